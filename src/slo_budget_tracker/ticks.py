@@ -1,0 +1,87 @@
+"""Ticks: aligned data instants, and what one of them brought for one SLO instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Tick(NamedTuple):
+    """The half-open span of data time (start, end], both in whole seconds since the epoch."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> int:
+        """Length of the span."""
+        return self.end - self.start
+
+
+class Outcome(IntEnum):
+    """What a tick brought; each tick of each SLO instance has exactly one final outcome."""
+
+    OK = 0
+    NO_TRAFFIC = 1  # data present, total 0
+    PARTIAL = 2  # an answer with partial-response warnings: stored, never used for a recovery
+    NO_DATA = 3  # Prometheus answered that no series exists
+    ERROR = 4  # Prometheus or the query failed (may still be fetched later)
+    MISSED = 5  # not asked yet: to be fetched later
+    UNKNOWN = 6  # given up: unknown for ever (unless late data come)
+
+    @property
+    def known(self) -> bool:
+        """Whether counts of such a tick take part in sums and coverage."""
+        return self <= Outcome.PARTIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Events of one SLO instance in one tick; counts are 0 where the outcome is not known."""
+
+    total: float
+    bad: float
+    outcome: Outcome
+
+
+def data_instant(now: float, *, interval: int, delay: int) -> int:
+    """The newest data instant (tick - delay) that is complete at the wall-clock time `now`, in seconds."""
+    return int(now // interval) * interval - delay
+
+
+def align_down(instant: float, *, interval: int, delay: int) -> int:
+    """The latest data instant of the grid `k * interval - delay` that is not after `instant`."""
+    return int((instant + delay) // interval) * interval - delay
+
+
+def ticks_between(after: int, until: int, *, interval: int, delay: int) -> list[Tick]:
+    """The ticks that lead from the data instant `after` to the grid instants up to `until`.
+
+    The first one covers the remainder when `after` is not on the grid (a changed interval or delay).
+    """
+    ticks = []
+    start = after
+    end = align_down(after, interval=interval, delay=delay) + interval
+    while end <= until:
+        ticks.append(Tick(start, end))
+        start = end
+        end += interval
+    return ticks
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """What is known about one SLO instance over one window that ends at a data instant.
+
+    `total` and `bad` are sums over known ticks (fractional only where the window's edge cuts a stored row).
+    `known`, `partial` and `absent` are seconds: observed at all; of these with a partial-response warning;
+    answered "no series exists".
+    """
+
+    window: int
+    total: float
+    bad: float
+    known: float
+    partial: float = 0
+    absent: float = 0
