@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh Debian or Ubuntu with Python 3.11+:  make demo   and   make test
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= config/slo-budget-tracker.yaml
+# Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
+export PATH := $(PATH):$(CURDIR)/.cache/servers/usr/bin
+
+.PHONY: help demo test check bench soak run format clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=python3.x"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv; } || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+.PHONY: servers
+servers:
+	@config/get-server.sh prometheus promtool
+	@config/get-server.sh prometheus-alertmanager amtool || true
+
+demo: .venv/ready ## an example service, Prometheus, audit stream and daemon; prints where to look
+	@config/get-server.sh prometheus promtool
+	@$(BIN)/python config/demo/demo.py
+
+run: .venv/ready ## the daemon with CONFIG=config/slo-budget-tracker.yaml
+	$(BIN)/slo-budget-tracker run -c $(CONFIG)
+
+format: .venv/ready ## format and mend what can be mended
+	$(BIN)/ruff format src tests config
+	$(BIN)/ruff check --fix src tests config
+
+check: .venv/ready ## format, lint, types, layers, fast tests
+	$(BIN)/ruff format --check src tests config
+	$(BIN)/ruff check src tests config
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q tests/unit tests/property tests/stories
+
+test: .venv/ready servers ## everything but what is long, with branch coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -m "not long"
+	@$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+soak: .venv/ready servers ## everything, all servers, full counts
+	@config/get-server.sh victoria-metrics victoria-metrics || true
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
+
+bench: .venv/ready servers ## what it costs, side by side with others
+	$(BIN)/python -m tests.bench
+
+clean: ## remove what the other targets made
+	rm -rf .venv .cache build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
