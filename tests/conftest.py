@@ -1,0 +1,113 @@
+"""What every test shares: real servers, tiers that need them, hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import (
+    AuditStreamServer,
+    PrometheusServer,
+    VictoriaMetricsServer,
+    prometheus_binary,
+    promtool_binary,
+    victoriametrics_binary,
+)
+
+settings.register_profile("ci", max_examples=200, derandomize=True, deadline=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=True,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+TIERS = {
+    "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
+    "victoriametrics": lambda: bool(victoriametrics_binary()),
+}
+REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def missing_tiers() -> set[str]:
+    """The tiers whose server is not on this machine."""
+    return {tier for tier, there in TIERS.items() if not there()}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect, and count, the tests of tiers whose server is missing (unless servers are required)."""
+    left_out: dict[str, int] = {}
+    config.stash[LEFT_OUT] = left_out
+    missing = missing_tiers()
+    if REQUIRED or not missing:
+        return
+    kept, dropped = [], []
+    for item in items:
+        lacking = [tier for tier in sorted(missing) if item.get_closest_marker(tier)]
+        for tier in lacking:
+            left_out[tier] = left_out.get(tier, 0) + 1
+        (dropped if lacking else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_runtest_setup(item):
+    """Fail a test whose server is missing where servers are required (CI)."""
+    for tier in sorted(missing_tiers()):
+        if item.get_closest_marker(tier):
+            pytest.fail(f"no {tier} on this machine, and SLO_TEST_REQUIRE_SERVERS=1", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Name the tiers that could not run."""
+    left_out = config.stash.get(LEFT_OUT, {})
+    if left_out:
+        terminalreporter.section("tiers that could not run", sep="=", yellow=True)
+        for tier, count in sorted(left_out.items()):
+            terminalreporter.line(f"{tier}: {count} tests left out, the server is not on this machine")
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory):
+    """One empty Prometheus for the whole session, scraping nothing; for questions about PromQL itself."""
+    with PrometheusServer(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture
+def make_prometheus(tmp_path_factory):
+    """A factory of Prometheus servers (not yet started) that are stopped after the test."""
+    servers = []
+
+    def make(**options):
+        server = PrometheusServer(tmp_path_factory.mktemp("prometheus"), **options)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def make_victoriametrics(tmp_path_factory):
+    """A factory of VictoriaMetrics servers (not yet started) that are stopped after the test."""
+    servers = []
+
+    def make(**options):
+        server = VictoriaMetricsServer(tmp_path_factory.mktemp("victoriametrics"), **options)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def audit_stream(tmp_path):
+    """A fresh audit stream."""
+    with AuditStreamServer(tmp_path / "audit-stream") as server:
+        yield server
