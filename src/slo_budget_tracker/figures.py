@@ -1,0 +1,62 @@
+"""The daemon's figures about itself: frozen, replaced as a whole by each tick."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prometheus_client import Metric
+
+TICK_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long something took: observations up to each bound and above all, not cumulative, and their sum."""
+
+    bounds: tuple[float, ...] = TICK_BOUNDS
+    counts: tuple[int, ...] = (0,) * (len(TICK_BOUNDS) + 1)
+    sum: float = 0.0
+
+    def with_one(self, seconds: float) -> Durations:
+        """The same with one more observation."""
+        place = bisect_left(self.bounds, seconds)
+        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        return replace(self, counts=counts, sum=self.sum + seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFigures:
+    """What the daemon says about itself; None and empty mappings leave no sample behind.
+
+    Counters count since the daemon's start; instants are epoch seconds.
+    """
+
+    version: str = ""
+    prometheus_flavors: Mapping[str, str] = field(default_factory=dict)  # by datasource
+    slos: int | None = None
+    ticks: Mapping[str, int] = field(default_factory=dict)  # SLO ticks by outcome
+    tick_durations: Durations = Durations()
+    last_tick_at: float | None = None
+    ticks_missed: int = 0
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (datasource, outcome)
+    samples_read: Mapping[str, int] = field(default_factory=dict)  # by datasource
+    series_remembered: int | None = None
+    doubts: Mapping[str, int] = field(default_factory=dict)  # by kind: what counting left out when in doubt
+    backfill_pending: int = 0  # ticks still to be fetched
+    outbox_pending: int | None = None
+    outbox_oldest_at: float | None = None
+    deliveries: Mapping[str, int] = field(default_factory=dict)  # by outcome
+    receipts_lost: int | None = None
+    quarantined: int | None = None
+    store_errors: int = 0
+    clock_jumps: Mapping[str, int] = field(default_factory=dict)  # by direction
+    reload_successful: bool | None = None
+    reload_at: float | None = None  # the last successful one
+    ledger_bytes: int | None = None
+    ledger_rows: int | None = None
+    process: tuple[Metric, ...] = ()  # tuple(prometheus_client.ProcessCollector(registry=None).collect())

@@ -1,0 +1,235 @@
+"""All gauges of /metrics, rendered from the last verdicts: no value, no sample; what is gone is gone."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.exposition import (
+    Family,
+    Label,
+    block,
+    braced,
+    encoded,
+    foreign,
+    label,
+    labels,
+    sample,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from slo_budget_tracker.figures import OwnFigures
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+
+    Identity = tuple[str, tuple[tuple[str, str], ...]]
+
+DATA_STATES = ("ok", "no_traffic", "no_data", "partial", "error")
+
+_HELP = {
+    "slo_info": "What the SLO belongs to: service, owner and the labels of its definition; always 1.",
+    "slo_target": "The objective as a ratio in (0, 1).",
+    "slo_window_seconds": "Length of the rolling SLO window.",
+    "slo_success_ratio": "Good events per event over the SLO window; absent without events.",
+    "slo_failures_total": "Bad events in the SLO window; a sum over a rolling window, do not rate() it.",
+    "slo_total": "Events in the SLO window; a sum over a rolling window, do not rate() it.",
+    "slo_error_budget_remaining": "Share of the error budget that is left; negative when overspent.",
+    "slo_error_budget_remaining_bound": "Budget remaining if all unknown events were bad (worst) or good (best).",
+    "slo_error_budget_events_remaining": "Events that may still fail; negative when overspent.",
+    "slo_error_budget_exhaustion_seconds": "Seconds until the budget is spent at the recent rate.",
+    "slo_burn_rate": "Error ratio over the window divided by 1 - target; absent without events.",
+    "slo_breached": "1 when the success ratio is below the target.",
+    "slo_burn_alert_firing": "1 while the alert fires or is held for want of data: alert on this.",
+    "slo_data_state": "What the last tick brought; exactly one state is 1.",
+    "slo_window_coverage_ratio": "Share of the window that was observed.",
+    "slo_data_age_seconds": "Age of the newest counted data when this page was rendered.",
+    "slo_last_evaluation_timestamp_seconds": "The data instant of the last evaluation.",
+}
+_FAMILIES = {name: Family(name, "gauge", sentence) for name, sentence in _HELP.items()}
+_STATES = {state: label("state", state) for state in DATA_STATES}
+_WORST, _BEST = label("bound", "worst"), label("bound", "best")
+
+
+def identity(name: str, instance_labels: Mapping[str, str]) -> Identity:
+    """What tells SLO instances apart, as a key."""
+    return name, tuple(sorted(instance_labels.items()))
+
+
+def render(
+    snapshots: Iterable[SLOSnapshot],
+    infos: Iterable[SLO],
+    own: OwnFigures,
+    *,
+    now: float | None = None,
+    data_until: Mapping[Identity, float] | None = None,
+) -> bytes:
+    """The whole page in Prometheus' text format (`exposition.openmetrics` makes the other one of it).
+
+    `now` is the wall-clock time of this rendering, `data_until` the end of each instance's newest known tick:
+    both are for `slo_data_age_seconds`, which is absent without them.
+    """
+    lines: dict[str, list[str]] = {name: [] for name in _HELP}
+    for slo in sorted(infos, key=lambda slo: slo.name):
+        where = labels({**dict(slo.labels), "service": slo.service, "owner": slo.owner, "slo": slo.name})
+        lines["slo_info"].append(sample("slo_info", braced(where), 1))
+    ages = data_until or {}
+    for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
+        until = ages.get(identity(snapshot.name, snapshot.labels))
+        age = None if now is None or until is None else max(0.0, now - until)
+        base = labels({**snapshot.labels, "slo": snapshot.name})
+        plain = braced(base)
+        for name, value in _plain(snapshot):
+            lines[name].append(sample(name, plain, value))
+        lines["slo_data_age_seconds"].append(sample("slo_data_age_seconds", plain, age))
+        for name, further, value in _labelled(snapshot):
+            lines[name].append(sample(name, braced((*base, *further)), value))
+    return encoded((block(_FAMILIES[name], some) for name, some in lines.items()), _own(own))
+
+
+def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
+    """The figures an instance has once."""
+    yield "slo_target", float(one.target)
+    yield "slo_window_seconds", one.window_seconds
+    yield "slo_success_ratio", one.success_ratio
+    yield "slo_failures_total", one.failures
+    yield "slo_total", one.total
+    yield "slo_error_budget_remaining", one.error_budget_remaining
+    yield "slo_error_budget_events_remaining", one.events_remaining
+    yield "slo_error_budget_exhaustion_seconds", one.exhaustion_seconds
+    yield "slo_breached", one.breached
+    yield "slo_last_evaluation_timestamp_seconds", one.evaluated_at
+
+
+def _labelled(one: SLOSnapshot) -> Iterator[tuple[str, tuple[Label, ...], float | None]]:
+    """The figures an instance has per window, alert, state or bound."""
+    if one.error_budget_remaining_bounds is not None:
+        worst, best = one.error_budget_remaining_bounds
+        yield "slo_error_budget_remaining_bound", (_WORST,), worst
+        yield "slo_error_budget_remaining_bound", (_BEST,), best
+    coverage = {burn.window_seconds: burn.coverage for burn in one.burn_rate_samples}
+    for window, ratio in sorted({**coverage, one.window_seconds: one.coverage}.items()):
+        yield "slo_window_coverage_ratio", (label("window_seconds", str(window)),), ratio
+    for burn in one.burn_rate_samples:
+        yield "slo_burn_rate", (label("window_seconds", str(burn.window_seconds)),), burn.burn_rate
+    firing: dict[tuple[Label, ...], bool] = {}
+    for alert in one.alerts:
+        key: tuple[Label, ...] = (
+            label("long_window_seconds", str(alert.long_window_seconds)),
+            label("severity", alert.severity),
+            label("short_window_seconds", str(alert.short_window_seconds)),
+        )
+        firing[key] = firing.get(key, False) or alert.state in {"firing", "held"}
+    for alert_labels, on in firing.items():
+        yield "slo_burn_alert_firing", alert_labels, on
+    # Outcomes that the contract has no word for (a tick missed, given up) are Prometheus out of reach.
+    current = one.state if one.state in _STATES else "error"
+    for state, mark in _STATES.items():
+        yield "slo_data_state", (mark,), state == current
+
+
+def _own(own: OwnFigures) -> Iterator[str]:
+    """The daemon's own metrics."""
+    yield _one("build_info", "gauge", "The daemon's version; always 1.", {(("version", own.version),): 1})
+    yield _one(
+        "datasource_info",
+        "gauge",
+        "What answers under each datasource; always 1.",
+        {(("datasource", name), ("flavor", flavor)): 1 for name, flavor in own.prometheus_flavors.items()},
+    )
+    yield _one("slos", "gauge", "SLOs being evaluated.", own.slos)
+    yield _one("ticks_total", "counter", "Ticks of all SLOs by final outcome.", _by("outcome", own.ticks))
+    yield _durations(own)
+    yield _one(
+        "last_tick_timestamp_seconds",
+        "gauge",
+        "When the last tick was committed, wall clock.",
+        own.last_tick_at,
+    )
+    yield _one("ticks_missed_total", "counter", "Ticks that were not evaluated in time.", own.ticks_missed)
+    yield _one(
+        "prometheus_requests_total",
+        "counter",
+        "Requests to Prometheus by outcome.",
+        {(("datasource", where), ("outcome", word)): n for (where, word), n in own.requests.items()},
+    )
+    yield _one(
+        "samples_read_total",
+        "counter",
+        "Samples in Prometheus' answers.",
+        _by("datasource", own.samples_read),
+    )
+    yield _one("series_remembered", "gauge", "Series with a remembered last sample.", own.series_remembered)
+    yield _one(
+        "counting_doubts_total",
+        "counter",
+        "Increases left out because they may be no events.",
+        _by("kind", own.doubts),
+    )
+    yield _one("backfill_pending_ticks", "gauge", "Ticks still to be fetched.", own.backfill_pending)
+    yield _one("outbox_pending", "gauge", "Events not yet delivered.", own.outbox_pending)
+    yield _one(
+        "outbox_oldest_timestamp_seconds",
+        "gauge",
+        "When the oldest undelivered event arose.",
+        own.outbox_oldest_at,
+    )
+    yield _one(
+        "deliveries_total",
+        "counter",
+        "Deliveries to the audit stream by outcome.",
+        _by("outcome", own.deliveries),
+    )
+    yield _one("receipts_lost_total", "counter", "Events the audit stream no longer has.", own.receipts_lost)
+    yield _one("quarantined", "gauge", "Events the audit stream refuses for good.", own.quarantined)
+    yield _one("store_errors_total", "counter", "Failed reads and writes of the ledger.", own.store_errors)
+    yield _one("clock_jumps_total", "counter", "Jumps of the wall clock.", _by("direction", own.clock_jumps))
+    yield _one(
+        "config_last_reload_successful",
+        "gauge",
+        "Whether the last load of the files succeeded.",
+        own.reload_successful,
+    )
+    yield _one(
+        "config_last_reload_success_timestamp_seconds", "gauge", "When files were last loaded.", own.reload_at
+    )
+    yield _one("ledger_size_bytes", "gauge", "Size of the ledger on disk.", own.ledger_bytes)
+    yield _one("ledger_rows", "gauge", "Rows of counts in the ledger.", own.ledger_rows)
+    yield from map(foreign, own.process)
+
+
+def _by(name: str, counts: Mapping[str, float]) -> dict[tuple[tuple[str, str], ...], float]:
+    """Counts by one label's values, keyed by label pairs."""
+    return {((name, value),): count for value, count in counts.items()}
+
+
+def _one(
+    name: str, kind: str, sentence: str, values: Mapping[tuple[tuple[str, str], ...], float] | float | None
+) -> str:
+    """One of the daemon's families, with one value or with one per label set."""
+    name = f"slo_budget_tracker_{name}"
+    by_labels = {(): values} if values is None or isinstance(values, int | float) else values
+    return block(
+        Family(name, kind, sentence),
+        (sample(name, braced(labels(dict(pairs))), value) for pairs, value in sorted(by_labels.items())),
+    )
+
+
+def _durations(own: OwnFigures) -> str:
+    """The histogram of tick durations."""
+    family = Family(
+        "slo_budget_tracker_tick_duration_seconds", "histogram", "Seconds from a tick's start to its commit."
+    )
+    durations = own.tick_durations
+    bounds = [*map(str, durations.bounds), "+Inf"]
+    counts = list(accumulate(durations.counts))
+    buckets = [
+        sample(f"{family.name}_bucket", braced([label("le", bound)]), count)
+        for bound, count in zip(bounds, counts, strict=True)
+    ]
+    count_and_sum = [
+        sample(f"{family.name}_count", "", counts[-1]),
+        sample(f"{family.name}_sum", "", durations.sum),
+    ]
+    return block(family, [*buckets, *count_and_sum])
