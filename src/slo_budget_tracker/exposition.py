@@ -21,6 +21,8 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 LONGEST_VALUE = 256  # bytes of UTF-8
 _HASH_BYTES = 4
+_MINUS_INFINITY = float("-inf")
+_FIRST_EXPONENT = 1e6
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 # Prometheus' own parser reads NUL as the end of its input, and a lone surrogate cannot be encoded at all.
@@ -80,9 +82,21 @@ def braced(some: Iterable[Label]) -> str:
     return f"{{{text}}}" if text else ""
 
 
+@lru_cache(maxsize=4_096)
+def around(name: str, further: tuple[Label, ...]) -> tuple[str, str]:
+    """What stands before and after the label `name` when the further labels are sorted around it."""
+    before = "".join(f"{one.text}," for one in sorted(further) if one.name < name)
+    after = "".join(f",{one.text}" for one in sorted(further) if one.name > name)
+    return f"{{{before}", f"{after}}}"
+
+
 def sample(name: str, where: str, value: float | None) -> str:
     """One line; nothing for a value that is absent or no finite number."""
-    if value is None or not isfinite(value):
+    if value is None:
+        return ""
+    if _MINUS_INFINITY < value < _FIRST_EXPONENT:  # the shape Python and Go agree on, and nearly every value
+        return f"{name}{where} {float(value)!r}\n"
+    if not isfinite(value):
         return ""
     return f"{name}{where} {floatToGoString(value)}\n"  # type: ignore[no-untyped-call]  # of prometheus_client
 
