@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,7 @@ from tests.servers import (
     promtool_binary,
     victoriametrics_binary,
 )
+from tests.worlds import catalogue
 
 settings.register_profile("ci", max_examples=200, derandomize=True, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
@@ -73,6 +75,22 @@ def pytest_terminal_summary(terminalreporter, config):
 def prometheus(tmp_path_factory):
     """One empty Prometheus for the whole session, scraping nothing; for questions about PromQL itself."""
     with PrometheusServer(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    """The ten histories of 30 days with their truth, by name (building takes about a second)."""
+    return {world.name: world for world in catalogue.build()}
+
+
+@pytest.fixture(scope="session")
+def worlds_server(tmp_path_factory, pytestconfig, worlds):
+    """A Prometheus with all ten histories loaded (4 million samples; made once and cached by their source)."""
+    blocks = catalogue.load(pytestconfig.cache.mkdir("worlds"), list(worlds.values()))
+    server = PrometheusServer(tmp_path_factory.mktemp("worlds"))
+    shutil.copytree(blocks, server.data)
+    with server:
         yield server
 
 

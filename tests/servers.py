@@ -325,7 +325,7 @@ def load_openmetrics(history: Path, data: Path) -> None:
         raise ServerError("no promtool on the path")
     data.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=768h", "--quiet", history, data],
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=1458h", "--quiet", history, data],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
