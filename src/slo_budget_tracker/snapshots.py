@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,10 @@ class BurnRateSample:
 
 @dataclass(frozen=True, slots=True)
 class AlertStatus:
-    """One alert pair as users see it: state is quiet, pending, firing or held; `since` a data instant."""
+    """One alert pair as users see it; `since` is the data instant of the state's first tick.
+
+    `state` is quiet, pending, firing, or held: firing, while the tick says nothing (pending stays pending).
+    """
 
     severity: str
     long_window_seconds: int
@@ -34,6 +42,11 @@ class AlertStatus:
     since: int | None
     reason: str
     suppressed_by: str | None = None
+
+    @property
+    def firing(self) -> bool:
+        """Whether the pair fires, held or not: the value of `slo_burn_alert_firing`."""
+        return self.state in {"firing", "held"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,7 @@ class SLOSnapshot:
     budget_exhausted: bool | None
     burn_rate_samples: tuple[BurnRateSample, ...] = ()
     alerts: tuple[AlertStatus, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
     @property
     def is_breached(self) -> bool:
@@ -70,3 +83,93 @@ class SLOSnapshot:
     def is_budget_exhausted(self) -> bool:
         """Whether nothing of the error budget remains; unknown is not exhausted."""
         return bool(self.budget_exhausted)
+
+
+@lru_cache(maxsize=256)
+def instant_text(at: int) -> str:
+    """A data instant in RFC 3339, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def snapshot_json(snapshot: SLOSnapshot) -> dict[str, Any]:
+    """A snapshot as the API, `evaluate` and `replay` print it: unknown numbers are null, times RFC 3339."""
+    bounds = snapshot.error_budget_remaining_bounds
+    return {
+        "name": snapshot.name,
+        "labels": dict(snapshot.labels),
+        "unit": snapshot.unit,
+        "target": float(snapshot.target),
+        "window_seconds": snapshot.window_seconds,
+        "evaluated_at": instant_text(snapshot.evaluated_at),
+        "state": snapshot.state,
+        "coverage": snapshot.coverage,
+        "total": _count(snapshot.total),
+        "failures": _count(snapshot.failures),
+        "success_ratio": snapshot.success_ratio,
+        "error_budget_remaining": snapshot.error_budget_remaining,
+        "burn_rate": snapshot.burn_rate,
+        "error_budget_remaining_bounds": None if bounds is None else {"worst": bounds[0], "best": bounds[1]},
+        "exhaustion_seconds": snapshot.exhaustion_seconds,
+        "breached": snapshot.breached,
+        "budget_exhausted": snapshot.budget_exhausted,
+        "burn_rate_samples": [_sample_json(sample) for sample in snapshot.burn_rate_samples],
+        "alerts": [_alert_json(alert) for alert in snapshot.alerts],
+    }
+
+
+def seed_json(snapshot: SLOSnapshot) -> dict[str, Any]:
+    """A snapshot with the fields of slo-budget-tracker 0.1.1, for `/slo`; unknown is null, not 1.0."""
+    return {
+        "name": snapshot.name,
+        "target": float(snapshot.target),
+        "window_seconds": snapshot.window_seconds,
+        "total": _count(snapshot.total),
+        "failures": _count(snapshot.failures),
+        "success_ratio": snapshot.success_ratio,
+        "error_budget_remaining": snapshot.error_budget_remaining,
+        "burn_rate": snapshot.burn_rate,
+        "burn_rate_samples": [
+            {
+                "window_seconds": sample.window_seconds,
+                "burn_rate": sample.burn_rate,
+                "success_ratio": sample.success_ratio,
+                "sample_count": _count(sample.sample_count),
+            }
+            for sample in snapshot.burn_rate_samples
+        ],
+        "is_breached": snapshot.is_breached,
+        "is_budget_exhausted": snapshot.is_budget_exhausted,
+    }
+
+
+def _sample_json(sample: BurnRateSample) -> dict[str, Any]:
+    return {
+        "window_seconds": sample.window_seconds,
+        "burn_rate": sample.burn_rate,
+        "success_ratio": sample.success_ratio,
+        "sample_count": _count(sample.sample_count),
+        "failures": _count(sample.failures),
+        "coverage": sample.coverage,
+    }
+
+
+def _alert_json(alert: AlertStatus) -> dict[str, Any]:
+    return {
+        "severity": alert.severity,
+        "long_window_seconds": alert.long_window_seconds,
+        "short_window_seconds": alert.short_window_seconds,
+        "threshold": number(alert.threshold),
+        "state": alert.state,
+        "since": None if alert.since is None else instant_text(alert.since),
+        "reason": alert.reason,
+        "suppressed_by": alert.suppressed_by,
+    }
+
+
+def _count(value: float | None) -> int | float | None:
+    return None if value is None else number(value)
+
+
+def number(value: float | Decimal) -> int | float:
+    """The number for JSON: whole ones as integers."""
+    return int(value) if value == int(value) else float(value)

@@ -1,0 +1,178 @@
+"""Counts to success ratio, error budget and burn rate: exact integers inside, floats only as figures.
+
+Every comparison is an integer cross-multiplication: `1 - 0.99999` is no float here (D20). A float count is
+itself an exact rational with a power of two below the line, so counts cut by a window's edge stay exact too.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from slo_budget_tracker.ticks import WindowCounts
+
+SIX_HOURS = 21_600
+
+
+class Ratio(NamedTuple):
+    """An exact ratio of two integers."""
+
+    over: int
+    under: int
+
+
+class Sums(NamedTuple):
+    """A window's counts as integers: `scale` per event, `second` per second.
+
+    `trusted` is the part of `known` that came without a partial-response warning.
+    """
+
+    total: int
+    bad: int
+    scale: int
+    known: int
+    trusted: int
+    window: int
+    second: int
+
+
+class Bounds(NamedTuple):
+    """The budget that remains if all unknown ticks were bad, and if all were good, at mean traffic."""
+
+    worst: float
+    best: float
+
+
+def exact(counts: WindowCounts) -> Sums:
+    """The same counts over common denominators; more seconds known than the window has count as all of it."""
+    total, scale = counts.total.as_integer_ratio()
+    bad, bad_scale = counts.bad.as_integer_ratio()
+    if bad_scale != scale:
+        common = max(scale, bad_scale)  # both are powers of two
+        total, bad, scale = total * (common // scale), bad * (common // bad_scale), common
+    known, second = counts.known.as_integer_ratio()
+    partial, partial_second = counts.partial.as_integer_ratio()
+    if partial_second != second:
+        common = max(second, partial_second)
+        known, partial, second = known * (common // second), partial * (common // partial_second), common
+    window = counts.window * second
+    known = min(known, window)
+    if known <= 0:
+        return Sums(0, 0, 1, 0, 0, window, second)
+    return Sums(total, bad, scale, known, known - partial, window, second)
+
+
+@lru_cache(maxsize=4096)
+def allowed(target: Decimal, factor: Decimal | int = 1) -> Ratio:
+    """The error ratio at which a service burns at `factor`: `factor * (1 - target)`."""
+    return Ratio(*(Fraction(factor) * (1 - Fraction(target))).as_integer_ratio())
+
+
+def exhaustion_window(window: int) -> int:
+    """The span whose bad events tell how fast the budget goes: 6 h, a quarter of a shorter window."""
+    return min(SIX_HOURS, window // 4)
+
+
+def coverage(sums: Sums) -> float:
+    """The share of the window that was observed."""
+    return sums.known / sums.window
+
+
+def sample_count(sums: Sums) -> float | None:
+    """Events over known ticks; unknown where nothing is known."""
+    return sums.total / sums.scale if sums.known else None
+
+
+def failures(sums: Sums) -> float | None:
+    """Bad events over known ticks; unknown where nothing is known."""
+    return sums.bad / sums.scale if sums.known else None
+
+
+def success_ratio(sums: Sums) -> float | None:
+    """Good events per event; absent without traffic."""
+    return (sums.total - sums.bad) / sums.total if sums.total else None
+
+
+def burn_rate(sums: Sums, budget: Ratio) -> float | None:
+    """How many times faster than allowed the budget goes: (1 - success ratio) / (1 - target)."""
+    return sums.bad * budget.under / (sums.total * budget.over) if sums.total else None
+
+
+def remaining(sums: Sums, budget: Ratio) -> float | None:
+    """The share of the budget that is left: 1 untouched, 0 spent, negative overspent; 1 without traffic."""
+    if not sums.total:
+        return 1.0 if sums.known else None
+    allowance = sums.total * budget.over
+    return (allowance - sums.bad * budget.under) / allowance
+
+
+def events_remaining(sums: Sums, budget: Ratio) -> float | None:
+    """How many more events may fail at the traffic seen in the window; negative when overspent."""
+    if not sums.known:
+        return None
+    return (sums.total * budget.over - sums.bad * budget.under) / (budget.under * sums.scale)
+
+
+def bounds(sums: Sums, budget: Ratio) -> Bounds | None:
+    """What remains if the unknown ticks were all bad or all good, at the mean traffic of the known ones.
+
+    With a success ratio s over a share c of the window, that is a success ratio of s*c and of 1 - (1 - s)*c.
+    Without traffic there is no mean: s is 1, each unknown second weighs like a known one.
+    """
+    if not sums.known:
+        return None
+    total, bad = (sums.total, sums.bad) if sums.total else (1, 0)
+    events = total * sums.window
+    allowance = events * budget.over
+    certainly_bad = bad * sums.known
+    possibly_bad = certainly_bad + total * (sums.window - sums.known)
+    return Bounds(
+        worst=(allowance - possibly_bad * budget.under) / allowance,
+        best=(allowance - certainly_bad * budget.under) / allowance,
+    )
+
+
+def breached(sums: Sums, budget: Ratio) -> bool | None:
+    """Whether the success ratio is below the target, strictly; False without traffic."""
+    return sums.bad * budget.under > sums.total * budget.over if sums.known else None
+
+
+def exhausted(sums: Sums, budget: Ratio) -> bool | None:
+    """Whether nothing remains (remaining <= 0); False without traffic."""
+    if not sums.known:
+        return None
+    return sums.total > 0 and sums.bad * budget.under >= sums.total * budget.over
+
+
+def reaches(sums: Sums, limit: Ratio) -> bool:
+    """Whether the error ratio over what is known is at or above the limit."""
+    return sums.total > 0 and sums.bad * limit.under >= sums.total * limit.over
+
+
+def surely_reaches(sums: Sums, limit: Ratio) -> bool:
+    """Whether the error ratio is at or above the limit even with the unknown ticks good at mean traffic."""
+    return sums.total > 0 and sums.bad * sums.known * limit.under >= sums.total * sums.window * limit.over
+
+
+def well_covered(sums: Sums) -> bool:
+    """Whether at least 80 % of the window were observed; ticks with a partial answer do not count."""
+    return 5 * sums.trusted >= 4 * sums.window
+
+
+def exhaustion_seconds(sums: Sums, recent: Sums | None, budget: Ratio) -> float | None:
+    """When the budget ends if bad events go on as in the recent window, ignoring what rolls out.
+
+    Absent when nothing burns or nothing is known, 0 when the budget is exhausted.
+    """
+    if not sums.known:
+        return None
+    if exhausted(sums, budget):
+        return 0.0
+    if recent is None or not recent.known or not recent.bad:
+        return None
+    left = (sums.total * budget.over - sums.bad * budget.under) * recent.scale * recent.known
+    return left / (budget.under * sums.scale * recent.bad * recent.second)
