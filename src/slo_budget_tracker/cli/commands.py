@@ -1,0 +1,169 @@
+"""The commands: each reads its options, calls one room, prints."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slo_budget_tracker.cli import tables
+from slo_budget_tracker.cli.app import (
+    ConfigOption,
+    app,
+    catalogue_of,
+    instant,
+    logging_as,
+    progress,
+    settings_of,
+)
+from slo_budget_tracker.daemon import Daemon, asks, clients
+from slo_budget_tracker.errors import UsageError
+from slo_budget_tracker.queries import plan as plan_of
+from slo_budget_tracker.replays import Grid, evaluate_at
+from slo_budget_tracker.replays import replay as replay_between
+from slo_budget_tracker.snapshots import snapshot_json
+from slo_budget_tracker.specfiles import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slo_budget_tracker.settings import Settings
+    from slo_budget_tracker.specs import SLO
+
+
+class Output(str, Enum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for programs.")]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Names of SLOs; all when none is given.", show_default=False)
+]
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Run the daemon.
+
+    Example: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
+    """
+    settings = settings_of(config)
+    logging_as(settings.log.format, settings.log.level)
+    catalogue = catalogue_of(settings)
+    raise typer.Exit(Daemon(settings=settings, slos=catalogue.slos).run())
+
+
+@app.command()
+def evaluate(
+    names: NamesArgument = None,
+    *,
+    config: ConfigOption = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Data instant: RFC 3339, epoch seconds or relative (-2h).")
+    ] = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Evaluate once from Prometheus alone; no ledger is needed.
+
+    Example: `slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml --at -1h --output json`
+    """
+    settings = settings_of(config)
+    slos = _chosen(catalogue_of(settings).slos, names)
+    grid = _grid(settings)
+    moment = instant(at, option="--at") - (grid.delay if at is None else 0)
+    with progress("reading history") as report:
+        snapshots = evaluate_at(slos, _asks(settings), at=moment, grid=grid, progress=report)
+    if output is Output.json:
+        tables.print_json([snapshot_json(one) for one in snapshots])
+    else:
+        tables.print_snapshots(snapshots)
+
+
+@app.command()
+def replay(
+    names: NamesArgument = None,
+    *,
+    config: ConfigOption = None,
+    start: Annotated[str, typer.Option("--from", help="First data instant: RFC 3339, epoch or relative (-7d).")],
+    end: Annotated[str | None, typer.Option("--to", help="Last data instant; now when not given.")] = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Run the daemon's own cycle over past time: which alerts would have fired, when, for how long.
+
+    Example: `slo-budget-tracker replay -c config/slo-budget-tracker.yaml --from -7d --to -1d`
+    """
+    settings = settings_of(config)
+    slos = _chosen(catalogue_of(settings).slos, names)
+    grid = _grid(settings)
+    first = instant(start, option="--from")
+    last = instant(end, option="--to") - (grid.delay if end is None else 0)
+    if last <= first:
+        raise UsageError("--from must be before --to")
+    with progress("replaying") as report:
+        result = replay_between(slos, _asks(settings), start=first, end=last, grid=grid, progress=report)
+    for unit, error in result.errors.items():
+        sys.stderr.write(f"{unit}: {error}\n")
+    if output is Output.json:
+        tables.print_json(tables.replay_json(result))
+    else:
+        tables.print_replay(result)
+
+
+@app.command()
+def validate(
+    paths: Annotated[list[Path], typer.Argument(help="SLO files or folders.", show_default=False)],
+) -> None:
+    """Check SLO files offline; all faults of all files are reported at once.
+
+    Example: `slo-budget-tracker validate config/slos`
+    """
+    catalogue = load(paths)
+    for warning in catalogue.warnings:
+        sys.stderr.write(f"{warning}\n")
+    noun = "SLO is" if len(catalogue.slos) == 1 else "SLOs are"
+    typer.echo(f"{len(catalogue.slos)} {noun} valid: {', '.join(slo.name for slo in catalogue.slos)}")
+
+
+@app.command()
+def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) -> None:
+    """Show the queries that a tick asks, and which SLOs share them.
+
+    Example: `slo-budget-tracker plan -c config/slo-budget-tracker.yaml`
+    """
+    settings = settings_of(config)
+    catalogue = catalogue_of(settings)
+    planned = plan_of(catalogue.slos, replica_labels=settings.replica_labels)
+    requests = planned.describe(settings.evaluation.interval)
+    if output is Output.json:
+        tables.print_json([{"datasource": r.datasource, "query": r.query, "slos": list(r.slos)} for r in requests])
+    else:
+        rows = [(r.datasource, r.query, ", ".join(r.slos)) for r in requests]
+        tables.print_rows(("datasource", "query", "SLOs"), rows)
+        typer.echo(f"{len(requests)} requests per tick for {len(catalogue.slos)} SLOs")
+
+
+def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:
+    known = {slo.name: slo for slo in slos}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}")
+    return [known[name] for name in names] if names else slos
+
+
+def _grid(settings: Settings) -> Grid:
+    return Grid(
+        interval=settings.evaluation.interval,
+        delay=settings.evaluation.delay,
+        workers=settings.concurrency,
+        replica_labels=settings.replica_labels,
+    )
+
+
+def _asks(settings: Settings) -> dict[str, object]:
+    return asks(clients(settings), budget=settings.longest_timeout * 3)  # type: ignore[return-value]  # Ask is a callable

@@ -1,0 +1,211 @@
+"""First fill: a fresh ledger, or an SLO that was added, gets its past from Prometheus' history, newest first.
+
+How the past is read, by the age of the data:
+
+age            how                                                            a row is
+up to 2 days   raw samples, as live ticks are read                            one tick
+older          raw samples while fewer than RAW_BUDGET samples were read      5 minutes
+older beyond   range queries, value differences with look-back (stateless)    5 minutes
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
+from slo_budget_tracker.history import Row
+from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
+from slo_budget_tracker.reading import PERMANENT, Reading, Unit, combine, read, roles, split, units
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.queries import RawFeed
+    from slo_budget_tracker.reading import Ask
+    from slo_budget_tracker.specs import SLO
+
+RECENT = 2 * 86_400  # seconds read tick by tick
+STEP = 300  # seconds of an older row: 10 scrapes of 30 s
+RAW_BUDGET = 20_000_000  # samples read raw by one first fill before older data come by range queries
+RECENT_PIECE = 6 * 3_600  # seconds of one chunk
+OLDER_PIECE = 86_400
+SMALLEST_PIECE = 1_800  # a chunk that fails even so short is given up
+
+
+class Chunk(NamedTuple):
+    """A span to fill, in data instants, and the length of its rows (seconds)."""
+
+    start: int
+    end: int
+    step: int
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """The rows' spans, oldest first; the first may be shorter."""
+        ends = range(self.end, self.start, -self.step)
+        return [Tick(max(end - self.step, self.start), end) for end in reversed(ends)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """One chunk's rows, and down to where the SLOs named are filled now."""
+
+    rows: tuple[Row, ...]
+    slos: tuple[str, ...]
+    filled_to: int
+    newest: Mapping[str, Outcome]  # outcome of the chunk's last tick
+
+
+@dataclass(slots=True)
+class Filler:
+    """Fills SLOs that are filled down to the same instant, chunk by chunk, newest first.
+
+    `step` does one chunk; it raises Unreachable, Busy or Unauthorized when the server cannot answer now, and
+    goes on at the same place the next time. What a server refuses for good is given up and stays unknown.
+    """
+
+    slos: Sequence[SLO]
+    ids: Mapping[str, int]
+    until: int
+    filled_to: int
+    interval: int
+    replica_labels: Mapping[str, str | None] = field(default_factory=dict)
+    samples: int = 0
+    given_up: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)
+    _units: list[Unit] = field(default_factory=list)
+    _pending: deque[Chunk] = field(default_factory=deque)
+    _read: dict[str, Mapping[str, Mapping[int, Counts]]] = field(default_factory=dict)
+
+    def prepare(self) -> Filler:
+        """Plan the requests and the chunks; returns itself."""
+        self._units = list(units(plan(self.slos, replica_labels=self.replica_labels)))
+        self._pending = deque(
+            chunks(
+                until=self.until,
+                filled_to=self.filled_to,
+                begin=self.until - max((slo.window for slo in self.slos), default=0),
+                interval=self.interval,
+            )
+        )
+        return self
+
+    @property
+    def remaining(self) -> int:
+        """Seconds of data time that are still to be filled."""
+        return sum(chunk.end - chunk.start for chunk in self._pending)
+
+    def step(self, asks: Mapping[str, Ask], *, workers: int = 4) -> Filled | None:
+        """Fill the next chunk; None when nothing is left."""
+        if not self._pending:
+            return None
+        chunk = self._pending[0]
+        wanted = [unit for unit in self._units if unit.key not in self._read]
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            readings = list(pool.map(partial(self._try, chunk=chunk, asks=asks), wanted))
+        for unit, (reading, error) in zip(wanted, readings, strict=True):
+            if reading is not None:
+                self._read[unit.key] = reading.counts
+                self.samples += reading.samples
+                self.doubts.update(reading.doubts)
+            elif isinstance(error, PERMANENT) and (halves := split(unit)):
+                at = self._units.index(unit)
+                self._units[at : at + 1] = halves
+            elif isinstance(error, QueryRejected):
+                self._give_up(unit)
+            elif isinstance(error, (QueryFailed, BadAnswer)):
+                self._halve(chunk, unit)
+            elif error is not None:
+                raise error
+        if any(unit.key not in self._read for unit in self._units):
+            return self.step(asks, workers=workers)
+        return self._finish()
+
+    def _try(
+        self, unit: Unit, *, chunk: Chunk, asks: Mapping[str, Ask]
+    ) -> tuple[Reading | None, Exception | None]:
+        ask = asks[unit.datasource]
+        try:
+            if unit.batch is not None or self._raw(chunk):
+                return read(unit, chunk.ticks, {}, ask), None
+            return read_steps(unit, chunk.ticks, ask), None
+        except Exception as error:  # noqa: BLE001 - sorted out by `step`, in its own thread
+            return None, error
+
+    def _raw(self, chunk: Chunk) -> bool:
+        return chunk.end > self.until - RECENT or self.samples < RAW_BUDGET
+
+    def _give_up(self, unit: Unit) -> None:
+        self._read[unit.key] = {}
+        self.given_up.update(unit.slos)
+
+    def _halve(self, chunk: Chunk, unit: Unit) -> None:
+        """Too much for the server at once: the newer half first, the older one after it."""
+        half = (chunk.end - chunk.start) // 2 // chunk.step * chunk.step
+        if half < SMALLEST_PIECE:
+            self._give_up(unit)
+        elif self._pending[0] == chunk:
+            self._pending.popleft()
+            self._pending.extendleft(
+                (Chunk(chunk.start, chunk.end - half, chunk.step), Chunk(chunk.end - half, chunk.end, chunk.step))
+            )
+            self._read.clear()
+
+    def _finish(self) -> Filled:
+        chunk = self._pending.popleft()
+        by_slo = {slo: ticks for counts in self._read.values() for slo, ticks in counts.items()}
+        self._read = {}
+        rows = []
+        for tick in chunk.ticks:
+            row = {self.ids[slo]: ticks[tick.end] for slo, ticks in by_slo.items()}
+            if any(counts.outcome.known for counts in row.values()):
+                rows.append(Row.of(tick, row))
+        newest = {slo: ticks[chunk.end].outcome for slo, ticks in by_slo.items()}
+        return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
+
+
+def chunks(*, until: int, filled_to: int, begin: int, interval: int) -> list[Chunk]:
+    """The spans from `filled_to` back to `begin`, newest first, by the table at the top of this file."""
+    found = []
+    end = filled_to
+    step = max(STEP // interval, 1) * interval
+    while end > begin:
+        recent = end > until - RECENT
+        piece = RECENT_PIECE if recent else OLDER_PIECE
+        start = max(end - piece, begin)
+        found.append(Chunk(start, end, interval if recent else step))
+        end = start
+    return found
+
+
+def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
+    """Read old rows of a raw unit by range queries of the stateless form; a row's series may be gone meanwhile."""
+    increments: dict[int, dict[Slot, float]] = {tick.end: {} for tick in ticks}
+    samples = 0
+    step = ticks[-1].seconds
+    for feed, slot in _slots(unit):
+        answer = ask(RangeQuery(fill_expression(feed, slot, step), ticks[0].end, ticks[-1].end, step))
+        for series in answer.series:
+            samples += len(series.times)
+            for time, value in zip(series.times, series.values, strict=True):
+                at = increments[time // 1000]
+                at[slot] = at.get(slot, 0.0) + value
+    counts: dict[str, dict[int, Counts]] = {}
+    clamped = 0
+    for slo, wanted in roles(slot for _, slot in _slots(unit)).items():
+        of_slo = counts[slo] = {}
+        for tick in ticks:
+            found = increments[tick.end]
+            values = {slot.role: found[slot] for slot in wanted if slot in found}
+            of_slo[tick.end], was_clamped = combine(frozenset(s.role for s in wanted), values, partial=False)
+            clamped += was_clamped
+    return Reading(counts, samples=samples, clamped=clamped)
+
+
+def _slots(unit: Unit) -> list[tuple[RawFeed, Slot]]:
+    return list(dict.fromkeys((feed, slot) for feed in unit.feeds for slot, _ in feed.members))

@@ -1,0 +1,235 @@
+"""From a plan and a way to ask to the counts of each SLO and tick: what is read together, and what it brought."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from slo_budget_tracker.counting import Memory, count
+from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
+from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.queries import Plan
+
+    Ask = Callable[[Query | RangeQuery], Answer]
+
+T = TypeVar("T")
+
+RANGE_FROM = 4  # so many ticks of an expression are asked for by one range query instead of one by one
+MAX_POINTS = 11_000  # of one range query (Prometheus HTTP API, "Range queries")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """SLOs that are read together or not at all: feeds joined by SLOs that need several, or one batch."""
+
+    key: str
+    datasource: str
+    slos: tuple[str, ...]
+    feeds: tuple[RawFeed, ...] = ()
+    batch: ExpressionBatch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one read of a unit brought; `counts[slo][tick.end]`, memories by feed key."""
+
+    counts: Mapping[str, Mapping[int, Counts]]
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+    samples: int = 0
+    series: int = 0
+    doubts: Mapping[str, int] = field(default_factory=dict)
+    clamped: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
+
+
+def units(plan: Plan) -> tuple[Unit, ...]:
+    """The units of a plan: raw feeds that share an SLO belong together; each expression batch stands alone."""
+    parent = {feed.key: feed.key for feed in plan.raw}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    first: dict[str, str] = {}
+    for feed in plan.raw:
+        for slot, _ in feed.members:
+            parent[root(feed.key)] = root(first.setdefault(slot.slo, feed.key))
+    together: dict[str, list[RawFeed]] = {}
+    for feed in plan.raw:
+        together.setdefault(root(feed.key), []).append(feed)
+    raw = [
+        Unit(
+            key=feeds[0].key,
+            datasource=feeds[0].datasource,
+            slos=tuple(dict.fromkeys(slot.slo for feed in feeds for slot, _ in feed.members)),
+            feeds=tuple(feeds),
+        )
+        for feeds in together.values()
+    ]
+    return (*raw, *map(_batch_unit, plan.expressions))
+
+
+def split(unit: Unit) -> tuple[Unit, ...]:
+    """The halves of a batch that was refused, to isolate the member that poisons it; nothing for one SLO."""
+    if unit.batch is None or len(unit.slos) < 2:  # noqa: PLR2004 - two halves
+        return ()
+    return tuple(map(_batch_unit, unit.batch.split()))
+
+
+def read(unit: Unit, ticks: Sequence[Tick], memories: Mapping[str, Memory], ask: Ask) -> Reading:
+    """Read the contiguous `ticks` of a unit; raises PrometheusError when any of its requests fails."""
+    if unit.batch is not None:
+        return _read_batch(unit.batch, ticks, ask)
+    increments: dict[int, dict[Slot, float]] = {tick.end: {} for tick in ticks}
+    present: dict[int, set[Slot]] = {tick.end: set() for tick in ticks}
+    partial = False
+    remembered: dict[str, Memory] = {}
+    doubts: Counter[str] = Counter()
+    samples = series_read = 0
+    for feed in unit.feeds:
+        answers = [
+            ask(Query(expression, ticks[-1].end)) for expression in feed.expressions(ticks[-1].end - ticks[0].start)
+        ]
+        partial = partial or any(answer.partial for answer in answers)
+        series = [one for answer in answers for one in answer.series]
+        memory = memories.get(feed.key) or Memory.empty()
+        tally = _drive(count(feed, series, memory, ticks), ask)
+        for end, by_slot in tally.counts.items():
+            for slot, value in by_slot.items():
+                increments[end][slot] = increments[end].get(slot, 0.0) + value
+        for end, slots in tally.present.items():
+            present[end] |= slots
+        remembered[feed.key] = tally.memory
+        doubts.update(tally.doubts)
+        samples += tally.samples
+        series_read += tally.series
+    needed = roles(slot for feed in unit.feeds for slot, _ in feed.members)
+    counts: dict[str, dict[int, Counts]] = {}
+    clamped = 0
+    for slo, wanted in needed.items():
+        of_slo = counts[slo] = {}
+        for tick in ticks:
+            values = {
+                slot.role: increments[tick.end].get(slot, 0.0) for slot in wanted if slot in present[tick.end]
+            }
+            of_slo[tick.end], was_clamped = combine(
+                frozenset(slot.role for slot in wanted), values, partial=partial
+            )
+            clamped += was_clamped
+    return Reading(counts, remembered, samples, series_read, doubts, clamped)
+
+
+def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
+    """The slots of each SLO."""
+    by_slo: dict[str, dict[Slot, None]] = {}
+    for slot in slots:
+        by_slo.setdefault(slot.slo, {})[slot] = None
+    return {slo: tuple(found) for slo, found in by_slo.items()}
+
+
+def combine(wanted: frozenset[str], values: Mapping[str, float], *, partial: bool) -> tuple[Counts, bool]:
+    """One tick's counts from what its roles brought; a role that is missing in `values` had no data.
+
+    Returns the counts and whether good exceeded total and had to be clamped. No series of the total means no
+    data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared beside
+    a present total are 0.
+    """
+    if any(value < 0 for value in values.values()):
+        return Counts(0, 0, Outcome.ERROR), False
+    if "error_ratio" in wanted:
+        ratio = values.get("error_ratio")
+        if ratio is None:
+            return Counts(0, 0, Outcome.NO_DATA), False
+        if math.isnan(ratio):
+            return Counts(0, 0, Outcome.NO_TRAFFIC), False
+        return _counts(1.0, min(ratio, 1.0), partial=partial), ratio > 1
+    if "total" not in wanted:  # good and bad: either one is data
+        if not values:
+            return Counts(0, 0, Outcome.NO_DATA), False
+        bad = _number(values.get("bad"))
+        return _counts(_number(values.get("good")) + bad, bad, partial=partial), False
+    if "total" not in values:
+        inconsistent = _number(values.get("bad")) > 0
+        return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA), False
+    total = _number(values["total"])
+    bad = _number(values.get("bad")) if "bad" in wanted else total - _number(values.get("good"))
+    within = min(max(bad, 0.0), total)
+    return _counts(total, within, partial=partial), within != bad
+
+
+def _number(value: float | None) -> float:
+    return 0.0 if value is None or math.isnan(value) else value
+
+
+def _counts(total: float, bad: float, *, partial: bool) -> Counts:
+    outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
+    return Counts(total, bad, outcome)
+
+
+def _batch_unit(batch: ExpressionBatch) -> Unit:
+    slos = tuple(dict.fromkeys(slot.slo for slot, *_ in batch.members))
+    return Unit(key=batch.key, datasource=batch.datasource, slos=slos, batch=batch)
+
+
+def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Reading:
+    wanted = roles(slot for slot, *_ in batch.members)
+    counts: dict[str, dict[int, Counts]] = {slo: {} for slo in wanted}
+    faults: dict[str, str] = {}
+    clamped = samples = 0
+    for tick, answer in _batch_answers(batch, ticks, ask):
+        found = batch.read(answer)
+        faulty = batch.faults(answer)
+        faults.update({slo: str(fault) for slo, fault in faulty.items()})
+        samples += len(answer.series)
+        for slo, slots in wanted.items():
+            if slo in faulty:
+                counts[slo][tick.end] = Counts(0, 0, Outcome.ERROR)
+                continue
+            values = {slot.role: value for slot in slots if (value := found.get(slot)) is not None}
+            counts[slo][tick.end], was_clamped = combine(
+                frozenset(slot.role for slot in slots), values, partial=answer.partial
+            )
+            clamped += was_clamped
+    return Reading(counts, samples=samples, series=len(batch.members), clamped=clamped, faults=faults)
+
+
+def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Generator[tuple[Tick, Answer]]:
+    """An answer for each tick: one by one, or cut out of range queries where many ticks are wanted."""
+    regular = list(ticks)
+    while regular and (len(regular) < RANGE_FROM or regular[0].seconds != regular[-1].seconds):
+        tick = regular.pop(0)
+        yield tick, ask(batch.query(tick.end, tick.seconds))
+    for first in range(0, len(regular), MAX_POINTS):
+        piece = regular[first : first + MAX_POINTS]
+        step = piece[0].seconds
+        expression = batch.query(piece[0].end, step).expression
+        answer = ask(RangeQuery(expression, piece[0].end, piece[-1].end, step))
+        at: dict[int, list[Series]] = {}
+        for labels, times, values in answer.series:
+            for time, value in zip(times, values, strict=True):
+                at.setdefault(time // 1000, []).append(Series(labels, [time], [value]))
+        for tick in piece:
+            yield tick, Answer(tuple(at.get(tick.end, ())), partial=answer.partial, warnings=answer.warnings)
+
+
+def _drive(steps: Generator[tuple[Query, ...], tuple[Answer, ...], T], ask: Ask) -> T:
+    """Run a sans-io generator: ask what it wants to know until it returns."""
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(tuple(map(ask, wanted)))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+PERMANENT = (QueryRejected, QueryFailed, BadAnswer)  # failures that may be one member's and not the server's
