@@ -1,0 +1,106 @@
+"""What stands before the routes: hosts, sizes, headers; a refusal is an answer, a failure is one log line."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+
+from slo_budget_tracker.addresses import is_loopback, without_port
+from slo_budget_tracker.resources import problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LARGEST_BODY = 65_536  # bytes; no route reads a body
+BODY_SECONDS = 10
+_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_CLOSE = {"connection": "close"}
+log = structlog.get_logger()
+
+
+class Guard:
+    """Wraps the routes.
+
+    With `local` only requests to loopback names get through: a page from elsewhere whose name was bound to
+    127.0.0.1 (DNS rebinding) reads nothing.
+    """
+
+    def __init__(self, app: ASGIApp, *, local: bool) -> None:
+        self.app = app
+        self.local = local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        started = False
+        is_head = scope["method"] == "HEAD"
+
+        async def sealed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], *_HEADERS]
+            elif is_head:
+                message["body"] = b""
+            await send(message)
+
+        if is_head:
+            scope = {**scope, "method": "GET"}
+        refusal = _refusal(scope, local=self.local) or await _swallow(scope, receive)
+        try:
+            await (refusal or self.app)(scope, receive, sealed)
+        except Exception as error:  # noqa: BLE001 - the last line: whatever it is, the client gets an answer
+            log.error("request failed", path=scope["path"], error=f"{type(error).__name__}: {error}")  # noqa: TRY400 - never a traceback
+            if not started:
+                answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of ours; the log has it")
+                await answer(scope, receive, sealed)
+
+
+def _refusal(scope: Scope, *, local: bool) -> ASGIApp | None:
+    """The answer to a request that goes no further, by its headers alone."""
+    values = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    if b"transfer-encoding" in values and b"content-length" in values:
+        return problem(HTTPStatus.BAD_REQUEST, "a body has one length, not two", headers=_CLOSE)
+    length = values.get(b"content-length", "0")
+    if not length.isdecimal() or int(length) > LARGEST_BODY:
+        return _too_large()
+    host = values.get(b"host")
+    if local and host is not None and not is_loopback(without_port(host)):
+        return problem(
+            HTTPStatus.MISDIRECTED_REQUEST, "this server answers to loopback names only", headers=_CLOSE
+        )
+    return None
+
+
+def _too_large() -> ASGIApp:
+    """The answer to a body that is too large."""
+    detail = f"a body may have {LARGEST_BODY} bytes"
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=_CLOSE)
+
+
+async def _swallow(scope: Scope, receive: Receive) -> ASGIApp | None:
+    """Read and drop the body, which no route wants; the refusal where it does not end in size or time."""
+    if not {b"transfer-encoding", b"content-length"} & {name for name, _ in scope["headers"]}:
+        return None
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if size > LARGEST_BODY:
+                    return _too_large()
+                if not message.get("more_body", False):
+                    return None
+    except TimeoutError:
+        return problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not come", headers=_CLOSE)

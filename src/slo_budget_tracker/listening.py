@@ -1,0 +1,167 @@
+"""The web server: uvicorn in a thread of its own, with limits that uvicorn itself does not have."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from slo_budget_tracker.addresses import parse_listen
+from slo_budget_tracker.errors import UsageError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from starlette.types import ASGIApp
+
+HEADER_SECONDS = 10  # a request's header must be complete by then
+KEEP_ALIVE_SECONDS = 5
+FLUSH_SECONDS = 20  # for a client that reads its answer slowly
+MOST_CONNECTIONS = 512
+LARGEST_HEADER = 16_384
+START_SECONDS = 10
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(H11Protocol):
+    """One connection: silent ones are closed, and the longest silent one makes room for a 513th."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.silent_since = self.loop.time()
+        self.header_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+        """Take the connection, if need be in the place of the longest silent one."""
+        super().connection_made(transport)
+        self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close)
+        if len(self.connections) > MOST_CONNECTIONS:
+            others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+            silent = [one for one in others if not one.busy]
+            if silent:
+                min(silent, key=lambda one: one.silent_since).transport.abort()
+            else:
+                transport.write(_FULL)
+                self._close()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a header that has begun must come to its end in time."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget_timer()
+        elif self.header_timer is None and not self.transport.is_closing():
+            self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close)
+
+    def on_response_complete(self) -> None:
+        """Be silent from now on."""
+        self.silent_since = self.loop.time()
+        super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was kept open in vain; what is not read soon is not sent."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._forget_timer()
+        super().connection_lost(exc)
+
+    def _forget_timer(self) -> None:
+        if self.header_timer is not None:
+            self.header_timer.cancel()
+            self.header_timer = None
+
+    def _close(self) -> None:
+        self._forget_timer()
+        self.transport.close()
+        self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
+
+
+class WebServer:
+    """Serves an application until it is stopped; `address` is known after `start`."""
+
+    def __init__(self, app: ASGIApp, *, listen: str) -> None:
+        self.app = app
+        self.listen = listen
+        self.address = listen
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at the end."""
+        return f"http://{self.address}"
+
+    def start(self) -> None:
+        """Bind the address (UsageError where that fails) and serve in a thread."""
+        bound = _bind(self.listen)
+        host, port = bound.getsockname()[:2]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        config = uvicorn.Config(
+            self.app,
+            http=Connection,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=LARGEST_HEADER,
+        )
+        _silence("uvicorn.error")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [bound]}, name="web", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def stop(self, *, within: float = 4.0) -> None:
+        """Close the address and the connections; answers under way get a second."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(within)
+
+
+def _bind(listen: str) -> socket.socket:
+    """A socket bound to the address."""
+    host, port = parse_listen(listen)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
+    except OSError as error:
+        raise UsageError(f"web.listen: cannot listen on {listen}: {error.strerror or error}") from error
+    return bound
+
+
+def _silence(logger: str) -> None:
+    """Uvicorn's own log, a line for each broken request, goes nowhere: anybody could fill disks with it."""
+    uvicorn_log = logging.getLogger(logger)
+    uvicorn_log.propagate = False
+    uvicorn_log.handlers = [logging.NullHandler()]

@@ -1,0 +1,117 @@
+"""The shapes of the HTTP API's answers; `Snapshot` and its parts are what `snapshot_json` writes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Ratio = Annotated[float, Field(description="A ratio, 1 is all")]
+
+
+class Resource(BaseModel):
+    """Base of all answers: nothing but what is written here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Bounds(Resource):
+    """The budget remaining if all that is unknown was bad, and if it was good."""
+
+    worst: float
+    best: float
+
+
+class WindowFigures(Resource):
+    """One window's figures; null where nothing is known or nothing happened."""
+
+    window_seconds: int
+    burn_rate: float | None
+    success_ratio: Ratio | None
+    sample_count: float | None
+    failures: float | None
+    coverage: Ratio
+
+
+class Alert(Resource):
+    """The state of one pair of burn-rate windows."""
+
+    severity: str
+    long_window_seconds: int
+    short_window_seconds: int
+    threshold: float
+    state: Literal["quiet", "pending", "firing", "held"]
+    since: datetime | None
+    reason: str
+    suppressed_by: str | None
+
+
+class Snapshot(Resource):
+    """All that one evaluation concluded about one SLO instance; times are data instants."""
+
+    name: str
+    labels: dict[str, str]
+    unit: str
+    target: Ratio
+    window_seconds: int
+    evaluated_at: datetime
+    state: str
+    coverage: Ratio
+    total: float | None
+    failures: float | None
+    success_ratio: Ratio | None
+    error_budget_remaining: float | None
+    burn_rate: float | None
+    error_budget_remaining_bounds: Bounds | None
+    exhaustion_seconds: float | None
+    breached: bool | None
+    budget_exhausted: bool | None
+    burn_rate_samples: list[WindowFigures]
+    alerts: list[Alert]
+
+
+class SnapshotPage(Resource):
+    """A page of SLOs in the order of their names; `total` counts all pages."""
+
+    slos: list[Snapshot]
+    total: int
+    limit: int
+    offset: int
+
+
+class SeedForm(BaseModel):
+    """All SLOs at once, as slo-budget-tracker 0.1 showed them."""
+
+    slos: list[dict[str, object]]
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    reasons: list[str] | None = None
+
+
+class ProblemResponse(Response):
+    """An error as RFC 9457 has it."""
+
+    media_type = "application/problem+json"
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: object
+) -> Response:
+    """The answer for one error."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return ProblemResponse(orjson.dumps(body), status, headers=headers)
