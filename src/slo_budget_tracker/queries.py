@@ -1,57 +1,168 @@
-"""SLOs to few requests: the plan of one tick, pure."""
+"""SLOs to few requests: the plan of one tick, pure.
+
+Counters: one raw read per metric (`RawFeed`), whatever the number of SLOs. Free PromQL: expressions joined in
+small batches (`ExpressionBatch`), because the server's cost per expression grows with the size of a query.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
+from slo_budget_tracker.batches import ExpressionBatch, Member, substitute_window
+from slo_budget_tracker.feeds import RawFeed, Role, Slot, fill_expression
+from slo_budget_tracker.index import cover
+from slo_budget_tracker.selectors import Matcher
+from slo_budget_tracker.specs import LatencySli, RequestsSli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
-Role = Literal["total", "bad", "good", "error_ratio"]
+    from slo_budget_tracker.selectors import Selector
+    from slo_budget_tracker.specs import SLO, PromqlSli
+
+__all__ = [
+    "Answer",
+    "ExpressionBatch",
+    "Member",
+    "Plan",
+    "PlannedRead",
+    "Query",
+    "RangeQuery",
+    "RawFeed",
+    "Role",
+    "Series",
+    "Slot",
+    "bound_spellings",
+    "fill_expression",
+    "plan",
+]
+
+BATCH_SLOS = (
+    10  # SLOs per joined query: measured, 10 cost the server 2.4 ms each, 50 cost 4.6 ms, 200 cost 12.9 ms
+)
 
 
-class Slot(NamedTuple):
-    """Where an increment goes: an SLO (by name) and the part of its ratio."""
+class PlannedRead(NamedTuple):
+    """What users see of one feed or batch: the queries as they are sent, and the SLOs that share them."""
 
-    slo: str
-    role: Role
-
-
-class Query(NamedTuple):
-    """An instant query: `expression` at the data instant `at` (seconds)."""
-
-    expression: str
-    at: int
-
-
-class RangeQuery(NamedTuple):
-    """A range query: `expression` at start, start + step … end (seconds), at most 11,000 points."""
-
-    expression: str
-    start: int
-    end: int
-    step: int
-
-
-class Series(NamedTuple):
-    """One series of an answer: labels (with `__name__` where the server sends it), times in ms, values.
-
-    An instant vector or scalar comes as series of one sample.
-    """
-
-    labels: Mapping[str, str]
-    times: list[int]
-    values: list[float]
+    key: str
+    datasource: str
+    queries: tuple[str, ...]
+    slos: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered: series, and whether it warned of a partial response."""
+class Plan:
+    """All that one tick asks."""
 
-    series: tuple[Series, ...]
-    partial: bool = False
-    warnings: tuple[str, ...] = ()
+    raw: tuple[RawFeed, ...] = ()
+    expressions: tuple[ExpressionBatch, ...] = ()
+
+    def describe(self, tick_seconds: int) -> tuple[PlannedRead, ...]:
+        """Each read with its query texts for a tick of this length and the SLOs that share it."""
+        raw = (
+            PlannedRead(
+                feed.key, feed.datasource, feed.expressions(tick_seconds), _names(s for s, _ in feed.members)
+            )
+            for feed in self.raw
+        )
+        joined = (
+            PlannedRead(
+                batch.key,
+                batch.datasource,
+                (batch.query(0, tick_seconds).expression,),
+                _names(member.slot for member in batch.members),
+            )
+            for batch in self.expressions
+        )
+        return (*raw, *joined)
 
 
-Ask = "Callable[[Query | RangeQuery], Answer]"
+def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Plan:
+    """The plan of one tick, whatever the order of the SLOs; `replica_labels` by datasource."""
+    feeds: dict[tuple[str, str], list[tuple[Slot, Selector]]] = {}
+    expressions: dict[str, list[list[Member]]] = {}
+    for slo in sorted(slos, key=lambda one: one.name):
+        if isinstance(slo.sli, (RequestsSli, LatencySli)):
+            for slot, selector in _counters(slo.name, slo.sli):
+                feeds.setdefault((slo.datasource, selector.metric), []).append((slot, selector))
+        else:
+            expressions.setdefault(slo.datasource, []).append(list(_expressions(slo.name, slo.sli)))
+    return Plan(
+        raw=tuple(
+            RawFeed(
+                key=f"{datasource}/{metric}",
+                datasource=datasource,
+                metric=metric,
+                members=tuple(dict.fromkeys(members)),
+                selectors=cover([selector for _, selector in members]),
+                replica_label=replica_labels.get(datasource),
+            )
+            for (datasource, metric), members in feeds.items()
+        ),
+        expressions=tuple(
+            ExpressionBatch.of(
+                datasource, [member for slo in of_slos[at : at + BATCH_SLOS] for member in slo]
+            )
+            for datasource, of_slos in expressions.items()
+            for at in range(0, len(of_slos), BATCH_SLOS)
+        ),
+    )
+
+
+def bound_spellings(bound: Decimal) -> tuple[str, ...]:
+    """How clients write an upper bound: `1` (Go), `1.0` (Python, Java, Prometheus 3), `1e+06`, `1.0E7`."""
+    plain = f"{bound.normalize():f}"
+    number = float(bound)
+    exponent = math.floor(math.log10(number)) if number else 0
+    found = {plain, repr(number), f"{plain}.0" if "." not in plain else plain}
+    if exponent < -4 or exponent >= 6:  # noqa: PLR2004 - Go's strconv.FormatFloat(…, 'g', -1, 64)
+        mantissa = f"{(bound.normalize().scaleb(-exponent)).normalize():f}"
+        java = mantissa if "." in mantissa else f"{mantissa}.0"
+        found |= {f"{mantissa}e{exponent:+03d}", f"{java}E{exponent}"}
+    return tuple(sorted(found))
+
+
+def _counters(slo: str, sli: RequestsSli | LatencySli) -> Iterator[tuple[Slot, Selector]]:
+    """The counters of an SLI; of a histogram the +Inf bucket and the threshold's, in each spelling."""
+    if isinstance(sli, RequestsSli):
+        parts: tuple[tuple[Role, tuple[Selector, ...] | None], ...] = (
+            ("total", sli.total),
+            ("bad", sli.bad),
+            ("good", sli.good),
+        )
+        for role, selectors in parts:
+            yield from ((Slot(slo, role), selector) for selector in selectors or ())
+        return
+    yield Slot(slo, "total"), _bucket(sli.histogram, "+Inf")
+    for spelling in bound_spellings(sli.threshold):
+        yield Slot(slo, "good"), _bucket(sli.histogram, spelling)
+
+
+def _bucket(histogram: Selector, bound: str) -> Selector:
+    matchers = (*histogram.matchers, Matcher("le", "=", bound))
+    return replace(
+        histogram,
+        metric=f"{histogram.metric}_bucket",
+        matchers=tuple(sorted(matchers, key=lambda m: (m.label, m.operator, m.value))),
+    )
+
+
+def _expressions(slo: str, sli: PromqlSli) -> Iterator[Member]:
+    parts: tuple[tuple[Role, str | None], ...] = (
+        ("total", sli.total),
+        ("bad", sli.bad),
+        ("good", sli.good),
+        ("error_ratio", sli.error_ratio),
+    )
+    for role, expression in parts:
+        if expression is not None:
+            yield Member(Slot(slo, role), substitute_window(expression, sli.window), sli.window)
+
+
+def _names(slots: Iterator[Slot]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(slot.slo for slot in slots))

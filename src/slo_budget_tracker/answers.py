@@ -1,0 +1,54 @@
+"""What is asked of a Prometheus and what it answers, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_QUOTED = 80  # so many characters of foreign text are quoted in a message
+
+
+class Query(NamedTuple):
+    """An instant query: `expression` at the data instant `at` (seconds)."""
+
+    expression: str
+    at: int
+
+
+class RangeQuery(NamedTuple):
+    """A range query: `expression` at start, start + step … end (seconds), at most 11,000 points."""
+
+    expression: str
+    start: int
+    end: int
+    step: int
+
+
+class Series(NamedTuple):
+    """One series of an answer: labels (with `__name__` where the server sends it), times in ms, values.
+
+    An instant vector or scalar comes as series of one sample.
+    """
+
+    labels: Mapping[str, str]
+    times: list[int]
+    values: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered: series, and whether it warned of a partial response."""
+
+    series: tuple[Series, ...]
+    partial: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def printable(text: str, limit: int = _QUOTED) -> str:
+    """Foreign text as it may stand in a message: printable characters only, and not many of them."""
+    cut = text[: limit + 1]
+    shown = "".join(c if c.isprintable() else " " for c in cut[:limit]).strip()
+    return f"{shown}…" if len(cut) > limit else shown

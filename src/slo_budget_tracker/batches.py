@@ -1,0 +1,166 @@
+"""Free PromQL of several SLOs in one query, and what each of them brought."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import promql_parser
+
+from slo_budget_tracker.answers import Answer, Query, Series, printable
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import BadAnswer
+from slo_budget_tracker.selectors import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from slo_budget_tracker.feeds import Slot
+
+TAG = "slo"  # the label that tells the members of a joined query apart
+_NAMED = 3  # so many label sets are named in a message
+_DOLLAR_WINDOW = re.compile(
+    r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*|(?<![\w.$])\$(?:window\b|\{window\})"""
+)
+
+
+class Member(NamedTuple):
+    """One expression of a batch; a count over `window` seconds is scaled to the tick."""
+
+    slot: Slot
+    expression: str
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionBatch:
+    """Expressions asked by one query, each of which must give a single value."""
+
+    key: str
+    datasource: str
+    members: tuple[Member, ...]
+
+    @classmethod
+    def of(cls, datasource: str, members: Sequence[Member]) -> ExpressionBatch:
+        """A batch, named after what it asks."""
+        digest = hashlib.blake2b(repr(tuple(members)).encode(), digest_size=8).hexdigest()
+        return cls(f"{datasource}/promql:{digest}", datasource, tuple(members))
+
+    def query(self, at: int, tick_seconds: int) -> Query:
+        """All members as one query at `at`; equal expressions are asked once."""
+        once = {tag: member for member, tag in reversed(tuple(self._tagged()))}
+        return Query(
+            " or ".join(_tagged(member, tag, tick_seconds) for tag, member in sorted(once.items())), at
+        )
+
+    def read(self, answer: Answer) -> Mapping[Slot, float | None]:
+        """The value of each slot; None where the server answered that there is no series.
+
+        An SLO of which any member cannot be used is left out: see `faults`. NaN is no traffic: a count is 0
+        then, an `error_ratio` stays NaN.
+        """
+        values, faults = self._judge(answer)
+        return {slot: value for slot, value in values.items() if slot.slo not in faults}
+
+    def faults(self, answer: Answer) -> Mapping[str, BadAnswer]:
+        """The SLOs whose expressions gave something that cannot be used, and what it was."""
+        return self._judge(answer)[1]
+
+    def split(self) -> tuple[ExpressionBatch, ExpressionBatch]:
+        """Two halves with whole SLOs, to find one that a server refuses; a single SLO is cut by member."""
+        names = list(dict.fromkeys(member.slot.slo for member in self.members))
+        first = set(names[: len(names) // 2])
+        left = tuple(m for m in self.members if m.slot.slo in first) or self.members[: len(self.members) // 2]
+        right = tuple(m for m in self.members if m not in left)
+        return self.of(self.datasource, left), self.of(self.datasource, right)
+
+    def _tagged(self) -> Iterator[tuple[Member, str]]:
+        """Each member with the tag it is asked under: that of the first member that asks the same."""
+        first: dict[tuple[str, int, bool], str] = {}
+        for member in self.members:
+            same = (member.expression, member.window, member.slot.role == "error_ratio")
+            yield member, first.setdefault(same, f"{member.slot.slo}:{member.slot.role}")
+
+    def _judge(self, answer: Answer) -> tuple[dict[Slot, float | None], dict[str, BadAnswer]]:
+        found: dict[str, list[Series]] = {}
+        for series in answer.series:
+            found.setdefault(series.labels.get(TAG, ""), []).append(series)
+        values: dict[Slot, float | None] = {}
+        faults: dict[str, BadAnswer] = {}
+        for member, tag in self._tagged():
+            try:
+                values[member.slot] = _single(member.slot, found.get(tag, ()))
+            except BadAnswer as fault:
+                faults.setdefault(member.slot.slo, fault)
+        for slot, value in values.items():
+            if value is None or not math.isnan(value) or slot.role == "error_ratio":
+                continue
+            others = (values[other] for other in values if other.slo == slot.slo)
+            if any(other and not math.isnan(other) for other in others):
+                faults.setdefault(slot.slo, _fault(slot, "NaN beside traffic", reason="non_finite"))
+            values[slot] = 0.0
+        return values, faults
+
+
+def substitute_window(expression: str, seconds: int) -> str:
+    """Put a duration in place of `$window` (or `${window}`), a whole token outside strings and comments."""
+    duration = format_duration(seconds)
+    return _DOLLAR_WINDOW.sub(lambda m: duration if m[0].startswith("$") else m[0], expression)
+
+
+def _tagged(member: Member, tag: str, tick_seconds: int) -> str:
+    text = f"{member.expression}\n" if "#" in member.expression else member.expression  # a comment ends there
+    value = f"vector({text})" if _is_scalar(member.expression) else f"({text})"
+    if member.slot.role != "error_ratio" and member.window != tick_seconds:
+        value = f"{value} * {tick_seconds} / {member.window}"
+    return f'label_replace({value}, "{TAG}", {quote(tag)}, "", "")'
+
+
+def _is_scalar(expression: str) -> bool:
+    """Whether the expression is a scalar; what the parser does not know is left to the server's judgement."""
+    try:
+        return _scalar(promql_parser.parse(expression))
+    except ValueError:
+        return False
+
+
+def _scalar(parsed: object) -> bool:
+    match parsed:
+        case promql_parser.NumberLiteral():
+            return True
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
+            return _scalar(parsed.expr)
+        case promql_parser.BinaryExpr():
+            return _scalar(parsed.lhs) and _scalar(parsed.rhs)
+        case promql_parser.Call():
+            return bool(parsed.func.return_type == promql_parser.ValueType.Scalar)
+        case _:
+            return False
+
+
+def _single(slot: Slot, found: Sequence[Series]) -> float | None:
+    if not found:
+        return None
+    if len(found) > 1:
+        named = "; ".join(printable(_labels(series.labels)) for series in found[:_NAMED])
+        raise _fault(slot, f"{len(found)} series where one is expected: {named}", reason="multiple_series")
+    values = found[0].values
+    if len(values) != 1:
+        raise _fault(slot, f"{len(values)} samples where one is expected", reason="result_type")
+    if math.isinf(values[0]):
+        raise _fault(slot, f"the value is {values[0]}", reason="non_finite")
+    if values[0] < 0:
+        raise _fault(slot, f"the value is negative ({values[0]:g})", reason="negative")
+    return values[0]
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    inside = ",".join(f"{name}={quote(value)}" for name, value in sorted(labels.items()) if name != TAG)
+    return f"{{{inside}}}"
+
+
+def _fault(slot: Slot, what: str, *, reason: str) -> BadAnswer:
+    return BadAnswer(f"{slot.slo}: {slot.role}: {what}", reason=reason)

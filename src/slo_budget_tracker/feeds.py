@@ -1,0 +1,85 @@
+"""Raw reads of one metric, shared by all SLOs on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from slo_budget_tracker.index import Index, pieces
+from slo_budget_tracker.selectors import Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Role = Literal["total", "bad", "good", "error_ratio"]
+
+
+class Slot(NamedTuple):
+    """Where an increment goes: an SLO (by name) and the part of its ratio."""
+
+    slo: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class RawFeed:
+    """The raw samples of one metric, read once for all SLOs on it.
+
+    `selectors` cover what the members select (perhaps more), and no series is selected by two of them.
+    """
+
+    key: str
+    datasource: str
+    metric: str
+    members: tuple[tuple[Slot, Selector], ...]
+    selectors: tuple[Selector, ...]
+    replica_label: str | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @cached_property
+    def _index(self) -> Index[Slot]:
+        return Index.of(self.members)
+
+    def expressions(self, seconds: int) -> tuple[str, ...]:
+        """The range selectors to ask for, as instant queries, to get the samples of the last `seconds`."""
+        return tuple(f"{piece}[{seconds}s]" for selector in self.selectors for piece in pieces(selector))
+
+    def classify(self, labels: Mapping[str, str]) -> tuple[Slot, ...]:
+        """Where the increments of a series go; each slot once, though several of its selectors match."""
+        return self._index.find(labels)
+
+
+def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
+    """Events of one slot in the last `step` seconds without any memory: old history in few requests.
+
+    Of each series: the difference to its last value within a day; after a fall, what came before the fall and
+    the new value; of a new series everything, where its target was up a step earlier under the same labels
+    or its process has only just started; else nothing. Where it differs from raw samples it counts less.
+    `step` is best at about 10 scrapes.
+    """
+    selectors = dict.fromkeys(selector for member, selector in feed.members if member == slot)
+    each = " or ".join(f"({_fill_form(selector, step)})" for selector in selectors)
+    if feed.replica_label is not None:
+        each = f"max without({feed.replica_label}) ({each})"
+    return f"sum({each})"
+
+
+def _fill_form(selector: Selector, step: int) -> str:
+    target = [m for m in selector.matchers if m.label in ("job", "instance")]
+    up = Selector("up", tuple(target))
+    started = Selector("process_start_time_seconds", tuple(target))
+    now = f"last_over_time({selector}[{step}s])"
+    before = f"last_over_time({selector}[1d] offset {step}s)"
+    known = f"max_over_time({up}[{step}s] offset {step}s) == 1"
+    relabelled = f"count by (job, instance) (last_over_time({up}[{2 * step}s])) > 1"
+    young = f"last_over_time({started}[{step}s]) >= time() - {step * 6 // 5}"
+    return (
+        f"({now} - {before} >= 0)"
+        f" or ({now} + clamp_min(max_over_time({selector}[{step}s]) - {before}, 0))"
+        f" or ({now} and on (job, instance) ({known}) unless on (job, instance) ({relabelled}))"
+        f" or ({now} and on (job, instance) ({young}))"
+        f" or ({now} * 0)"
+    )
