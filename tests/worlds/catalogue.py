@@ -55,7 +55,7 @@ def crashing(world: World, *, every: float, down: Span) -> list[Life]:
     lives, at = [], START - 5_000.0
     while at < END:
         end = at + world.random.exponential(every) + 120
-        lives.append(Life(at, end, base=(9_000, 40) if at < START else (0, 0)))
+        lives.append(Life(at, end, base=(25_000, 5) if at < START else (0, 0)))
         at = end + world.random.uniform(*down)
     return lives
 
@@ -97,7 +97,7 @@ def crashes() -> World:
         "crashes",
         "processes that crash several times a day",
         diurnal(5),
-        diurnal(0.05),
+        diurnal(0.001),
         good_from_start=False,
     )
     world.target("10.2.0.1:8080", crashing(world, every=4 * HOUR, down=(3, 45)))
@@ -154,10 +154,10 @@ def nights() -> World:
 
     world = World(
         "nights", "busy clean days, quiet failing nights",
-        lambda times: np.where(at_night(times), 0.02, 20.0), lambda times: np.where(at_night(times), 0.02, 0.0),
+        lambda times: np.where(at_night(times), 0.25, 20.0), lambda times: np.where(at_night(times), 0.25, 0.0),
         bad_from_start=True,
     )  # fmt: skip
-    world.target("10.7.0.1:8080", [Life(START - DAY, FOREVER, base=(900_000, 600))])
+    world.target("10.7.0.1:8080", [Life(START - DAY, FOREVER, base=(900_000, 6_000))])
     return world
 
 
