@@ -22,22 +22,24 @@ from slo_budget_tracker.errors import PrometheusError, TrackerError
 from slo_budget_tracker.evaluator import Evaluator, Report
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.filling import Filler
-from slo_budget_tracker.gauges import render
+from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.ledger import Entry, Ledger
-from slo_budget_tracker.listening import Server
+from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.ticks import data_instant
-from slo_budget_tracker.web import View, build
+from slo_budget_tracker.web import Display, build, compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from slo_budget_tracker.gauges import Identity
     from slo_budget_tracker.queries import Answer, Query, RangeQuery
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
 
+STARTING = "no tick has been evaluated yet"
 STOP_WITHIN = 4.0  # seconds for everything that hangs, when asked to stop
 FILL_PAUSE = 10.0  # seconds to wait when Prometheus cannot answer the first fill
 TOO_LONG_WITHOUT_TICK = 3  # intervals after which the daemon is not ready
@@ -69,8 +71,7 @@ class Daemon:
     stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _own: OwnFigures = field(default_factory=OwnFigures)
-    _view: View | None = None
-    _snapshots: tuple[SLOSnapshot, ...] = ()
+    display: Display = field(default_factory=lambda: Display(compose(unready=[STARTING])))
     _last_at: int | None = None
     _filling: int = 0
     _troubles: set[str] = field(default_factory=set)
@@ -97,7 +98,8 @@ class Daemon:
             start = self._now(evaluator)
             evaluator.prepare(start)
             self._publish(evaluator, sources, evaluator.look(self._newest(evaluator, start)))
-            server = Server(build(self.view), listen=self.settings.web.listen)
+            listen = self.settings.web.listen
+            server = WebServer(build(self.display, listen=listen), listen=listen)
             server.start()
             log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
             self._catch_signals()
@@ -108,11 +110,6 @@ class Daemon:
             self._end(scheduler, server, filling, sources)
         log.info("stopped")
         return 0
-
-    def view(self) -> View:
-        """What the web server shows now."""
-        assert self._view is not None
-        return self._view
 
     # ticks
 
@@ -171,7 +168,7 @@ class Daemon:
         for transition in report.transitions:
             log.warning(
                 transition.kind,
-                slo=transition.slo,
+                slo=transition.payload["slo_name"],
                 rule=transition.rule,
                 at=_iso(transition.at),
                 reason=transition.reason,
@@ -182,7 +179,6 @@ class Daemon:
         self, evaluator: Evaluator, sources: Mapping[str, Prometheus], snapshots: tuple[SLOSnapshot, ...]
     ) -> None:
         """Render once, swap once."""
-        self._snapshots = snapshots
         stats = evaluator.ledger.stats()
         self._own = replace(
             self._own,
@@ -199,16 +195,25 @@ class Daemon:
             ledger_rows=stats.rows,
             process=tuple(ProcessCollector(registry=None).collect()),
         )
-        self._view = View(
-            metrics=render(snapshots, {slo.name: slo for slo in self.slos}, self._own, now=self.clock()),
-            snapshots={snapshot.name: snapshot for snapshot in snapshots},
-            not_ready=tuple(self._not_ready(evaluator)),
-            evaluated_at=self._last_at,
+        now = self.clock()
+        self.display.view = compose(
+            metrics=render(snapshots, self.slos, self._own, now=now, data_until=self._data_until(evaluator)),
+            snapshots=snapshots,
+            unready=self._not_ready(evaluator),
         )
+
+    def _data_until(self, evaluator: Evaluator) -> dict[Identity, float]:
+        """The end of each SLO's newest known tick."""
+        found: dict[Identity, float] = {}
+        for slo in self.slos:
+            until = evaluator.data_until.get(slo.name)
+            if until is not None:
+                found[identity(slo.name, {})] = until
+        return found
 
     def _not_ready(self, evaluator: Evaluator) -> Iterator[str]:
         if self._last_at is None:
-            yield "no tick has been evaluated yet"
+            yield STARTING
         for key in sorted(self._troubles)[:5]:
             yield f"trouble with {key}"
         if self._own.last_tick_at is not None:
@@ -293,7 +298,7 @@ class Daemon:
     def _end(
         self,
         scheduler: BackgroundScheduler,
-        server: Server,
+        server: WebServer,
         filling: threading.Thread,
         sources: Mapping[str, Prometheus],
     ) -> None:

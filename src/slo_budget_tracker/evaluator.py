@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.budget import exhaustion_window
 from slo_budget_tracker.counting import Memory
 from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed
 from slo_budget_tracker.history import Row
@@ -84,6 +85,7 @@ class Evaluator:
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
     seen: dict[str, Outcome] = field(default_factory=dict)  # what the last tick brought
+    data_until: dict[str, int] = field(default_factory=dict)  # the end of the newest known tick
     _units: list[Unit] = field(default_factory=list)
     _failing_since: dict[str, int] = field(default_factory=dict)
     _piece: dict[str, int] = field(default_factory=dict)
@@ -219,6 +221,8 @@ class Evaluator:
             windows = self._windows(tick.end, due)
             for slo in due:
                 self.seen[slo.name] = counts[slo.name][tick.end].outcome
+                if self.seen[slo.name].known:
+                    self.data_until[slo.name] = tick.end
                 verdict = self._assess(
                     slo, tick.end, windows, live=True, late=tick.end < until, states=states.get(self.ids[slo.name])
                 )
@@ -250,7 +254,7 @@ class Evaluator:
         return stepped.get(instance) or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
 
     def _windows(self, at: int, slos: Iterable[SLO]) -> Mapping[int, Mapping[int, object]]:
-        wanted = sorted({window for slo in slos for window in slo.windows})
+        wanted = sorted({window for slo in slos for window in (*slo.windows, exhaustion_window(slo.window))})
         return self.ledger.history.window(at, wanted)
 
     def _assess(

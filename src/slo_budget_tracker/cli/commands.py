@@ -141,11 +141,11 @@ def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) ->
     planned = plan_of(catalogue.slos, replica_labels=settings.replica_labels)
     requests = planned.describe(settings.evaluation.interval)
     if output is Output.json:
-        tables.print_json([{"datasource": r.datasource, "query": r.query, "slos": list(r.slos)} for r in requests])
+        tables.print_json([{"datasource": r.datasource, "queries": list(r.queries), "slos": list(r.slos)} for r in requests])
     else:
-        rows = [(r.datasource, r.query, ", ".join(r.slos)) for r in requests]
+        rows = [(r.datasource, query, ", ".join(r.slos)) for r in requests for query in r.queries]
         tables.print_rows(("datasource", "query", "SLOs"), rows)
-        typer.echo(f"{len(requests)} requests per tick for {len(catalogue.slos)} SLOs")
+        typer.echo(f"{len(rows)} requests per tick for {len(catalogue.slos)} SLOs")
 
 
 def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:

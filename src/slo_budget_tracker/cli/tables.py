@@ -61,7 +61,7 @@ def print_replay(result: Replay) -> None:
         window = row["window_seconds"]
         table.add_row(
             str(row["at"]),
-            one.slo,
+            str(one.payload["slo_name"]),
             one.kind,
             str(row["severity"] or ""),
             "" if window is None else format_duration(int(str(window))),
@@ -76,8 +76,8 @@ def transition_json(one: Transition) -> dict[str, object]:
     """A transition as `replay --output json` prints it."""
     return {
         "at": iso(one.at),
-        "slo": one.slo,
-        "labels": dict(one.payload.get("labels", {})),
+        "slo": one.payload["slo_name"],
+        "labels": dict(one.payload["instance"]),
         "severity": one.payload.get("severity"),
         "window_seconds": one.payload.get("window_seconds"),
         "kind": one.kind,
