@@ -10,7 +10,6 @@ then shown as `held`, a pending one waits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,24 +27,17 @@ if TYPE_CHECKING:
 Phase = Literal["quiet", "pending", "firing"]
 Shown = Literal["quiet", "pending", "firing", "held"]
 PHASES: tuple[Phase, ...] = ("quiet", "pending", "firing")
-NO_TRAFFIC = "no_traffic"
+OK, NO_TRAFFIC, PARTIAL = Outcome.OK, Outcome.NO_TRAFFIC, Outcome.PARTIAL
 
 
-class Finding(Enum):
-    """What one tick says about one rule."""
-
-    BURNING = "burning"  # the condition is true, whatever the unknown ticks were at mean traffic
-    LINGERING = "lingering"  # not true, but not over: the short window still burns
-    OVER = "over"  # known well enough to be over
-    NO_TRAFFIC = "no_traffic"  # one long window without an event
-    SILENT = "silent"  # nothing: no data, error, partial, missed, or too little is known
-
-
-class Turn(Enum):
-    """A change that is told to others."""
-
-    STARTED = "started"
-    ENDED = "ended"
+# What one tick says about one rule:
+#   burning     the condition is true, even with the unknown ticks good at mean traffic
+#   lingering   not true, yet not over: the short window still burns
+#   over        known well enough to be over
+#   no_traffic  one long window without an event
+#   silent      nothing: no data, an error, a partial answer, or too little is known
+Finding = Literal["burning", "lingering", "over", "no_traffic", "silent"]
+Turn = Literal["started", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +96,17 @@ def step(
     if state.state == "firing":
         return _step_firing(state, judgement, at=at, seconds=seconds, keep_firing_for=keep_firing_for)
     finding, reason = judgement
-    if finding is Finding.BURNING:
+    if finding == "burning":
         if state.state == "quiet":
             state = AlertState("pending", at, 0)
         else:
             state = AlertState("pending", state.since, (state.progress or 0) + seconds)
         if (state.progress or 0) >= for_seconds:
-            return Decision(AlertState("firing", at), "firing", Turn.STARTED, reason)
+            return Decision(AlertState("firing", at), "firing", "started", reason)
         return Decision(
             state, "pending", None, f"{reason}; pending until that lasts {format_duration(for_seconds)}"
         )
-    if state.state == "pending" and finding is not Finding.SILENT:
+    if state.state == "pending" and finding != "silent":
         state = AlertState("quiet", at)
     return Decision(state, state.state, None, reason)
 
@@ -123,7 +115,7 @@ def look(state: AlertState | None, judgement: Judgement, *, at: int, for_seconds
     """How a rule is shown without stepping it: as remembered, or as a first tick would find it."""
     if state is None:
         return step(None, judgement, at=at, seconds=0, for_seconds=for_seconds)._replace(turn=None)
-    if state.state == "firing" and judgement.finding is Finding.SILENT:
+    if state.state == "firing" and judgement.finding == "silent":
         return Decision(state, "held", None, f"held: {judgement.reason}")
     return Decision(state, state.state, None, judgement.reason)
 
@@ -132,14 +124,14 @@ def _step_firing(
     state: AlertState, judgement: Judgement, *, at: int, seconds: int, keep_firing_for: int
 ) -> Decision:
     finding, reason = judgement
-    if finding is Finding.SILENT:
+    if finding == "silent":
         return Decision(state, "held", None, f"held: {reason}")
-    if finding is Finding.NO_TRAFFIC:
-        return Decision(AlertState("quiet", at), "quiet", Turn.ENDED, NO_TRAFFIC)
-    if finding is Finding.OVER:
+    if finding == "no_traffic":
+        return Decision(AlertState("quiet", at), "quiet", "ended", "no_traffic")
+    if finding == "over":
         over = 0 if state.progress is None else state.progress + seconds
         if over >= keep_firing_for:
-            return Decision(AlertState("quiet", at), "quiet", Turn.ENDED, reason)
+            return Decision(AlertState("quiet", at), "quiet", "ended", reason)
         lasting = f"{reason}; firing until that lasts {format_duration(keep_firing_for)}"
         return Decision(AlertState("firing", state.since, over), "firing", None, lasting)
     if state.progress is not None:
@@ -157,95 +149,96 @@ SAYS_NOTHING = {
 
 
 class Rule(NamedTuple):
-    """An alert pair of one target, ready to be judged: its names and its exact limit."""
+    """An alert pair of one target, ready to be judged: its names and its exact limits."""
 
     pair: BurnRateAlert
     name: str
     long: str
     short: str
     limit: Ratio
+    allowance: Ratio
     factor: str
     minimum_bad: int
     rank: tuple[bool, Decimal]
 
 
-@lru_cache(maxsize=4096)
-def windows(alerts: tuple[BurnRateAlert, ...]) -> tuple[int, ...]:
-    """Every window a pair looks at, in seconds, ascending."""
-    return tuple(sorted({window for pair in alerts for window in (pair.long, pair.short)}))
+class Ruleset(NamedTuple):
+    """The pairs of one SLO, the error ratio that spends its budget, and the windows of the pairs."""
 
-
-class Burn(NamedTuple):
-    """One window as a rule sees it: the exact counts, and the burn rate for the words (None: no traffic)."""
-
-    sums: Sums
-    rate: float | None
+    rules: tuple[Rule, ...]
+    allowance: Ratio
+    windows: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
-def rules(alerts: tuple[BurnRateAlert, ...], target: Decimal) -> tuple[Rule, ...]:
-    """The pairs of one SLO with what is the same at every tick."""
-    return tuple(
+def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
+    """What is the same at every tick of an SLO."""
+    allowance = budget.allowed(target)
+    rules = tuple(
         Rule(
             pair=pair,
             name=pair.rule,
             long=format_duration(pair.long),
             short=format_duration(pair.short),
             limit=budget.allowed(target, pair.burn_rate),
+            allowance=allowance,
             factor=f"{pair.burn_rate.normalize():f}",
             minimum_bad=getattr(pair, "minimum_bad", 0),
             rank=(pair.severity == "page", pair.burn_rate),
         )
-        for pair in alerts
+        for pair in pairs
     )
+    windows = sorted({window for pair in pairs for window in (pair.long, pair.short)})
+    return Ruleset(rules, allowance, tuple(windows))
 
 
-def judge_pair(rule: Rule, *, outcome: Outcome, long: Burn, short: Burn) -> Judgement:
+def judge_pair(rule: Rule, *, outcome: Outcome, long: Sums, short: Sums) -> Judgement:
     """What a tick says about a pair of windows.
 
     Burning only if it would burn with the unknown ticks good at mean traffic; over only when the short window
     is below the factor and known well enough, or when the long one is and had no traffic.
     """
-    if outcome is not Outcome.OK and outcome is not Outcome.NO_TRAFFIC and outcome is not Outcome.PARTIAL:
-        return Judgement(Finding.SILENT, SAYS_NOTHING[outcome])
+    if outcome > PARTIAL:
+        return Judgement("silent", SAYS_NOTHING[outcome])
     judgement = _judge_windows(rule, long=long, short=short)
-    if outcome is Outcome.PARTIAL and judgement.finding is not Finding.BURNING:
-        return Judgement(Finding.SILENT, f"{SAYS_NOTHING[outcome]}; {judgement.reason}")
+    if outcome is PARTIAL and judgement.finding != "burning":
+        return Judgement("silent", f"{SAYS_NOTHING[outcome]}; {judgement.reason}")
     return judgement
 
 
-def _judge_windows(rule: Rule, *, long: Burn, short: Burn) -> Judgement:
-    if long.rate is None and budget.well_covered(long.sums):
-        return Judgement(Finding.NO_TRAFFIC, f"no traffic in {rule.long}")
-    if long.rate is None or short.rate is None:
-        return Judgement(Finding.SILENT, f"no traffic known in {rule.short}")
-    now = f"{rule.short} burns {short.rate:.6g}"
-    if budget.reaches(short.sums, rule.limit):
-        both = now if rule.long == rule.short else f"{rule.long} burns {long.rate:.6g} and {now}"
-        return _judge_burning_short(rule, long=long.sums, short=short.sums, both=both)
-    if budget.well_covered(short.sums):
-        return Judgement(Finding.OVER, f"{now}, below {rule.factor}")
-    return Judgement(Finding.SILENT, f"{now}, below {rule.factor}, but under 80% of it is known")
+def _judge_windows(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
+    if not long.total and budget.well_covered(long):
+        return Judgement("no_traffic", f"no traffic in {rule.long}")
+    rate = budget.burn_rate(short, rule.allowance)
+    if rate is None or not long.total:
+        return Judgement("silent", f"no traffic known in {rule.short}")
+    if budget.reaches(short, rule.limit):
+        return _judge_burning_short(rule, long=long, short=short)
+    if budget.well_covered(short):
+        return Judgement("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}")
+    few = "but under 80% of it is known"
+    return Judgement("silent", f"{rule.short} burns {rate:.6g}, below {rule.factor}, {few}")
 
 
-def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums, both: str) -> Judgement:
+def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
+    rates = {rule.long: long, rule.short: short}
+    burns = " and ".join(f"{n} burns {budget.burn_rate(s, rule.allowance):.6g}" for n, s in rates.items())
     if not budget.reaches(long, rule.limit):
-        finding = Finding.LINGERING if budget.well_covered(long) else Finding.SILENT
-        return Judgement(finding, f"{both}, not both at {rule.factor} or above")
+        finding: Finding = "lingering" if budget.well_covered(long) else "silent"
+        return Judgement(finding, f"{burns}, not both at {rule.factor} or above")
     if not (budget.surely_reaches(long, rule.limit) and budget.surely_reaches(short, rule.limit)):
-        return Judgement(Finding.SILENT, f"{both}, but not at {rule.factor} were the unknown ticks good")
+        return Judgement("silent", f"{burns}, but not at {rule.factor} were the unknown ticks good")
     if long.bad < rule.minimum_bad * long.scale:
         few = f"fewer than {rule.minimum_bad} failed in {rule.long}"
-        return Judgement(Finding.LINGERING, f"insufficient events: {both}, but {few}")
-    return Judgement(Finding.BURNING, f"{both}, at or above {rule.factor}")
+        return Judgement("lingering", f"insufficient events: {burns}, but {few}")
+    return Judgement("burning", f"{burns}, at or above {rule.factor}")
 
 
 def judge_data(outcome: Outcome) -> Judgement:
     """Whether a tick brought nothing at all; a partial answer is neither a loss nor a return of data."""
-    if outcome is Outcome.OK or outcome is Outcome.NO_TRAFFIC:
-        return Judgement(Finding.OVER, "data in this tick")
-    finding = Finding.SILENT if outcome is Outcome.PARTIAL else Finding.BURNING
-    return Judgement(finding, SAYS_NOTHING[outcome])
+    if outcome is OK or outcome is NO_TRAFFIC:
+        return Judgement("over", "data in this tick")
+    return Judgement("silent" if outcome is PARTIAL else "burning", SAYS_NOTHING[outcome])
 
 
 def judge_budget(sums: Sums, whole: Ratio, *, outcome: Outcome, left: float | None) -> Judgement:
@@ -254,18 +247,18 @@ def judge_budget(sums: Sums, whole: Ratio, *, outcome: Outcome, left: float | No
     Exhausted only if it would be with the unknown ticks good at mean traffic; restored only when the window
     is known well enough. `whole` is the error ratio that spends the budget, `left` the figure for the reason.
     """
-    if not outcome.known or left is None:
-        return Judgement(Finding.SILENT, SAYS_NOTHING.get(outcome, "nothing is known"))
+    if outcome > PARTIAL or left is None:
+        return Judgement("silent", SAYS_NOTHING.get(outcome, "nothing is known"))
     reason = f"{100 * left:.6g}% of the error budget remains"
     if budget.surely_reaches(sums, whole):
-        return Judgement(Finding.BURNING, reason)
+        return Judgement("burning", reason)
     if budget.reaches(sums, whole):
-        return Judgement(Finding.SILENT, f"{reason}, but more than none were the unknown ticks good")
-    if outcome is Outcome.PARTIAL:
-        return Judgement(Finding.SILENT, f"{SAYS_NOTHING[outcome]}; {reason}")
+        return Judgement("silent", f"{reason}, but more than none were the unknown ticks good")
+    if outcome is PARTIAL:
+        return Judgement("silent", f"{SAYS_NOTHING[outcome]}; {reason}")
     if not budget.well_covered(sums):
-        return Judgement(Finding.SILENT, f"{reason}, but under 80% of the window is known")
-    return Judgement(Finding.OVER, reason)
+        return Judgement("silent", f"{reason}, but under 80% of the window is known")
+    return Judgement("over", reason)
 
 
 def suppressor(rule: Rule, firing: Iterable[Rule]) -> str | None:

@@ -48,22 +48,25 @@ class Bounds(NamedTuple):
 
 
 def exact(counts: WindowCounts) -> Sums:
-    """The same counts over common denominators; more seconds known than the window has count as all of it."""
-    total, scale = counts.total.as_integer_ratio()
-    bad, bad_scale = counts.bad.as_integer_ratio()
-    if bad_scale != scale:
-        common = max(scale, bad_scale)  # both are powers of two
-        total, bad, scale = total * (common // scale), bad * (common // bad_scale), common
-    known, second = counts.known.as_integer_ratio()
-    partial, partial_second = counts.partial.as_integer_ratio()
-    if partial_second != second:
-        common = max(second, partial_second)
-        known, partial, second = known * (common // second), partial * (common // partial_second), common
+    """The same counts as integers; more seconds known than the window has count as all of it."""
+    total, bad, scale = int(counts.total), int(counts.bad), 1
+    if total != counts.total or bad != counts.bad:
+        (total, bad), scale = _common(counts.total, counts.bad)
+    known, partial, second = int(counts.known), int(counts.partial), 1
+    if known != counts.known or partial != counts.partial:
+        (known, partial), second = _common(counts.known, counts.partial)
     window = counts.window * second
-    known = min(known, window)
     if known <= 0:
         return Sums(0, 0, 1, 0, 0, window, second)
+    known = min(known, window)
     return Sums(total, bad, scale, known, known - partial, window, second)
+
+
+def _common(*values: float) -> tuple[list[int], int]:
+    """The values over one denominator; that of a float is a power of two."""
+    ratios = [value.as_integer_ratio() for value in values]
+    denominator = max(under for _, under in ratios)
+    return [over * (denominator // under) for over, under in ratios], denominator
 
 
 @lru_cache(maxsize=4096)
@@ -163,7 +166,7 @@ def well_covered(sums: Sums) -> bool:
     return 5 * sums.trusted >= 4 * sums.window
 
 
-def exhaustion_seconds(sums: Sums, recent: Sums | None, budget: Ratio) -> float | None:
+def exhaustion_seconds(sums: Sums, recent: Sums, budget: Ratio) -> float | None:
     """When the budget ends if bad events go on as in the recent window, ignoring what rolls out.
 
     Absent when nothing burns or nothing is known, 0 when the budget is exhausted.
@@ -172,7 +175,7 @@ def exhaustion_seconds(sums: Sums, recent: Sums | None, budget: Ratio) -> float 
         return None
     if exhausted(sums, budget):
         return 0.0
-    if recent is None or not recent.known or not recent.bad:
+    if not recent.bad:
         return None
     left = (sums.total * budget.over - sums.bad * budget.under) * recent.scale * recent.known
     return left / (budget.under * sums.scale * recent.bad * recent.second)

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from slo_budget_tracker import alerts, budget
-from slo_budget_tracker.alerts import Burn
 from slo_budget_tracker.snapshots import (
     NO_LABELS,
     AlertStatus,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.alerts import AlertState, Decision, Judgement, Rule, Turn
-    from slo_budget_tracker.budget import Ratio
+    from slo_budget_tracker.budget import Ratio, Sums
     from slo_budget_tracker.specs import SLO, Sli
 
 DATA = "data"
@@ -32,11 +31,11 @@ BUDGET = "budget"
 LOSS_SECONDS = 300
 LOSS_TICKS = 3
 
-KINDS = {
-    DATA: {alerts.Turn.STARTED: "slo_data_lost", alerts.Turn.ENDED: "slo_data_restored"},
-    BUDGET: {alerts.Turn.STARTED: "slo_budget_exhausted", alerts.Turn.ENDED: "slo_budget_restored"},
+KINDS: dict[str, dict[Turn | None, str]] = {
+    DATA: {"started": "slo_data_lost", "ended": "slo_data_restored"},
+    BUDGET: {"started": "slo_budget_exhausted", "ended": "slo_budget_restored"},
 }
-BURN_KINDS = {alerts.Turn.STARTED: "slo_burn_started", alerts.Turn.ENDED: "slo_recovered"}
+BURN_KINDS: dict[Turn | None, str] = {"started": "slo_burn_started", "ended": "slo_recovered"}
 
 # A missed tick is an answer Prometheus still owes; one that was given up left nothing known.
 DATA_STATES = {
@@ -90,19 +89,20 @@ def assess(
     `budget.exhaustion_window(slo.window)`; a window that is not there is unknown. `live=False` only looks:
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
     """
-    rules = alerts.rules(slo.alerts, slo.target)
-    allowance = budget.allowed(slo.target)
-    burns = {window: _burn(windows.get(window), window, allowance) for window in alerts.windows(slo.alerts)}
-    whole = burns.get(slo.window) or _burn(windows.get(slo.window), slo.window, allowance)
-    remaining = budget.remaining(whole.sums, allowance)
+    rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
+    sums = {window: _sums(windows, window) for window in alert_windows}
+    whole = sums.get(slo.window) or _sums(windows, slo.window)
+    recently = budget.exhaustion_window(slo.window)
+    recent = sums.get(recently) or _sums(windows, recently)
+    remaining = budget.remaining(whole, allowance)
 
     judged = [
-        (rule.name, _judge(rule, burns, outcome), rule.pair.for_seconds, rule.pair.keep_firing_for)
+        (rule.name, _judge(rule, sums, outcome), rule.pair.for_seconds, rule.pair.keep_firing_for)
         for rule in rules
     ]
     data_lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
     judged.append((DATA, alerts.judge_data(outcome), data_lost_after, 0))
-    judged.append((BUDGET, alerts.judge_budget(whole.sums, allowance, outcome=outcome, left=remaining), 0, 0))
+    judged.append((BUDGET, alerts.judge_budget(whole, allowance, outcome=outcome, left=remaining), 0, 0))
     decisions: dict[str, Decision] = {}
     for name, judgement, for_seconds, keep_firing_for in judged:
         decisions[name] = (
@@ -118,7 +118,6 @@ def assess(
             else alerts.look(states.get(name), judgement, at=at, for_seconds=for_seconds)
         )
 
-    recent = windows.get(budget.exhaustion_window(slo.window))
     snapshot = SLOSnapshot(
         name=slo.name,
         unit=_unit(slo.sli),
@@ -126,20 +125,18 @@ def assess(
         window_seconds=slo.window,
         evaluated_at=at,
         state=DATA_STATES[outcome],
-        coverage=budget.coverage(whole.sums),
-        total=budget.sample_count(whole.sums),
-        failures=budget.failures(whole.sums),
-        success_ratio=budget.success_ratio(whole.sums),
+        coverage=budget.coverage(whole),
+        total=budget.sample_count(whole),
+        failures=budget.failures(whole),
+        success_ratio=budget.success_ratio(whole),
         error_budget_remaining=remaining,
-        burn_rate=whole.rate,
-        error_budget_remaining_bounds=budget.bounds(whole.sums, allowance),
-        events_remaining=budget.events_remaining(whole.sums, allowance),
-        exhaustion_seconds=budget.exhaustion_seconds(
-            whole.sums, None if recent is None else budget.exact(recent), allowance
-        ),
-        breached=budget.breached(whole.sums, allowance),
-        budget_exhausted=budget.exhausted(whole.sums, allowance),
-        burn_rate_samples=tuple([_sample(window, burn) for window, burn in burns.items()]),
+        burn_rate=budget.burn_rate(whole, allowance),
+        error_budget_remaining_bounds=budget.bounds(whole, allowance),
+        events_remaining=budget.events_remaining(whole, allowance),
+        exhaustion_seconds=budget.exhaustion_seconds(whole, recent, allowance),
+        breached=budget.breached(whole, allowance),
+        budget_exhausted=budget.exhausted(whole, allowance),
+        burn_rate_samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
         alerts=_statuses(rules, decisions),
         labels=labels,
     )
@@ -156,13 +153,12 @@ def assess(
     )
 
 
-def _burn(counts: WindowCounts | None, window: int, allowance: Ratio) -> Burn:
-    sums = budget.exact(counts or WindowCounts(window, 0, 0, 0))
-    return Burn(sums, budget.burn_rate(sums, allowance))
+def _sums(windows: Mapping[int, WindowCounts], window: int) -> Sums:
+    return budget.exact(windows.get(window) or WindowCounts(window, 0, 0, 0))
 
 
-def _judge(rule: Rule, burns: Mapping[int, Burn], outcome: Outcome) -> Judgement:
-    return alerts.judge_pair(rule, outcome=outcome, long=burns[rule.pair.long], short=burns[rule.pair.short])
+def _judge(rule: Rule, sums: Mapping[int, Sums], outcome: Outcome) -> Judgement:
+    return alerts.judge_pair(rule, outcome=outcome, long=sums[rule.pair.long], short=sums[rule.pair.short])
 
 
 def _unit(sli: Sli) -> str:
@@ -170,11 +166,10 @@ def _unit(sli: Sli) -> str:
     return "ticks" if sli.kind == "promql" and sli.error_ratio is not None else "requests"
 
 
-def _sample(window: int, burn: Burn) -> BurnRateSample:
-    sums = burn.sums
+def _sample(window: int, sums: Sums, allowance: Ratio) -> BurnRateSample:
     return BurnRateSample(
         window,
-        burn.rate,
+        budget.burn_rate(sums, allowance),
         budget.success_ratio(sums),
         budget.sample_count(sums),
         budget.failures(sums),
@@ -207,8 +202,7 @@ def _transition(
 ) -> Transition:
     """What others are told: a burn with its long window's figures, the rest with the SLO window's."""
     rule = next((rule for rule in rules if rule.name == name), None)
-    turn = cast("Turn", decision.turn)
-    kind = BURN_KINDS[turn] if rule else KINDS[name][turn]
+    kind = (BURN_KINDS if rule else KINDS[name])[decision.turn]
     figures: SLOSnapshot | BurnRateSample = snapshot
     count = snapshot.total
     if rule:
