@@ -181,6 +181,26 @@ def flawless() -> World:
     return world
 
 
+def hourly(*, days: int = 30, pods: int = 4) -> World:
+    """Pods replaced every hour, with both their series from the start: 8 series at any time (for the benches)."""
+    world = World("hourly", "pods replaced every hour", diurnal(4), diurnal(0.02), bad_from_start=True)
+    first = END - days * DAY - HOUR
+    for slot in range(pods):
+        begin = first - HOUR * slot / pods - 600
+        number = 0
+        while begin < END:
+            end = begin + HOUR
+            found = max(begin + world.random.uniform(1, 6), first)
+            if found < min(end + 25, END):
+                world.target(
+                    f"10.20.{slot}.{number}:8080",
+                    [Life(begin, end + 20)],
+                    watched=(found, min(end + 25, END)),
+                )
+            begin, number = end, number + 1
+    return world
+
+
 GENERATORS = (steady, replaced, crashes, gaps, unreachable, server_down, rare, nights, late, flawless)
 
 
