@@ -122,11 +122,11 @@ class Daemon:
         started = time.perf_counter()
         with self._lock:
             report = evaluator.advance(at)
-        seconds = time.perf_counter() - started
-        self._account(report, evaluator, seconds)
-        self._last_at = at
-        self._publish(evaluator, sources, report.snapshots)
-        self._tell(report, seconds)
+            seconds = time.perf_counter() - started
+            self._tell(report, seconds)
+            self._account(report, evaluator, seconds)
+            self._last_at = at
+            self._publish(evaluator, sources, report.snapshots)
         return report
 
     def _safe_tick(self, evaluator: Evaluator, sources: Mapping[str, Prometheus]) -> None:
@@ -242,7 +242,6 @@ class Daemon:
                 with self._lock:
                     if self.stop.is_set():
                         return
-                    ledger.history.add(filled.rows)
                     ledger.commit(
                         Entry(
                             rows=filled.rows,

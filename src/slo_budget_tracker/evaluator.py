@@ -94,8 +94,8 @@ class Evaluator:
     def prepare(self, at: int) -> Evaluator:
         """Plan the requests and register the SLOs; the first live tick of a new one ends after `at`."""
         self._units = list(units(plan(self.slos, replica_labels=self.replica_labels)))
-        for slo in self.slos:
-            self.ids[slo.name] = self.ledger.register(slo.name, slo.labels, sli_hash(slo), at=at)
+        ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in self.slos], at=at)
+        self.ids = dict(zip((slo.name for slo in self.slos), ids, strict=True))
         return self
 
     def advance(self, until: int) -> Report:
@@ -207,7 +207,7 @@ class Evaluator:
             counts.update(dict.fromkeys(attempt.unit.slos, unknown))
         spans = sorted({tick for attempt in (*done, *gave_up) for tick in attempt.ticks})
         rows = [Row.of(tick, self._by_id(counts, tick)) for tick in spans]
-        self.ledger.history.add(rows)
+        self.ledger.stage(rows)
         states: dict[int, Mapping[str, AlertState]] = {}
         stepped: dict[int, int] = {}
         transitions: list[Transition] = []

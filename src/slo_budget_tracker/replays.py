@@ -129,7 +129,6 @@ def _fill(evaluator: Evaluator, until: int, progress: Progress | None, *, extra:
     ).prepare()
     total = filler.remaining + extra
     while (filled := filler.step(evaluator.asks, workers=evaluator.workers)) is not None:
-        evaluator.ledger.history.add(filled.rows)
         evaluator.ledger.commit(Entry(rows=filled.rows))
         if filled.newest and filled.filled_to < until and not evaluator.seen:
             evaluator.seen.update(filled.newest)
