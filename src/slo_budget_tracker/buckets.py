@@ -1,0 +1,209 @@
+"""Buckets: rows on disk, one blob per span and roster; per instance the spans never overlap.
+
+A roster is an immutable list of instance ids, found by the hash of its content. A row that is written over stored
+spans takes their place; one that lies inside a wider, already merged span fills that span's unobserved seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from slo_budget_tracker.density import cell_end
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.rows import CHANNELS, Row, merge, pack, unpack
+from slo_budget_tracker.tables import buckets, rosters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from slo_budget_tracker.density import Density
+
+_BATCH = 100_000  # numbers merged in one transaction: some 50 ms
+
+
+class _Bucket(NamedTuple):
+    id: int
+    start: int
+    end: int
+    step: int
+    ids: NDArray[np.int64]
+
+
+class Buckets:
+    """Reads and writes rows inside transactions that the ledger holds."""
+
+    def __init__(self) -> None:
+        self._rosters: dict[int, NDArray[np.int64]] = {}
+        self._by_digest: dict[bytes, int] = {}
+        self.refused = 0
+
+    def forget(self) -> None:
+        """Forget what a transaction that was rolled back may have left in the caches."""
+        self._rosters.clear()
+        self._by_digest.clear()
+
+    def load(self, connection: sa.Connection) -> Iterator[Row]:
+        """All rows, oldest first."""
+        for number, members in connection.execute(sa.select(rosters.c.id, rosters.c.members)):
+            self._rosters[number] = _ids(members)
+        query = sa.select(buckets.c.start_at, buckets.c.end_at, buckets.c.roster, buckets.c.payload)
+        for start, end, roster, payload in connection.execute(query.order_by(buckets.c.end_at)):
+            yield _row(payload, start, end, self._rosters[roster])
+
+    def insert(self, connection: sa.Connection, rows: Sequence[Row], *, step: int = 0) -> None:
+        """Write rows over spans where nothing is stored for their instances."""
+        values = [
+            {
+                "start_at": row.start,
+                "end_at": row.end,
+                "step": step,
+                "roster": self._roster(connection, row.ids),
+                "payload": pack(row),
+            }
+            for row in rows
+            if len(row.ids)
+        ]
+        if values:
+            connection.execute(sa.insert(buckets), values)
+
+    def revise(self, connection: sa.Connection, row: Row) -> list[Row]:
+        """Write a row over whatever is stored; returns the rows that History has to take in for it."""
+        effects = []
+        for bucket in self._overlapping(connection, row):
+            common = np.isin(bucket.ids, row.ids)
+            if not common.any():
+                continue
+            stored = self._read(connection, bucket)
+            old = stored.only(common)
+            rests = [stored.only(~common)]
+            if bucket.start < row.start or bucket.end > row.end:
+                if bucket.start <= row.start and row.end <= bucket.end:
+                    mine = np.isin(row.ids, old.ids)
+                    filled = self._fill(old, row.only(mine))
+                    row = row.only(~mine)
+                    rests.append(filled)
+                    effects.append(filled)
+                else:
+                    outside = _outside(old, row)
+                    rests += outside
+                    effects += outside
+            connection.execute(sa.delete(buckets).where(buckets.c.id == bucket.id))
+            self.insert(connection, rests, step=bucket.step)
+        self.insert(connection, [row])
+        return [*effects, row]
+
+    def thin(self, connection: sa.Connection, density: Density, *, now: int) -> bool:
+        """Merge one bounded batch of old buckets, as History.thin drops points; whether there may be more."""
+        spent = 0
+        for stage in reversed(density.stages):
+            limit = (now - stage.age) // stage.step * stage.step
+            while spent < _BATCH:
+                finer = (buckets.c.step < stage.step) & (buckets.c.end_at <= limit)
+                oldest = connection.execute(sa.select(sa.func.min(buckets.c.end_at)).where(finer)).scalar()
+                if oldest is None:
+                    break
+                cell = int(cell_end(np.array([oldest]), stage.step)[0])
+                spent += self._merge_cell(connection, cell - stage.step, cell, stage.step)
+            else:
+                return True
+        return False
+
+    def _merge_cell(self, connection: sa.Connection, after: int, until: int, step: int) -> int:
+        within = (buckets.c.end_at > after) & (buckets.c.end_at <= until)
+        found = self._select(connection, within)
+        if len(found) == 1:
+            connection.execute(sa.update(buckets).where(buckets.c.id == found[0].id).values(step=step))
+            return 100
+        merged = merge([self._read(connection, bucket) for bucket in found])
+        connection.execute(sa.delete(buckets).where(within))
+        self.insert(connection, merged, step=step)
+        return sum(100 + len(bucket.ids) for bucket in found)
+
+    def _overlapping(self, connection: sa.Connection, row: Row) -> list[_Bucket]:
+        return self._select(connection, (buckets.c.end_at > row.start) & (buckets.c.start_at < row.end))
+
+    def _select(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[_Bucket]:
+        columns = (buckets.c.id, buckets.c.start_at, buckets.c.end_at, buckets.c.step, buckets.c.roster)
+        found = connection.execute(sa.select(*columns).where(where).order_by(buckets.c.end_at)).all()
+        return [_Bucket(*rest, self._members(connection, roster)) for *rest, roster in found]
+
+    def _read(self, connection: sa.Connection, bucket: _Bucket) -> Row:
+        query = sa.select(buckets.c.payload).where(buckets.c.id == bucket.id)
+        return _row(connection.execute(query).scalar_one(), bucket.start, bucket.end, bucket.ids)
+
+    def _fill(self, stored: Row, row: Row) -> Row:
+        """Put a narrower row into a wider stored one, in place of seconds that were not observed.
+
+        Where too few such seconds are left, the stored figures stand: counting twice is worse than missing some.
+        """
+        row = row.only(np.argsort(row.ids)[np.searchsorted(np.sort(row.ids), stored.ids)])
+        new, values = row.channels(), stored.channels()
+        stated = new["known"] + new["absent"] + new["error"] + new["unknown"]
+        fits = stored.seconds - values["known"] >= stated
+        self.refused += int((~fits).sum())
+        taken = np.where(fits, stated, 0)
+        missed = stored.seconds - sum(values[name] for name in ("known", "absent", "error", "unknown"))
+        taken = taken - np.minimum(taken, missed)
+        for name in ("error", "unknown", "absent"):
+            part = np.minimum(taken, values[name])
+            values[name] = values[name] - part
+            taken = taken - part
+        for name in CHANNELS:
+            values[name] = values[name] + np.where(fits, new[name], 0).astype(values[name].dtype)
+        return Row.from_channels(stored.start, stored.end, stored.ids, values)
+
+    def _members(self, connection: sa.Connection, roster: int) -> NDArray[np.int64]:
+        if roster not in self._rosters:
+            query = sa.select(rosters.c.members).where(rosters.c.id == roster)
+            self._rosters[roster] = _ids(connection.execute(query).scalar_one())
+        return self._rosters[roster]
+
+    def _roster(self, connection: sa.Connection, ids: NDArray[np.int64]) -> int:
+        plain = ids.astype("<i8").tobytes()
+        digest = hashlib.sha256(plain).digest()
+        if digest not in self._by_digest:
+            query = sa.select(rosters.c.id).where(rosters.c.digest == digest)
+            number = connection.execute(query).scalar()
+            if number is None:
+                new = sa.insert(rosters).values(digest=digest, members=zlib.compress(plain))
+                number = connection.execute(new).inserted_primary_key[0]
+            self._by_digest[digest] = number
+            self._rosters[number] = ids
+        return self._by_digest[digest]
+
+
+def _ids(members: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(zlib.decompress(members), "<i8").astype(np.int64)
+
+
+def _row(payload: bytes, start: int, end: int, ids: NDArray[np.int64]) -> Row:
+    try:
+        return unpack(payload, start=start, end=end, ids=ids)
+    except ValueError as error:
+        raise LedgerError(f"the ledger is damaged: {error}") from error
+
+
+def _outside(stored: Row, row: Row) -> list[Row]:
+    """What is left of a stored row beside one that cuts it; only a row without counts can be cut."""
+    if stored.known.any():
+        raise LedgerError(
+            f"counts of ({row.start}, {row.end}] cut those stored for ({stored.start}, {stored.end}]: "
+            "a revision covers whole stored rows, or lies inside one"
+        )
+    parts = [(stored.start, min(row.start, stored.end)), (max(row.end, stored.start), stored.end)]
+    left: list[Row] = []
+    for start, end in parts:
+        if end > start:
+            share: dict[str, Any] = {
+                name: (values * ((end - start) / stored.seconds)).astype(values.dtype)
+                for name, values in stored.channels().items()
+            }
+            left.append(Row.from_channels(start, end, stored.ids, share))
+    return left

@@ -1,0 +1,262 @@
+"""History: one cumulative function F(t) per SLO instance and channel, so that any window is a difference.
+
+F is stored at shared points of data time, closely for young ones and sparsely for old ones, and is linear between
+them: a window is F(at) - F(at - window), exact where both edges are points, prorated inside a row that an edge
+cuts. F is flat where nothing is stored, so nothing before an instance's first row is known. F's zero is arbitrary:
+rows that are filled in before the others move the older side of F down instead of everything younger up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slo_budget_tracker.curves import Curves
+from slo_budget_tracker.density import Density
+from slo_budget_tracker.rows import CHANNELS, SECONDS, Row, disjoint
+from slo_budget_tracker.ticks import Outcome, Tick, WindowCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowArrays:
+    """The same window of many instances; `ids[i]` has `total[i]` events and so on (see WindowCounts)."""
+
+    window: int
+    ids: NDArray[np.int64]
+    total: NDArray[np.float64]
+    bad: NDArray[np.float64]
+    known: NDArray[np.float64]
+    partial: NDArray[np.float64]
+    absent: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recall:
+    """What was stored before rows were added over it."""
+
+    rows: tuple[Row, ...]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+
+class History:
+    """Counts of all SLO instances over all stored time, at falling density with age.
+
+    A row replaces what is stored for its instances in (start, end], and leaves everything outside as it was.
+    """
+
+    def __init__(self, *, density: Density | None = None) -> None:
+        self.density = density or Density.of()
+        self._curves = Curves()
+        self._lookup = np.full(64, -1, np.int64)  # column by id; ids are the ledger's small whole numbers
+        self._ids = np.zeros(0, np.int64)
+        self._first = np.zeros(0, np.int64)
+        self._last = np.zeros(0, np.int64)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The instances that have rows, in the order they came."""
+        return self._ids
+
+    @property
+    def points(self) -> NDArray[np.int64]:
+        """The instants at which F is stored, ascending."""
+        return self._curves.points
+
+    @property
+    def newest(self) -> int | None:
+        """The end of the newest row, None while there is none."""
+        newest = int(self._last.max(initial=-_NEVER))
+        return None if newest == -_NEVER else newest
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory held by the numbers."""
+        return self._curves.nbytes
+
+    def span(self, instance: int) -> Tick | None:
+        """From the start of the instance's first row to the end of its last one; None without rows."""
+        column = self._column(instance)
+        return None if column is None else Tick(int(self._first[column]), int(self._last[column]))
+
+    def admit(self, ids: Iterable[int]) -> None:
+        """Make instances known before they have rows: all their windows are then there, with nothing known."""
+        self._admit(np.fromiter(ids, np.int64))
+
+    def untouched(self, row: Row) -> NDArray[np.bool_]:
+        """For which of the row's instances it lies wholly before the first or after the last stored row."""
+        columns = self._columns(row.ids)
+        fresh = columns < 0
+        if not len(self._ids):
+            return fresh
+        return fresh | (self._last[columns] <= row.start) | (self._first[columns] >= row.end)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take in rows of any age and order; later ones replace earlier ones over the same span."""
+        batch = [row for row in rows if len(row.ids)]
+        if batch:
+            self._admit(np.concatenate([row.ids for row in batch]))
+        if not len(self.points) and disjoint(batch):
+            self._curves.build(batch, [self._columns(row.ids) for row in batch])
+        else:
+            self._merge(batch)
+        for row in batch:
+            columns = self._columns(row.ids)
+            self._first[columns] = np.minimum(self._first[columns], row.start)
+            self._last[columns] = np.maximum(self._last[columns], row.end)
+
+    def recall(self, rows: Sequence[Row]) -> Recall:
+        """What is stored where the rows will go, so that adding them can be undone."""
+        self._admit(np.concatenate([row.ids for row in rows] or [np.zeros(0, np.int64)]))
+        self._curves.cut(point for row in rows for point in (row.start, row.end))
+        stored = []
+        for row in rows:
+            columns = self._columns(row.ids)
+            edges = self.points[(self.points >= row.start) & (self.points <= row.end)].tolist()
+            for start, end in pairwise(edges):
+                rises = {name: self._curves.difference(name, start, end, columns) for name in CHANNELS}
+                seconds = {name: rises[name].astype(np.int32) for name in SECONDS}
+                stored.append(Row.from_channels(start, end, row.ids, {**rises, **seconds}))
+        return Recall(tuple(stored), self._first.copy(), self._last.copy())
+
+    def undo(self, recall: Recall) -> None:
+        """Bring back what was stored at the recall; instances admitted since then stay, without rows."""
+        self.add(recall.rows)
+        size = len(recall.first)
+        self._first[:size], self._last[:size] = recall.first, recall.last
+        self._first[size:], self._last[size:] = _NEVER, -_NEVER
+
+    def thin(self, now: int) -> int:
+        """Drop the points that their age makes dispensable at `now`; returns how many."""
+        return self._curves.keep(self.density.kept(self.points, now=now))
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Forget instances and all their counts."""
+        gone = np.isin(self._ids, np.fromiter(ids, np.int64))
+        self._curves.keep_columns(np.flatnonzero(~gone))
+        self._ids, self._first, self._last = self._ids[~gone], self._first[~gone], self._last[~gone]
+        self._lookup[:] = -1
+        self._lookup[self._ids] = np.arange(len(self._ids))
+
+    def arrays(self, at: int, window: int, *, ids: NDArray[np.int64] | None = None) -> WindowArrays:
+        """What is known of (at - window, at], for all instances or those given."""
+        which, names = self._which(ids)
+        channels = {}
+        for channel in ("total", "bad", "known", "partial", "absent"):
+            values = np.zeros(len(names))
+            found = slice(None) if ids is None else which >= 0
+            columns = which if ids is None else which[which >= 0]
+            values[found] = self._curves.difference(channel, at - window, at, columns)
+            channels[channel] = values
+        return WindowArrays(window, names, **channels)
+
+    def window(
+        self, at: int, windows: Sequence[int], *, ids: Sequence[int] | None = None
+    ) -> dict[int, dict[int, WindowCounts]]:
+        """What is known of each window that ends at `at`, by instance and window length."""
+        wanted = None if ids is None else np.array(ids, np.int64)
+        result: dict[int, dict[int, WindowCounts]] = {}
+        for window in windows:
+            figures = self.arrays(at, window, ids=wanted)
+            columns = (figures.total, figures.bad, figures.known, figures.partial, figures.absent)
+            for instance, *numbers in zip(figures.ids.tolist(), *(c.tolist() for c in columns), strict=True):
+                result.setdefault(instance, {})[window] = WindowCounts(window, *numbers)
+        return result
+
+    def series(self, instance: int, start: int, end: int, step: int) -> list[tuple[Tick, WindowCounts]]:
+        """What is known of each step of (start, end], oldest first; the last one may be shorter."""
+        edges = np.append(np.arange(start, end, step, dtype=np.int64), end)
+        ticks = [Tick(a, b) for a, b in zip(edges.tolist(), edges[1:].tolist(), strict=False)]
+        column = self._column(instance)
+        if column is None:
+            return [(tick, WindowCounts(tick.seconds, 0.0, 0.0, 0.0)) for tick in ticks]
+        names = ("total", "bad", "known", "partial", "absent")
+        parts = [self._curves.steps(name, edges, column).tolist() for name in names]
+        return [
+            (tick, WindowCounts(tick.seconds, *numbers)) for tick, *numbers in zip(ticks, *parts, strict=True)
+        ]
+
+    def outcomes(self, instance: int) -> dict[Outcome, int]:
+        """Seconds of each outcome since the instance's first row; they add up to the time elapsed (I1)."""
+        column = self._column(instance)
+        if column is None:
+            return dict.fromkeys(Outcome, 0)
+        sums = {name: self._curves.total(name, column) for name in SECONDS}
+        elapsed = int(self._last[column] - self._first[column])
+        tally = {
+            Outcome.OK: sums["known"] - sums["partial"] - sums["idle"],
+            Outcome.NO_TRAFFIC: sums["idle"],
+            Outcome.PARTIAL: sums["partial"],
+            Outcome.NO_DATA: sums["absent"],
+            Outcome.ERROR: sums["error"],
+            Outcome.UNKNOWN: sums["unknown"],
+        }
+        return {**tally, Outcome.MISSED: elapsed - sum(tally.values())}
+
+    def missing(self, instance: int, *, since: int, until: int | None = None) -> list[Tick]:
+        """The stored spans after `since` with seconds that were missed or failed and may still be fetched."""
+        column, newest = self._column(instance), self.newest
+        if column is None or newest is None:
+            return []
+        low, high = max(since, int(self._first[column])), min(newest, until or newest)
+        if high <= low:
+            return []
+        points = self.points[(self.points > low) & (self.points < high)]
+        edges = np.concatenate(([low], points, [high]))
+        final = sum(self._curves.steps(name, edges, column) for name in ("known", "absent", "unknown"))
+        open_seconds = np.diff(edges) - final
+        return [Tick(int(edges[i]), int(edges[i + 1])) for i in np.flatnonzero(open_seconds >= 1).tolist()]
+
+    def _column(self, instance: int) -> int | None:
+        column = int(self._lookup[instance]) if 0 <= instance < len(self._lookup) else -1
+        return None if column < 0 or self._last[column] < self._first[column] else column
+
+    def _columns(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(ids) and int(ids.max()) >= len(self._lookup):
+            known = ids < len(self._lookup)
+            columns = np.full(len(ids), -1, np.int64)
+            columns[known] = self._lookup[ids[known]]
+            return columns
+        return self._lookup[ids]
+
+    def _which(self, ids: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if ids is None:
+            return np.arange(len(self._ids)), self._ids
+        return self._columns(ids), ids
+
+    def _admit(self, ids: NDArray[np.int64]) -> None:
+        """Give every new instance a column."""
+        fresh = np.unique(ids[self._columns(ids) < 0])
+        if not len(fresh):
+            return
+        top = int(fresh.max())
+        if top >= len(self._lookup):
+            grown = np.full(max(top + 1, 2 * len(self._lookup)), -1, np.int64)
+            grown[: len(self._lookup)] = self._lookup
+            self._lookup = grown
+        self._lookup[fresh] = len(self._ids) + np.arange(len(fresh))
+        self._ids = np.concatenate((self._ids, fresh))
+        self._first = np.concatenate((self._first, np.full(len(fresh), _NEVER)))
+        self._last = np.concatenate((self._last, np.full(len(fresh), -_NEVER)))
+        self._curves.widen(len(self._ids))
+
+    def _merge(self, batch: Sequence[Row]) -> None:
+        """Replace the rows' spans; where none of them overlap, all rows of the same instances at once."""
+        self._curves.cut(point for row in batch for point in (row.start, row.end))
+        groups: dict[object, list[Row]] = {}
+        alone = len(batch) == 1 or not disjoint(batch)
+        for index, row in enumerate(batch):
+            groups.setdefault(index if alone else row.ids.tobytes(), []).append(row)
+        for group in groups.values():
+            ordered = sorted(group, key=lambda row: row.start)
+            self._curves.replace(ordered, self._columns(ordered[0].ids))

@@ -1,0 +1,192 @@
+"""Rows: counts of many SLO instances over one span, and the compact bytes they are stored as."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+EVENTS = ("total", "bad")
+SECONDS = ("known", "partial", "absent", "idle", "error", "unknown")
+CHANNELS = EVENTS + SECONDS
+
+_FORMAT = 1
+_WIDTHS = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<f8")}
+_CONSTANT = 0
+_COLUMN = struct.Struct("<Bd")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What (start, end] brought for the instances `ids` (distinct); one number per instance in each array.
+
+    `total` and `bad` are events. The rest are seconds of the span: `known` observed at all (of these `partial`
+    with a partial-response warning and `idle` without traffic), `absent` answered "no series exists", `error`
+    failed, `unknown` given up. Seconds that are none of these were missed and may still be fetched.
+    `outcome` is the tick's outcome; `idle`, `error` and `unknown` follow from it when they are not given.
+    """
+
+    start: int
+    end: int
+    ids: NDArray[np.int64]
+    total: NDArray[np.float64]
+    bad: NDArray[np.float64]
+    known: NDArray[np.int32]
+    partial: NDArray[np.int32]
+    absent: NDArray[np.int32]
+    outcome: NDArray[np.uint8]
+    idle: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    error: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    unknown: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a row must end after it starts, not ({self.start}, {self.end}]")
+        if len(self.idle) == len(self.ids):
+            return
+        rest = self.seconds - self.known - self.absent
+        nothing = np.zeros_like(rest)
+        derived = {
+            "idle": np.where(self.outcome == Outcome.NO_TRAFFIC, self.known, nothing),
+            "error": np.where(self.outcome == Outcome.ERROR, rest, nothing),
+            "unknown": np.where(self.outcome == Outcome.UNKNOWN, rest, nothing),
+        }
+        for name, values in derived.items():
+            object.__setattr__(self, name, values.astype(np.int32))
+
+    @property
+    def seconds(self) -> int:
+        """Length of the span."""
+        return self.end - self.start
+
+    @classmethod
+    def of(cls, tick: Tick, counts: Mapping[int, Counts]) -> Row:
+        """The row of one tick; counts of a tick that is not known are not stored, whatever they are."""
+        size = len(counts)
+        outcome = np.fromiter((c.outcome for c in counts.values()), np.uint8, size)
+        known = outcome <= Outcome.PARTIAL
+        return cls(
+            start=tick.start,
+            end=tick.end,
+            ids=np.fromiter(counts, np.int64, size),
+            total=np.where(known, np.fromiter((c.total for c in counts.values()), np.float64, size), 0.0),
+            bad=np.where(known, np.fromiter((c.bad for c in counts.values()), np.float64, size), 0.0),
+            known=(known * tick.seconds).astype(np.int32),
+            partial=((outcome == Outcome.PARTIAL) * tick.seconds).astype(np.int32),
+            absent=((outcome == Outcome.NO_DATA) * tick.seconds).astype(np.int32),
+            outcome=outcome,
+        )
+
+    @classmethod
+    def from_channels(
+        cls, start: int, end: int, ids: NDArray[np.int64], channels: Mapping[str, NDArray[Any]]
+    ) -> Row:
+        """A row whose seconds are all given by name, as stored rows are; its outcome says the worst of them."""
+        outcome = np.full(len(ids), Outcome.MISSED, np.uint8)
+        for name, word in (
+            ("unknown", Outcome.UNKNOWN),
+            ("error", Outcome.ERROR),
+            ("absent", Outcome.NO_DATA),
+            ("known", Outcome.OK),
+            ("idle", Outcome.NO_TRAFFIC),
+            ("partial", Outcome.PARTIAL),
+        ):
+            outcome[channels[name] == end - start] = word
+        return cls(start=start, end=end, ids=ids, outcome=outcome, **channels)
+
+    def channels(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name."""
+        return {name: getattr(self, name) for name in CHANNELS}
+
+    def only(self, mask: NDArray[np.bool_]) -> Row:
+        """The same span for some of the instances."""
+        picked = {name: values[mask] for name, values in self.channels().items()}
+        return replace(self, ids=self.ids[mask], outcome=self.outcome[mask], **picked)
+
+
+def pack(row: Row) -> bytes:
+    """The row's numbers as bytes: whole numbers as narrow as they go, equal columns as one number, compressed."""
+    head, body = bytearray([_FORMAT]), bytearray()
+    for values in row.channels().values():
+        if values.size and bool((values == values[0]).all()):
+            head += _COLUMN.pack(_CONSTANT, float(values[0]))
+            continue
+        width = _width(values)
+        head += _COLUMN.pack(width, 0.0)
+        # bytes of equal weight beside each other: the high ones hardly vary and compress away
+        body += values.astype(_WIDTHS[width]).view(np.uint8).reshape(-1, width).T.tobytes()
+    return zlib.compress(bytes(head + body), 3)
+
+
+def _width(values: NDArray[Any]) -> int:
+    if not values.size:
+        return 1
+    low, high = values.min(), values.max()
+    if low < 0 or high >= 2**32 or bool((values != np.floor(values)).any()):
+        return 8
+    return next(width for width in (1, 2, 4) if high < 256**width)
+
+
+def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
+    """The row that `pack` made bytes of; ValueError when they are not such bytes."""
+    try:
+        plain = zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
+    offset = 1 + len(CHANNELS) * _COLUMN.size
+    if plain[:1] != bytes([_FORMAT]) or len(plain) < offset:
+        raise ValueError(f"stored counts of ({start}, {end}] have an unknown format")
+    size, channels = len(ids), {}
+    for index, name in enumerate(CHANNELS):
+        dtype = np.dtype(np.float64 if name in EVENTS else np.int32)
+        width, constant = _COLUMN.unpack_from(plain, 1 + index * _COLUMN.size)
+        if width == _CONSTANT:
+            channels[name] = np.full(size, constant, dtype)
+            continue
+        planes = np.frombuffer(plain, np.uint8, count=size * width, offset=offset).reshape(width, size)
+        channels[name] = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0].astype(dtype)
+        offset += size * width
+    return Row.from_channels(start, end, ids, channels)
+
+
+def merge(rows: Sequence[Row]) -> list[Row]:
+    """The rows summed up per instance; instances that were covered from the same start to the same end share a row."""
+    ids = np.unique(np.concatenate([row.ids for row in rows]))
+    starts = np.full(len(ids), np.iinfo(np.int64).max)
+    ends = np.full(len(ids), np.iinfo(np.int64).min)
+    sums = {name: np.zeros(len(ids), np.float64 if name in EVENTS else np.int32) for name in CHANNELS}
+    for row in rows:
+        at = np.searchsorted(ids, row.ids)
+        starts[at] = np.minimum(starts[at], row.start)
+        ends[at] = np.maximum(ends[at], row.end)
+        for name, values in row.channels().items():
+            sums[name][at] += values
+    merged = []
+    for start, end in sorted({(int(a), int(b)) for a, b in zip(starts, ends, strict=True)}):
+        mask = (starts == start) & (ends == end)
+        channels = {name: values[mask] for name, values in sums.items()}
+        merged.append(Row.from_channels(start, end, ids[mask], channels))
+    return merged
+
+
+def disjoint(rows: Sequence[Row]) -> bool:
+    """Whether no instance has two of the rows over the same time."""
+    if len(rows) < 2:  # noqa: PLR2004 - one row alone overlaps nothing
+        return True
+    top = max((int(row.ids.max()) for row in rows if len(row.ids)), default=0)
+    last = np.full(top + 1, np.iinfo(np.int64).min)
+    for row in sorted(rows, key=lambda row: (row.start, row.end)):
+        if bool((last[row.ids] > row.start).any()):
+            return False
+        last[row.ids] = row.end
+    return True
