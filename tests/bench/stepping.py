@@ -1,0 +1,118 @@
+"""The daemon's tick with a clock of the bench's own, and its first fill."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slo_budget_tracker import specfiles
+from slo_budget_tracker.daemon import asks, clients
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.figures import OwnFigures
+from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.gauges import render
+from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.rows import Row
+from slo_budget_tracker.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slo_budget_tracker.prometheus import Prometheus
+
+DAY = 86_400
+
+
+@dataclass
+class Stepped:
+    """An evaluator on a SQLite ledger, ticked at given instants; each tick renders the gauges as the daemon does."""
+
+    evaluator: Evaluator
+    sources: dict[str, Prometheus]
+    page: bytes = b""
+
+    @classmethod
+    def open(cls, config: Path, *, at: int) -> Stepped:
+        """Read the configuration and the SLO files, open the ledger, plan."""
+        settings = load_settings(config, {})
+        slos = specfiles.load(settings.slo_files).slos
+        sources = clients(settings)
+        evaluator = Evaluator(
+            slos=slos,
+            ledger=Ledger.open(settings.ledger.url),
+            asks=asks(sources, budget=60),
+            interval=settings.evaluation.interval,
+            delay=settings.evaluation.delay,
+            workers=settings.concurrency,
+        )
+        return cls(evaluator.prepare(at), sources)
+
+    def tick(self, at: int) -> dict[str, int]:
+        """One tick; its outcomes."""
+        report = self.evaluator.advance(at)
+        assert not report.errors, report.errors
+        self.page = render(report.snapshots, self.evaluator.slos, OwnFigures(), now=time.time())
+        return dict(report.outcomes)
+
+    def requests(self) -> int:
+        """Requests so far."""
+        return sum(sum(client.stats.requests.values()) for client in self.sources.values())
+
+    def samples(self) -> int:
+        """Samples read so far."""
+        return sum(client.stats.samples for client in self.sources.values())
+
+    def age(self, *, days: int) -> None:
+        """Give the ledger the rows it would have after so many days, and mark them as filled."""
+        ledger, ids = self.evaluator.ledger, np.array(sorted(self.evaluator.ids.values()))
+        random = np.random.default_rng(1)
+        end = min(ledger.born(int(one)) for one in ids)
+        rows = []
+        for step, until in ((300, end - 3 * DAY), (3_600, end - days * DAY)):
+            while end > until:
+                total = random.poisson(25.0 * step, len(ids)).astype(float)
+                nothing = np.zeros(len(ids), np.int32)
+                rows.append(
+                    Row(
+                        start=end - step,
+                        end=end,
+                        ids=ids,
+                        total=total,
+                        bad=random.poisson(0.002 * total).astype(float),
+                        known=np.full(len(ids), step, np.int32),
+                        partial=nothing,
+                        absent=nothing,
+                        outcome=np.zeros(len(ids), np.uint8),
+                    )
+                )
+                end -= step
+        for first in range(0, len(rows), 100):
+            piece = rows[first : first + 100]
+            ledger.stage(piece)
+            ledger.commit(Entry(rows=piece, cursors={f"fill/{one}": piece[-1].start for one in ids.tolist()}))
+
+    def close(self) -> None:
+        """Close the ledger and the clients."""
+        self.evaluator.ledger.close()
+        for client in self.sources.values():
+            client.close()
+
+
+def fill(config: Path, *, at: int, count: int) -> dict[str, Any]:
+    """The first fill of a fresh ledger for the catalogue's first `count` SLOs: samples, requests, given up."""
+    settings = load_settings(config, {})
+    slos = specfiles.load(settings.slo_files).slos[:count]
+    sources = clients(settings)
+    with Ledger.open("sqlite://") as ledger:
+        evaluator = Evaluator(slos=slos, ledger=ledger, asks=asks(sources, budget=60)).prepare(at)
+        filler = Filler(slos=slos, ids=evaluator.ids, until=at, filled_to=at, interval=60).prepare()
+        while (filled := filler.step(evaluator.asks, workers=1)) is not None:
+            ledger.stage(filled.rows)
+            ledger.commit(Entry(rows=filled.rows))
+    requests = sum(sum(client.stats.requests.values()) for client in sources.values())
+    for client in sources.values():
+        client.close()
+    return {"samples": filler.samples, "requests": requests, "given_up": dict(filler.given_up)}
