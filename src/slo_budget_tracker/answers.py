@@ -40,11 +40,15 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered: series, and whether it warned of a partial response."""
+    """What a server answered: series, and whether it warned of a partial response.
+
+    `warnings` say that data may be missing; `notes` are remarks on the query, the answer is complete.
+    """
 
     series: tuple[Series, ...]
     partial: bool = False
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def printable(text: str, limit: int = _QUOTED) -> str:

@@ -182,8 +182,8 @@ def disjoint(one: Selector, other: Selector) -> bool:
 class Index(Generic[T]):
     """Finds the members whose selector matches a label set without trying them all.
 
-    A tree: each node looks up one label, the one whose listed values tell its members apart best; members that
-    do not list that label's values are under `rest`.
+    A tree: each node looks up one label, the one whose listed values tell members apart best; those that
+    do not list its values are under `rest`.
     """
 
     tried: tuple[tuple[T, Selector], ...] = ()

@@ -1,0 +1,226 @@
+"""From the bytes of an answer to numbers, or to the reason why it cannot be used; pure.
+
+Strict on purpose: a wrong number is worse than none. JSON is decoded by orjson; what it would let pass (keys
+that appear twice) is found by counting keys. Numbers are read by Prometheus' grammar, not by Python's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series, printable
+from slo_budget_tracker.errors import BadAnswer, Busy, PrometheusError, QueryFailed, QueryRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TOLERANCE = 1_000  # milliseconds that a sample's time may be off the time asked for
+_PLAIN = re.compile(r"[0-9+\-.eE]*")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Inf", re.ASCII)
+_ANNOTATION = re.compile(r"PromQL (info|warning):")  # the engine's remarks on a query; the answer is complete
+_TRUNCATED = "truncated due to limit"
+
+# Prometheus' errorType (web/api/v1) to what it means here; the keys are the closed list of reasons.
+ERROR_TYPES: dict[str, type[PrometheusError]] = {
+    "bad_data": QueryRejected,
+    "execution": QueryFailed,
+    "timeout": Busy,
+    "canceled": Busy,
+    "unavailable": Busy,
+    "internal": Busy,
+    "not_found": BadAnswer,
+    "not_acceptable": BadAnswer,
+}
+
+
+def decode(body: bytes, question: Query | RangeQuery) -> Answer:
+    """The answer to `question`; raises a PrometheusError where the body is an error or cannot be used."""
+    document = parse(body)
+    if document.get("status") == "error":
+        raise refusal(document)
+    data = document.get("data")
+    if document.get("status") != "success" or not isinstance(data, dict):
+        raise BadAnswer("the answer has no status and data as Prometheus' have", reason="bad_json")
+    warnings, notes = _remarks(document)
+    try:
+        series = tuple(_series(data, question))
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise BadAnswer("the answer's result is not formed as Prometheus' are", reason="bad_json") from None
+    _refuse_double_keys(body, document)
+    partial = bool(warnings) or bool(document.get("isPartial"))
+    return Answer(series, partial=partial, warnings=warnings, notes=notes)
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body; raises BadAnswer for everything else, whatever goes wrong."""
+    try:
+        document = orjson.loads(body)
+    except Exception:  # noqa: BLE001 - foreign bytes: no failure of the decoder may pass as one of ours
+        if body.lstrip()[:1] == b"{":
+            raise BadAnswer("the answer is broken JSON", reason="bad_json") from None
+        document = None
+    if not isinstance(document, dict):
+        shown = printable(body[:400].decode("utf-8", "replace"))
+        raise BadAnswer(f"the answer is not JSON of Prometheus' API: {shown}", reason="not_json")
+    return document
+
+
+def refusal(document: dict[str, Any]) -> PrometheusError:
+    """The error that an answer with `"status": "error"` means."""
+    kind = document.get("errorType")
+    known = kind if isinstance(kind, str) and kind in ERROR_TYPES else "other"
+    said = printable(str(document.get("error", "")))
+    return ERROR_TYPES.get(known, BadAnswer)(f"Prometheus says: {said or known}", reason=known)
+
+
+def _remarks(document: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Warnings, which mean that data may be missing, and notes, which do not."""
+    warnings = _texts(document.get("warnings"))
+    for text in warnings:
+        if _TRUNCATED in text:
+            raise BadAnswer(f"the server cut the result: {printable(text)}", reason="truncated_result")
+    notes = [*_texts(document.get("infos")), *(text for text in warnings if _ANNOTATION.match(text))]
+    return tuple(text for text in warnings if not _ANNOTATION.match(text)), tuple(notes)
+
+
+def _texts(found: object) -> list[str]:
+    if found is None:
+        return []
+    return list(map(str, found)) if isinstance(found, list) else [str(found)]
+
+
+def _series(data: dict[str, Any], question: Query | RangeQuery) -> Iterator[Series]:
+    kind, result = data["resultType"], data["result"]
+    ranged = isinstance(question, RangeQuery)
+    if kind == "matrix":
+        _refuse_histograms(result)
+        yield from _matrix(result, question)
+    elif kind == "vector" and not ranged:
+        _refuse_histograms(result)
+        yield from _vector(result, question)
+    elif kind == "scalar" and not ranged:
+        yield from _vector([{"metric": {}, "value": result}], question)
+    else:
+        raise BadAnswer(f"a result of type {printable(str(kind))} is of no use here", reason="result_type")
+
+
+def _refuse_histograms(result: Sequence[dict[str, Any]]) -> None:
+    if any("histogram" in item or "histograms" in item for item in result):
+        raise BadAnswer("native histogram samples where numbers are expected", reason="result_type")
+
+
+def _vector(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
+    assert isinstance(question, Query)
+    pairs = [item["value"] for item in result]
+    times = _times([stamp for stamp, _ in pairs])
+    _refuse_times(times, question.at * 1_000, question.at * 1_000)
+    numbers = _numbers([text for _, text in pairs])
+    for labels, time, number in zip(_labels(result), times, numbers, strict=True):
+        yield Series(labels, [time], [number])
+
+
+def _matrix(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
+    """Series of many samples; of raw samples NaN is dropped, and infinity cannot be counted."""
+    raw = isinstance(question, Query)
+    pairs = [pair for item in result for pair in item["values"]]
+    times = _times([stamp for stamp, _ in pairs])
+    numbers = _numbers([text for _, text in pairs])
+    if isinstance(question, Query):
+        _refuse_times(times, None, question.at * 1_000)
+    else:
+        _refuse_times(times, question.start * 1_000, question.end * 1_000)
+    if raw and any(map(math.isinf, numbers)):
+        raise BadAnswer("a counter is infinite", reason="non_finite")
+    gaps = raw and any(map(math.isnan, numbers))
+    end = 0
+    for labels, item in zip(_labels(result), result, strict=True):
+        start, end = end, end + len(item["values"])
+        of_series = times[start:end]
+        if of_series != sorted(of_series):
+            raise BadAnswer("samples of a series are not in the order of time", reason="bad_value")
+        series = Series(labels, of_series, numbers[start:end])
+        yield _without_nan(series) if gaps else series
+
+
+def _without_nan(series: Series) -> Series:
+    kept = [at for at, value in enumerate(series.values) if not math.isnan(value)]
+    return Series(series.labels, [series.times[at] for at in kept], [series.values[at] for at in kept])
+
+
+def _labels(result: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """The label sets, each a mapping of strings and no two equal (whatever their order)."""
+    found: list[dict[str, str]] = [item["metric"] for item in result]
+    if not {str}.issuperset(map(type, chain.from_iterable(map(dict.values, found)))):
+        raise TypeError
+    if not _plainly_distinct(found) and len(set(map(frozenset, map(dict.items, found)))) != len(found):
+        raise BadAnswer("the same series appears twice in one answer", reason="duplicate_series")
+    return found
+
+
+def _plainly_distinct(found: list[dict[str, str]]) -> bool:
+    """A quick proof that no two label sets are equal: names in one order, and all lists of values differ."""
+    orders = set(map(tuple, found))
+    return len(set(map(frozenset, orders))) == len(orders) and len(
+        set(map(tuple, map(dict.values, found)))
+    ) == len(found)
+
+
+def _times(stamps: list[Any]) -> list[int]:
+    """Milliseconds of the seconds that stand in JSON."""
+    if not {int, float}.issuperset(map(type, stamps)):
+        raise TypeError
+    return [round(stamp * 1_000) for stamp in stamps]
+
+
+def _refuse_times(times: list[int], earliest: int | None, latest: int) -> None:
+    if not times:
+        return
+    if max(times) > latest + TOLERANCE or (earliest is not None and min(times) < earliest - TOLERANCE):
+        raise BadAnswer("samples of another time than was asked for", reason="stale_sample")
+
+
+def _numbers(texts: list[Any]) -> list[float]:
+    """Numbers in Prometheus' grammar: no spaces, underscores, foreign digits or long words for infinity."""
+    if _PLAIN.fullmatch("".join(texts)) is None:
+        for text in texts:
+            if _NUMBER.fullmatch(text) is None:
+                raise BadAnswer(f"not a number of Prometheus: {printable(text)}", reason="bad_value")
+    try:
+        return list(map(float, texts))
+    except ValueError:
+        raise BadAnswer("a value is not a number of Prometheus", reason="bad_value") from None
+
+
+def _refuse_double_keys(body: bytes, document: dict[str, Any]) -> None:
+    """A JSON object with a key twice has no agreed meaning; the decoder silently takes the last.
+
+    `":` appears at least once for each key, so equal numbers prove that no key was lost. Where they differ,
+    or where a key may be followed by a space, a slower decoder has the last word.
+    """
+    doubtful = any(space in body and b'"' + space in body for space in (b" ", b"\n", b"\t", b"\r"))
+    if not doubtful and body.count(b'":') == _keys(document):
+        return
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except Exception:  # noqa: BLE001 - as in `parse`
+        raise BadAnswer("the answer has a key twice", reason="bad_json") from None
+
+
+def _keys(document: dict[str, Any]) -> int:
+    """How many keys a well-formed answer has, where there is nothing beside Prometheus' own fields."""
+    data = document["data"]
+    series = data["result"] if data["resultType"] != "scalar" else ()
+    return len(document) + len(data) + sum(map(len, series)) + sum([len(item["metric"]) for item in series])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
