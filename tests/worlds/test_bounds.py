@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.worlds import catalogue
-from tests.worlds.history import DAY, END, START
+from tests.worlds.history import DAY, END, START, write
 from tests.worlds.ours import fill, run
 
 AT = END - 30
@@ -89,3 +89,22 @@ def test_live_ticks_see_what_scrapes_showed(ticked, worlds, name):
     counts = ticked.window(name, START + 25 * HOUR - 30, 24 * HOUR)
     assert within(truth.bad, counts.bad, share=0.005)
     assert within(truth.total, counts.total, share=0.0025)
+
+
+@pytest.mark.long
+@pytest.mark.victoriametrics
+def test_victoriametrics_gives_the_same_counts(make_victoriametrics, worlds, tmp_path):
+    """The same histories in VictoriaMetrics fill a ledger within the same bounds."""
+    write(worlds.values(), tmp_path / "worlds.txt")
+    server = make_victoriametrics()
+    server.start()
+    server.load(tmp_path / "worlds.txt")
+    found = fill(server.url, list(worlds.values()), at=AT)
+    off = []
+    for name, world in worlds.items():
+        truth, counts = world.truth(AT, 30 * DAY), found.window(name, AT, 30 * DAY)
+        if not within(truth.bad, counts.bad, share=0.005) or not within(
+            truth.total, counts.total, share=0.0025
+        ):
+            off.append((name, truth, counts.total, counts.bad))
+    assert off == []

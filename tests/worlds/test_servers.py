@@ -47,6 +47,7 @@ def test_reload_changes_what_is_scraped(make_prometheus):
     assert server.resident_bytes() > 1 << 20
 
 
+@pytest.mark.long
 @pytest.mark.victoriametrics
 def test_victoriametrics_takes_the_same_history(make_victoriametrics, tmp_path):
     """The same OpenMetrics file answers the same on VictoriaMetrics."""

@@ -1,0 +1,31 @@
+"""All benches one after the other: `python -m tests.bench`, or some of them by name."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.bench import amplification, thousand
+from tests.worlds import table
+
+BENCHES = {
+    "table": ("Ten histories of 30 days, against what truly happened", table.main),
+    "amplification": (
+        "Samples read per minute for one SLO of 8 series, pods replaced hourly",
+        amplification.main,
+    ),
+    "thousand": ("A thousand SLOs", thousand.main),
+}
+
+
+def main() -> None:
+    """Run the named benches, or all of them."""
+    wanted = sys.argv[1:] or list(BENCHES)
+    for name in wanted:
+        title, bench = BENCHES[name]
+        sys.argv = [name]
+        print(f"\n## {title}\n", flush=True)
+        bench()
+
+
+if __name__ == "__main__":  # the thousand's own processes import this module again
+    main()
