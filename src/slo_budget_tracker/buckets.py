@@ -1,7 +1,7 @@
 """Buckets: rows on disk, one blob per span and roster; per instance the spans never overlap.
 
-A roster is an immutable list of instance ids, found by the hash of its content. A row that is written over stored
-spans takes their place; one that lies inside a wider, already merged span fills that span's unobserved seconds.
+A roster is an immutable list of instance ids, found by the hash of its content. A row that is written over
+stored spans takes their place; one inside a wider, already merged span fills that span's unobserved seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.density import Density
 
-_BATCH = 100_000  # numbers merged in one transaction: some 50 ms
+_BATCH = 60_000  # instances' spans merged in one transaction: some 50 ms
+_PER_BUCKET = 1_000  # what a bucket costs beside its numbers, in such
+_LOOK_AHEAD = 400
 
 
 class _Bucket(NamedTuple):
@@ -77,7 +79,7 @@ class Buckets:
         """Write a row over whatever is stored; returns the rows that History has to take in for it."""
         effects = []
         for bucket in self._overlapping(connection, row):
-            common = np.isin(bucket.ids, row.ids)
+            common: NDArray[np.bool_] = np.isin(bucket.ids, row.ids)
             if not common.any():
                 continue
             stored = self._read(connection, bucket)
@@ -85,7 +87,7 @@ class Buckets:
             rests = [stored.only(~common)]
             if bucket.start < row.start or bucket.end > row.end:
                 if bucket.start <= row.start and row.end <= bucket.end:
-                    mine = np.isin(row.ids, old.ids)
+                    mine: NDArray[np.bool_] = np.isin(row.ids, old.ids)
                     filled = self._fill(old, row.only(mine))
                     row = row.only(~mine)
                     rests.append(filled)
@@ -94,7 +96,7 @@ class Buckets:
                     outside = _outside(old, row)
                     rests += outside
                     effects += outside
-            connection.execute(sa.delete(buckets).where(buckets.c.id == bucket.id))
+            _delete(connection, [bucket])
             self.insert(connection, rests, step=bucket.step)
         self.insert(connection, [row])
         return [*effects, row]
@@ -104,27 +106,35 @@ class Buckets:
         spent = 0
         for stage in reversed(density.stages):
             limit = (now - stage.age) // stage.step * stage.step
-            while spent < _BATCH:
-                finer = (buckets.c.step < stage.step) & (buckets.c.end_at <= limit)
-                oldest = connection.execute(sa.select(sa.func.min(buckets.c.end_at)).where(finer)).scalar()
-                if oldest is None:
-                    break
-                cell = int(cell_end(np.array([oldest]), stage.step)[0])
-                spent += self._merge_cell(connection, cell - stage.step, cell, stage.step)
-            else:
-                return True
-        return False
+            finer = (buckets.c.step < stage.step) & (buckets.c.end_at <= limit)
+            due = sa.select(buckets.c.end_at).where(finer).order_by(buckets.c.end_at).limit(_LOOK_AHEAD)
+            while spent < _BATCH and (ends := connection.execute(due).scalars().all()):
+                cells = np.unique(cell_end(np.array(ends, np.int64), stage.step)).tolist()
+                spent += self._merge_cells(connection, cells, stage.step, budget=_BATCH - spent)
+        return spent >= _BATCH
 
-    def _merge_cell(self, connection: sa.Connection, after: int, until: int, step: int) -> int:
-        within = (buckets.c.end_at > after) & (buckets.c.end_at <= until)
-        found = self._select(connection, within)
-        if len(found) == 1:
-            connection.execute(sa.update(buckets).where(buckets.c.id == found[0].id).values(step=step))
-            return 100
-        merged = merge([self._read(connection, bucket) for bucket in found])
-        connection.execute(sa.delete(buckets).where(within))
-        self.insert(connection, merged, step=step)
-        return sum(100 + len(bucket.ids) for bucket in found)
+    def _merge_cells(self, connection: sa.Connection, cells: Sequence[int], step: int, *, budget: int) -> int:
+        """Merge the buckets of each cell, until the budget is spent; returns what was."""
+        spent = 0
+        within = (buckets.c.end_at > cells[0] - step) & (buckets.c.end_at <= cells[-1])
+        found: dict[int, list[_Bucket]] = {}
+        for bucket in self._select(connection, within):
+            found.setdefault(-(-bucket.end // step) * step, []).append(bucket)
+        alone: list[int] = []
+        for cell in cells:
+            members = found[cell]
+            if len(members) == 1:
+                alone.append(members[0].id)
+                continue
+            if spent >= budget:
+                break
+            merged = merge([self._read(connection, bucket) for bucket in members])
+            _delete(connection, members)
+            self.insert(connection, merged, step=step)
+            spent += sum(len(bucket.ids) + _PER_BUCKET for bucket in members)
+        if alone:
+            connection.execute(sa.update(buckets).where(buckets.c.id.in_(alone)).values(step=step))
+        return spent + len(alone)
 
     def _overlapping(self, connection: sa.Connection, row: Row) -> list[_Bucket]:
         return self._select(connection, (buckets.c.end_at > row.start) & (buckets.c.start_at < row.end))
@@ -132,7 +142,10 @@ class Buckets:
     def _select(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[_Bucket]:
         columns = (buckets.c.id, buckets.c.start_at, buckets.c.end_at, buckets.c.step, buckets.c.roster)
         found = connection.execute(sa.select(*columns).where(where).order_by(buckets.c.end_at)).all()
-        return [_Bucket(*rest, self._members(connection, roster)) for *rest, roster in found]
+        return [
+            _Bucket(number, start, end, step, self._members(connection, roster))
+            for number, start, end, step, roster in found
+        ]
 
     def _read(self, connection: sa.Connection, bucket: _Bucket) -> Row:
         query = sa.select(buckets.c.payload).where(buckets.c.id == bucket.id)
@@ -141,7 +154,7 @@ class Buckets:
     def _fill(self, stored: Row, row: Row) -> Row:
         """Put a narrower row into a wider stored one, in place of seconds that were not observed.
 
-        Where too few such seconds are left, the stored figures stand: counting twice is worse than missing some.
+        Where too few such seconds are left, the stored figures stand: counting twice is worse than missing.
         """
         row = row.only(np.argsort(row.ids)[np.searchsorted(np.sort(row.ids), stored.ids)])
         new, values = row.channels(), stored.channels()
@@ -173,10 +186,16 @@ class Buckets:
             number = connection.execute(query).scalar()
             if number is None:
                 new = sa.insert(rosters).values(digest=digest, members=zlib.compress(plain))
-                number = connection.execute(new).inserted_primary_key[0]
+                key = connection.execute(new).inserted_primary_key
+                assert key is not None
+                number = int(key[0])
             self._by_digest[digest] = number
             self._rosters[number] = ids
         return self._by_digest[digest]
+
+
+def _delete(connection: sa.Connection, members: Sequence[_Bucket]) -> None:
+    connection.execute(sa.delete(buckets).where(buckets.c.id.in_([bucket.id for bucket in members])))
 
 
 def _ids(members: bytes) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Curves: many cumulative functions over one shared, ascending list of points, in buffers that grow amortised.
+"""Curves: many cumulative functions over one shared list of points, in buffers that grow amortised.
 
 A channel's buffer is [points, columns]. Channels that were never anything but zero take no memory. Counts are
 float64 (whole numbers exact below 2**53), seconds int32.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slo_budget_tracker.rows import CHANNELS, EVENTS, Row
+from slo_budget_tracker.rows import CHANNELS, EVENTS, Row, anything
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ class Curves:
         return self._channels[name]
 
     def keep(self, mask: NDArray[np.bool_]) -> int:
-        """Keep some points; the functions between the kept ones become straight lines. Returns how many went."""
+        """Keep some points, with straight lines between them; returns how many went."""
         dropped = int(mask.size - mask.sum())
         if dropped:
             rows = np.flatnonzero(mask)
@@ -107,7 +107,7 @@ class Curves:
         ends = np.searchsorted(points, [row.end for row in rows]).tolist()
         places = [_slice(column) for column in columns]
         for name in CHANNELS:
-            present = [i for i, row in enumerate(rows) if getattr(row, name).any()]
+            present = [i for i, row in enumerate(rows) if anything(getattr(row, name))]
             if not present:
                 continue
             values = self._buffer(name)
@@ -120,7 +120,7 @@ class Curves:
                     self._straighten(values, starts[i], ends[i], columns[i], getattr(rows[i], name))
 
     def cut(self, instants: Iterable[int]) -> None:
-        """Store the functions at these instants too; nothing changes but where later rows may begin and end."""
+        """Store the functions at these instants too, so that rows may begin and end there."""
         old = self.points
         fresh = np.setdiff1d(np.fromiter(instants, np.int64), old)
         if not len(fresh):
@@ -154,14 +154,14 @@ class Curves:
         self._size = size
 
     def replace(self, rows: Sequence[Row], columns: NDArray[np.int64]) -> None:
-        """Make the functions of these columns rise by the rows over the rows' spans; the rest keeps its shape.
+        """Make these columns rise by the rows over the rows' spans; the rest keeps its shape.
 
         The rows are ascending, do not overlap and all belong to the same columns; their edges are points.
         """
         starts = np.searchsorted(self.points, [row.start for row in rows])
         ends = np.searchsorted(self.points, [row.end for row in rows])
         for name in CHANNELS:
-            if name not in self._channels and not any(getattr(row, name).any() for row in rows):
+            if name not in self._channels and not any(anything(getattr(row, name)) for row in rows):
                 continue
             values = self._buffer(name)
             step = max(1, _CHUNK // self._size)
@@ -213,7 +213,7 @@ class Curves:
     def _value(
         self, name: str, at: int, place: slice | NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
-        """F at the point before, and what is added since: apart, so that the result depends on the rise alone."""
+        """F at the point before, and the rise since: apart, so that F's arbitrary zero never rounds it."""
         points, values = self.points, self._channels[name]
         left = int(np.searchsorted(points, at, side="right")) - 1
         if left < 0 or left == self._size - 1 or points[left] == at:

@@ -1,13 +1,14 @@
 """Density: how closely stored points stand, by age; one rule for memory, disk and first fill.
 
-Time is cut into cells of a step's length, (k - 1) * step < t <= k * step. A cell that lies wholly beyond an age
-keeps its last point only. Steps divide each other, so a coarse cell's last point is the last one of its finest
-cell too, and thinning early, late or twice ends in the same points.
+Time is cut into cells of a step's length, (k - 1) * step < t <= k * step. A cell that lies wholly beyond an
+age keeps its last point only. Steps divide each other, so a coarse cell's last point is the last one of its
+finest cell too, and thinning early, late or twice ends in the same points.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,9 +75,9 @@ class Density:
         return keep
 
     def spans(self, start: int, until: int, *, interval: int, delay: int) -> list[Tick]:
-        """The spans that lead from `start` to `until` as they would be stored at `until`: what a first fill reads.
+        """The spans from `start` to `until` as they would be stored at `until`: what a first fill reads.
 
-        All inner edges are on the grid `k * interval - delay`, so that live ticks and filled spans share points.
+        Inner edges are on the grid `k * interval - delay`, so that live ticks and filled spans share points.
         """
         if until <= start:
             return []
@@ -84,7 +85,7 @@ class Density:
         grid = np.arange(first, until, interval, dtype=np.int64)
         points = np.concatenate(([start], grid, [until])).astype(np.int64)
         edges: list[int] = points[self.kept(points, now=until)].tolist()
-        return [Tick(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        return [Tick(a, b) for a, b in pairwise(edges)]
 
 
 def cell_end(points: NDArray[np.int64], step: int | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,9 +1,9 @@
 """History: one cumulative function F(t) per SLO instance and channel, so that any window is a difference.
 
-F is stored at shared points of data time, closely for young ones and sparsely for old ones, and is linear between
-them: a window is F(at) - F(at - window), exact where both edges are points, prorated inside a row that an edge
-cuts. F is flat where nothing is stored, so nothing before an instance's first row is known. F's zero is arbitrary:
-rows that are filled in before the others move the older side of F down instead of everything younger up.
+F is stored at shared points of data time, closely for young ones and sparsely for old ones, and is linear
+between them: a window is F(at) - F(at - window), exact where both edges are points, prorated inside a row
+that an edge cuts. F is flat where nothing is stored, so nothing before an instance's first row is known. F's
+zero is arbitrary: rows filled in before the others move the older side of F down, not all younger ones up.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class History:
         return None if column is None else Tick(int(self._first[column]), int(self._last[column]))
 
     def admit(self, ids: Iterable[int]) -> None:
-        """Make instances known before they have rows: all their windows are then there, with nothing known."""
+        """Make instances known before they have rows: their windows are then there, with nothing known."""
         self._admit(np.fromiter(ids, np.int64))
 
     def untouched(self, row: Row) -> NDArray[np.bool_]:
@@ -104,16 +104,17 @@ class History:
     def add(self, rows: Iterable[Row]) -> None:
         """Take in rows of any age and order; later ones replace earlier ones over the same span."""
         batch = [row for row in rows if len(row.ids)]
-        if batch:
-            self._admit(np.concatenate([row.ids for row in batch]))
+        rosters = {id(row.ids): row.ids for row in batch}  # rows of one roster share its array
+        self._admit(np.unique(np.concatenate([*rosters.values(), np.zeros(0, np.int64)])))
+        columns = {key: self._columns(ids) for key, ids in rosters.items()}
         if not len(self.points) and disjoint(batch):
-            self._curves.build(batch, [self._columns(row.ids) for row in batch])
+            self._curves.build(batch, [columns[id(row.ids)] for row in batch])
         else:
             self._merge(batch)
         for row in batch:
-            columns = self._columns(row.ids)
-            self._first[columns] = np.minimum(self._first[columns], row.start)
-            self._last[columns] = np.maximum(self._last[columns], row.end)
+            place = columns[id(row.ids)]
+            self._first[place] = np.minimum(self._first[place], row.start)
+            self._last[place] = np.maximum(self._last[place], row.end)
 
     def recall(self, rows: Sequence[Row]) -> Recall:
         """What is stored where the rows will go, so that adding them can be undone."""

@@ -1,15 +1,13 @@
-"""Ledger: counts, alert states, events, memories and cursors of all SLOs, moved forward one transaction at a time.
+"""Ledger: counts, alert states, events, memories and cursors of all SLOs, one transaction at a time.
 
 What a transaction brought is in memory only after it is on disk. A failed one changes neither.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,103 +18,25 @@ from slo_budget_tracker import tables
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.buckets import Buckets
 from slo_budget_tracker.density import HOUR, Density
+from slo_budget_tracker.entries import Entry, Event, LedgerStats, StoredEvent
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.history import History
-from slo_budget_tracker.rows import Row, disjoint
+from slo_budget_tracker.instances import Instance, canonical, enrol
+from slo_budget_tracker.rows import disjoint
 from slo_budget_tracker.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slo_budget_tracker.history import Recall
+    from slo_budget_tracker.instances import Wanted
+    from slo_budget_tracker.rows import Row
     from slo_budget_tracker.ticks import Outcome, Tick
-    from slo_budget_tracker.verdict import Transition
 
 MAX_PAYLOAD_BYTES = 8192
 
-States = Mapping[str, AlertState]
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One SLO instance: what its id stands for. `retired` is the data instant it was taken out, if it was."""
-
-    id: int
-    slo: str
-    labels: Mapping[str, str]
-    sli_hash: str
-    generation: int
-    born: int
-    retired: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something to tell the world; `event_id` is the same on every retry, `created` a data instant."""
-
-    event_id: str
-    slo: str
-    kind: str
-    created: int
-    payload: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, transition: Transition, *, labels: Mapping[str, str] | None = None) -> Event:
-        """The event of a transition; its id follows from SLO, labels, rule, kind and tick, so replicas agree."""
-        slo = str(transition.payload["slo_name"])
-        identity = [
-            slo,
-            dict(labels or transition.payload.get("labels") or {}),
-            transition.rule,
-            transition.kind,
-        ]
-        digest = hashlib.sha256(orjson.dumps([*identity, transition.at], option=orjson.OPT_SORT_KEYS))
-        payload = {**transition.payload, "event_kind": transition.kind, "id": digest.hexdigest()[:32]}
-        payload |= {"reason": transition.reason, "late": transition.late, "evaluated_at": transition.at}
-        return cls(digest.hexdigest()[:32], slo, transition.kind, transition.at, payload)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event in its place: `sequence` counts from 1 per SLO, without gaps; `previous_id` is the one before."""
-
-    event_id: str
-    slo: str
-    kind: str
-    created: int
-    sequence: int
-    previous_id: str | None
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """All that one transaction writes; `revised` rows are like `rows`, for ticks that were stored before."""
-
-    rows: Sequence[Row] = ()
-    revised: Sequence[Row] = ()
-    states: Mapping[int, States] = field(default_factory=dict)
-    events: Sequence[Event | Transition] = ()
-    memories: Mapping[str, bytes] = field(default_factory=dict)
-    cursors: Mapping[str, int] = field(default_factory=dict)
-    slo_cursors: Mapping[int, int] = field(default_factory=dict)
-    meta: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerStats:
-    """Figures about the ledger itself; `rows_by_step` by the seconds they were merged to (0: as written)."""
-
-    bytes: int
-    memory_bytes: int
-    rows: int
-    rows_by_step: Mapping[int, int]
-    instances: int
-    events_pending: int
-    refused: int
-    birth: int | None
-    newest: int | None
+__all__ = ["Entry", "Event", "Instance", "Ledger", "LedgerStats", "StoredEvent"]
 
 
 class Ledger:
@@ -137,7 +57,7 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str, *, read_only: bool = False, density: Density | None = None) -> Ledger:
-        """Open the ledger that the URL names, with all its history; `read_only` works beside a running daemon."""
+        """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon."""
         ledger = cls(Store.open(url, read_only=read_only), density=density)
         try:
             ledger._load()
@@ -166,7 +86,7 @@ class Ledger:
 
     @property
     def meta(self) -> Mapping[str, str]:
-        """Facts kept with the ledger: `epoch` is made once per ledger, `birth` the data instant of its begin."""
+        """Facts kept with the ledger: `epoch`, made once per ledger; `birth`, when in data time it began."""
         return self._meta
 
     @property
@@ -250,46 +170,23 @@ class Ledger:
         """The id of an instance; a new one where name, labels or SLI were not seen before."""
         return self.register_all([(slo, labels, sli_hash)], at=at)[0]
 
-    def register_all(self, identities: Sequence[tuple[str, Mapping[str, str], str]], *, at: int) -> list[int]:
+    def register_all(self, wanted: Sequence[Wanted], *, at: int) -> list[int]:
         """The ids of many instances, in one transaction; a changed SLI retires the generation before it."""
         with self._guard:
-            by_identity = {(i.slo, _canonical(i.labels), i.sli_hash): i for i in self._instances.values()}
-            by_name: dict[tuple[str, str], list[Instance]] = {}
-            for instance in self._instances.values():
-                by_name.setdefault((instance.slo, _canonical(instance.labels)), []).append(instance)
-            changed: dict[int, Instance] = {}
-            number = max(self._instances, default=0)
-            result = []
-            for slo, labels, sli_hash in identities:
-                name = (slo, _canonical(labels))
-                known = by_identity.get((*name, sli_hash))
-                siblings = by_name.setdefault(name, [])
-                if known is None:
-                    number += 1
-                    generation = 1 + max((s.generation for s in siblings), default=0)
-                    known = Instance(number, slo, dict(labels), sli_hash, generation, born=at)
-                    siblings.append(known)
-                    by_identity[(*name, sli_hash)] = known
-                    changed[known.id] = known
-                elif known.retired is not None:
-                    changed[known.id] = _with_retired(known, None)
-                for other in siblings:
-                    if other.id != known.id and other.retired is None:
-                        changed[other.id] = _with_retired(other, at)
-                result.append(known.id)
-            self._write_instances(changed, birth=at)
-            return result
+            enrolment = enrol(self._instances, wanted, at=at)
+            self._write_instances(enrolment.changed, birth=at)
+            return enrolment.ids
 
     def retire(self, ids: Iterable[int], *, at: int) -> None:
         """Mark instances as taken out; their counts stay."""
         with self._guard:
             gone = [self._instances[i] for i in ids if self._instances[i].retired is None]
-            self._write_instances({i.id: _with_retired(i, at) for i in gone}, birth=at)
+            self._write_instances({i.id: replace(i, retired=at) for i in gone}, birth=at)
 
     def stage(self, rows: Sequence[Row]) -> None:
         """Show rows in `history` before they are committed, so that verdicts of the same entry can see them.
 
-        The next `commit` or `unstage` takes them out of sight again; the committed ones are then there to stay.
+        The next `commit` or `unstage` takes them out of sight again; what was committed is there to stay.
         """
         with self._guard:
             self.unstage()
@@ -359,9 +256,9 @@ class Ledger:
         with self._store.begin() as connection:
             for row in connection.execute(sa.select(tables.instances)).mappings():
                 self._instances[row["id"]] = Instance(**{**row, "labels": orjson.loads(row["labels"])})
-            self._meta = {key: value for key, value in connection.execute(sa.select(tables.facts))}
-            self._cursors = {feed: at for feed, at in connection.execute(sa.select(tables.cursors))}
-            self._slo_cursors = {i: at for i, at in connection.execute(sa.select(tables.slo_cursors))}
+            self._meta = dict(connection.execute(sa.select(tables.facts)).tuples().all())
+            self._cursors = dict(connection.execute(sa.select(tables.cursors)).tuples().all())
+            self._slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).tuples().all())
             for instance, payload in connection.execute(sa.select(tables.states)):
                 rules = orjson.loads(payload)
                 self.states[instance] = {rule: AlertState.from_json(s) for rule, s in rules.items()}
@@ -408,7 +305,7 @@ class Ledger:
             {
                 "id": i.id,
                 "slo": i.slo,
-                "labels": _canonical(i.labels),
+                "labels": canonical(i.labels),
                 "sli_hash": i.sli_hash,
                 "generation": i.generation,
                 "born": i.born,
@@ -424,16 +321,7 @@ class Ledger:
         self.history.admit(changed)
 
 
-def _canonical(labels: Mapping[str, str]) -> str:
-    return orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _with_retired(instance: Instance, at: int | None) -> Instance:
-    i = instance
-    return Instance(i.id, i.slo, i.labels, i.sli_hash, i.generation, i.born, at)
-
-
-def _states_json(states: States) -> str:
+def _states_json(states: Mapping[str, AlertState]) -> str:
     return orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,12 @@ SECONDS = ("known", "partial", "absent", "idle", "error", "unknown")
 CHANNELS = EVENTS + SECONDS
 
 _FORMAT = 1
-_WIDTHS = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<f8")}
+_WIDTHS: dict[int, np.dtype[Any]] = {
+    1: np.dtype("u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: np.dtype("<f8"),
+}
 _CONSTANT = 0
 _COLUMN = struct.Struct("<Bd")
 
@@ -30,9 +36,9 @@ _COLUMN = struct.Struct("<Bd")
 class Row:
     """What (start, end] brought for the instances `ids` (distinct); one number per instance in each array.
 
-    `total` and `bad` are events. The rest are seconds of the span: `known` observed at all (of these `partial`
-    with a partial-response warning and `idle` without traffic), `absent` answered "no series exists", `error`
-    failed, `unknown` given up. Seconds that are none of these were missed and may still be fetched.
+    `total` and `bad` are events. The rest are seconds of the span: `known` observed at all (of these
+    `partial` with a partial-response warning, `idle` without traffic), `absent` answered "no series exists",
+    `error` failed, `unknown` given up. Seconds that are none of these were missed and may still be fetched.
     `outcome` is the tick's outcome; `idle`, `error` and `unknown` follow from it when they are not given.
     """
 
@@ -91,7 +97,7 @@ class Row:
     def from_channels(
         cls, start: int, end: int, ids: NDArray[np.int64], channels: Mapping[str, NDArray[Any]]
     ) -> Row:
-        """A row whose seconds are all given by name, as stored rows are; its outcome says the worst of them."""
+        """A row whose seconds are all given by name, as stored rows are."""
         outcome = np.full(len(ids), Outcome.MISSED, np.uint8)
         for name, word in (
             ("unknown", Outcome.UNKNOWN),
@@ -101,21 +107,22 @@ class Row:
             ("idle", Outcome.NO_TRAFFIC),
             ("partial", Outcome.PARTIAL),
         ):
-            outcome[channels[name] == end - start] = word
+            if anything(channels[name]):
+                outcome[channels[name] == end - start] = word
         return cls(start=start, end=end, ids=ids, outcome=outcome, **channels)
 
     def channels(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
         return {name: getattr(self, name) for name in CHANNELS}
 
-    def only(self, mask: NDArray[np.bool_]) -> Row:
+    def only(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Row:
         """The same span for some of the instances."""
         picked = {name: values[mask] for name, values in self.channels().items()}
-        return replace(self, ids=self.ids[mask], outcome=self.outcome[mask], **picked)
+        return Row(start=self.start, end=self.end, ids=self.ids[mask], outcome=self.outcome[mask], **picked)
 
 
 def pack(row: Row) -> bytes:
-    """The row's numbers as bytes: whole numbers as narrow as they go, equal columns as one number, compressed."""
+    """The row's numbers as bytes: whole numbers as narrow as they go, equal ones once, compressed."""
     head, body = bytearray([_FORMAT]), bytearray()
     for values in row.channels().values():
         if values.size and bool((values == values[0]).all()):
@@ -146,12 +153,13 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
     offset = 1 + len(CHANNELS) * _COLUMN.size
     if plain[:1] != bytes([_FORMAT]) or len(plain) < offset:
         raise ValueError(f"stored counts of ({start}, {end}] have an unknown format")
-    size, channels = len(ids), {}
+    size = len(ids)
+    channels: dict[str, NDArray[Any]] = {}
     for index, name in enumerate(CHANNELS):
-        dtype = np.dtype(np.float64 if name in EVENTS else np.int32)
+        dtype: np.dtype[Any] = np.dtype(np.float64 if name in EVENTS else np.int32)
         width, constant = _COLUMN.unpack_from(plain, 1 + index * _COLUMN.size)
         if width == _CONSTANT:
-            channels[name] = np.full(size, constant, dtype)
+            channels[name] = _constant(constant, dtype, size)
             continue
         planes = np.frombuffer(plain, np.uint8, count=size * width, offset=offset).reshape(width, size)
         channels[name] = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0].astype(dtype)
@@ -159,12 +167,25 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
     return Row.from_channels(start, end, ids, channels)
 
 
+@lru_cache(maxsize=64)
+def _constant(value: float, dtype: np.dtype[Any], size: int) -> NDArray[Any]:
+    """An array of equal numbers that takes no memory; most stored columns are such."""
+    return np.broadcast_to(dtype.type(value), size)
+
+
+def anything(values: NDArray[Any]) -> bool:
+    """Whether any number is not 0."""
+    return bool(values[:1].any() if values.strides == (0,) else values.any())
+
+
 def merge(rows: Sequence[Row]) -> list[Row]:
-    """The rows summed up per instance; instances that were covered from the same start to the same end share a row."""
+    """The rows summed up per instance; instances with the same first start and last end share a row."""
     ids = np.unique(np.concatenate([row.ids for row in rows]))
     starts = np.full(len(ids), np.iinfo(np.int64).max)
     ends = np.full(len(ids), np.iinfo(np.int64).min)
-    sums = {name: np.zeros(len(ids), np.float64 if name in EVENTS else np.int32) for name in CHANNELS}
+    sums: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(ids), np.float64 if name in EVENTS else np.int32) for name in CHANNELS
+    }
     for row in rows:
         at = np.searchsorted(ids, row.ids)
         starts[at] = np.minimum(starts[at], row.start)
@@ -172,7 +193,7 @@ def merge(rows: Sequence[Row]) -> list[Row]:
         for name, values in row.channels().items():
             sums[name][at] += values
     merged = []
-    for start, end in sorted({(int(a), int(b)) for a, b in zip(starts, ends, strict=True)}):
+    for start, end in np.unique(np.column_stack((starts, ends)), axis=0).tolist():
         mask = (starts == start) & (ends == end)
         channels = {name: values[mask] for name, values in sums.items()}
         merged.append(Row.from_channels(start, end, ids[mask], channels))

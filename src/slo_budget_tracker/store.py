@@ -1,8 +1,8 @@
-"""Store: one SQLite file, opened by one writer at a time, locked, checked, migrated; foreign errors mapped here.
+"""Store: one SQLite file for one writer at a time, locked, checked, migrated; foreign errors are mapped here.
 
-Durability is WAL with synchronous=FULL. One connection writes and checkpoints: SQLite before 3.51.3 can lose a
-WAL reset with several of them (https://sqlite.org/wal.html#walresetbug). After any failure of the database the
-connection is closed and opened anew, never asked to repeat an fsync.
+Durability is WAL with synchronous=FULL. One connection writes and checkpoints: with several of them SQLite
+from 3.7.0 to 3.51.2 has a WAL-reset bug. After any failure of the database the connection is closed and opened
+anew, never asked to repeat an fsync.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class Store:
         problems = self.check()
         if problems:
             raise LedgerError(
-                f"the ledger {self} is damaged ({problems[0]}): move it away and restore a backup, or start anew"
+                f"the ledger {self} is damaged ({problems[0]}): "
+                "move it away and restore a backup, or start anew"
             )
         self.warnings = tuple(_warnings(path))
 
@@ -146,8 +147,8 @@ class Store:
             raise LedgerError(f"the ledger {self} cannot be read: {error}") from error
         if version not in migrations.REVISIONS:
             raise LedgerError(
-                f"the ledger {self} has schema {version}, newer than this program's "
-                f"{migrations.REVISIONS[-1]}: run the newer program, or restore a backup made before its upgrade"
+                f"the ledger {self} has schema {version}, unknown to this program ({migrations.REVISIONS[-1]}): "
+                "run the newer program, or restore a backup made before its upgrade"
             )
         if self.read_only and version != migrations.REVISIONS[-1]:
             raise LedgerError(

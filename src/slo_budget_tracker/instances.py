@@ -1,0 +1,68 @@
+"""Instances: which id stands for which SLO, labels and SLI, and how ids come to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One SLO instance: what its id stands for. `retired` is the data instant it was taken out, if it was."""
+
+    id: int
+    slo: str
+    labels: Mapping[str, str]
+    sli_hash: str
+    generation: int
+    born: int
+    retired: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What makes two instances the same: then the counts are kept."""
+        return (self.slo, canonical(self.labels), self.sli_hash)
+
+
+Wanted = tuple[str, Mapping[str, str], str]  # SLO name, labels of the instance, hash of its SLI
+
+
+class Enrolment(NamedTuple):
+    """The ids asked for, in order, and the instances that are new or changed for it."""
+
+    ids: list[int]
+    changed: dict[int, Instance]
+
+
+def enrol(instances: Mapping[int, Instance], wanted: Sequence[Wanted], *, at: int) -> Enrolment:
+    """Find or make an id for each; a changed SLI begins a new generation and retires the one before."""
+    now = dict(instances)
+    by_identity = {instance.identity: number for number, instance in now.items()}
+    generations: dict[tuple[str, str], list[int]] = {}
+    for number, instance in now.items():
+        generations.setdefault(instance.identity[:2], []).append(number)
+    ids = []
+    last = max(now, default=0)
+    for slo, labels, sli_hash in wanted:
+        identity = (slo, canonical(labels), sli_hash)
+        siblings = generations.setdefault(identity[:2], [])
+        number = by_identity.setdefault(identity, last + 1)
+        if number not in now:
+            last = number
+            generation = 1 + max((now[i].generation for i in siblings), default=0)
+            now[number] = Instance(number, slo, dict(labels), sli_hash, generation, born=at)
+            siblings.append(number)
+        now[number] = replace(now[number], retired=None)
+        for other in siblings:
+            if other != number and now[other].retired is None:
+                now[other] = replace(now[other], retired=at)
+        ids.append(number)
+    return Enrolment(ids, {i: instance for i, instance in now.items() if instances.get(i) != instance})
+
+
+def canonical(labels: Mapping[str, str]) -> str:
+    """Labels as text, the same for equal labels."""
+    return orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()
