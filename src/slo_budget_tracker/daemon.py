@@ -135,7 +135,7 @@ class Daemon:
         try:
             self.tick(evaluator, sources)
         except Exception as error:  # noqa: BLE001 - one bad tick must not end the daemon (T12)
-            log.error("tick failed", error=type(error).__name__, detail=str(error)[:200])
+            log.warning("tick failed", error=type(error).__name__, detail=str(error)[:200])
             self._own = replace(self._own, ticks=_more(self._own.ticks, {"internal_error": 1}))
 
     def _account(self, report: Report, evaluator: Evaluator, seconds: float) -> None:
@@ -249,7 +249,9 @@ class Daemon:
                         )
                     )
                     if self._last_at is None:
-                        evaluator.seen.update({k: v for k, v in filled.newest.items() if k not in evaluator.seen})
+                        evaluator.seen.update(
+                            {k: v for k, v in filled.newest.items() if k not in evaluator.seen}
+                        )
                     at = self._newest(evaluator, self._now(evaluator))
                     self._publish(evaluator, sources, evaluator.look(at))
                 self._filling = filler.remaining
@@ -301,7 +303,7 @@ class Daemon:
         filling: threading.Thread,
         sources: Mapping[str, Prometheus],
     ) -> None:
-        """Stop everything; what hangs after a few seconds is left behind, the ledger is consistent at any instant."""
+        """Stop everything; what hangs is left behind after seconds: the ledger is consistent at any time."""
         watchdog = threading.Timer(STOP_WITHIN, _leave)
         watchdog.daemon = True
         watchdog.start()
@@ -315,7 +317,7 @@ class Daemon:
 
 
 def fillers(evaluator: Evaluator) -> Iterator[Filler]:
-    """The fills that are due: SLOs that are filled down to the same instant together, the longest history last."""
+    """The fills that are due: SLOs that are filled down to the same instant are filled together."""
     ledger = evaluator.ledger
     together: dict[tuple[int, int], list[SLO]] = {}
     for slo in evaluator.slos:

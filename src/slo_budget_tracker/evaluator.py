@@ -1,8 +1,8 @@
 """The cycle: read what is new, add it to the ledger, step every SLO through its ticks, in one transaction.
 
-`Evaluator.advance(until)` is the daemon's tick, its catch-up and `replay`: they differ only in how many ticks lie
-between the ledger's cursors and `until`. A unit whose requests fail keeps its cursor and its remembered samples,
-so the next tick reads a longer range and nothing is lost.
+`Evaluator.advance(until)` is the daemon's tick, its catch-up and `replay`: they differ only in how many ticks
+lie between the ledger's cursors and `until`. A unit whose requests fail keeps its cursor and its remembered
+samples, so the next tick reads a longer range and nothing is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.budget import exhaustion_window
@@ -142,7 +141,7 @@ class Evaluator:
         return _Attempt(unit, ticks)
 
     def _read_all(self, attempts: Sequence[_Attempt]) -> list[_Attempt]:
-        """Read all units side by side; a batch that is refused is split until the poisoned member is alone."""
+        """Read all units side by side; a refused batch is split until the poisoned member is alone."""
         results = []
         todo = list(attempts)
         with ThreadPoolExecutor(max_workers=self.workers) as pool:
@@ -184,7 +183,7 @@ class Evaluator:
             self._failing_since.pop(key, None)
 
     def _hopeless(self, attempt: _Attempt, until: int) -> bool:
-        """Whether a server that does answer has refused these ticks for so long that they are stepped as unknown."""
+        """Whether a server that does answer has refused these ticks too long: they are stepped as unknown."""
         if not isinstance(attempt.error, PERMANENT):
             return False  # read, or the server does not answer at all: the past can still come
         since = self._failing_since.setdefault(attempt.unit.key, until)
@@ -192,7 +191,9 @@ class Evaluator:
 
     # concluding
 
-    def _commit(self, done: Sequence[_Attempt], gave_up: Sequence[_Attempt], until: int, report: _Tally) -> None:
+    def _commit(
+        self, done: Sequence[_Attempt], gave_up: Sequence[_Attempt], until: int, report: _Tally
+    ) -> None:
         """Rows, states, events, memories and cursors of one piece: one transaction."""
         counts: dict[str, Mapping[int, Counts]] = {}
         memories: dict[str, Memory] = {}
@@ -223,12 +224,17 @@ class Evaluator:
                 self.seen[slo.name] = counts[slo.name][tick.end].outcome
                 if self.seen[slo.name].known:
                     self.data_until[slo.name] = tick.end
-                verdict = self._assess(
-                    slo, tick.end, windows, live=True, late=tick.end < until, states=states.get(self.ids[slo.name])
-                )
+                stepped[self.ids[slo.name]] = tick.end
+                known = states.get(self.ids[slo.name])
+                try:
+                    verdict = self._assess(
+                        slo, tick.end, windows, live=True, late=tick.end < until, states=known
+                    )
+                except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
+                    report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
+                    continue
                 report.verdicts[slo.name] = verdict
                 states[self.ids[slo.name]] = verdict.states
-                stepped[self.ids[slo.name]] = tick.end
                 transitions += verdict.transitions
         entry = Entry(
             rows=rows,
@@ -289,11 +295,16 @@ class Evaluator:
         windows = self._windows(until, behind) if behind else {}
         for slo in behind:
             self.seen[slo.name] = Outcome.ERROR
-            report.verdicts[slo.name] = self._assess(slo, until, windows, live=False)
+            try:
+                report.verdicts[slo.name] = self._assess(slo, until, windows, live=False)
+            except Exception as error:  # noqa: BLE001 - as above
+                report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
         pending = sum(until - self._cursor(unit) for unit in self._units)
         return Report(
             at=until,
-            snapshots=tuple(report.verdicts[slo.name].snapshot for slo in self.slos),
+            snapshots=tuple(
+                report.verdicts[slo.name].snapshot for slo in self.slos if slo.name in report.verdicts
+            ),
             transitions=tuple(report.transitions),
             outcomes=report.outcomes,
             errors=report.errors,
@@ -338,5 +349,5 @@ class _Tally:
 
 
 def _cursor_keys(unit: Unit) -> list[str]:
-    """Under which names the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
+    """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
     return [feed.key for feed in unit.feeds] or [f"expression/{slo}" for slo in unit.slos]

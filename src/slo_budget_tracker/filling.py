@@ -152,7 +152,10 @@ class Filler:
         elif self._pending[0] == chunk:
             self._pending.popleft()
             self._pending.extendleft(
-                (Chunk(chunk.start, chunk.end - half, chunk.step), Chunk(chunk.end - half, chunk.end, chunk.step))
+                (
+                    Chunk(chunk.start, chunk.end - half, chunk.step),
+                    Chunk(chunk.end - half, chunk.end, chunk.step),
+                )
             )
             self._read.clear()
 
@@ -184,7 +187,7 @@ def chunks(*, until: int, filled_to: int, begin: int, interval: int) -> list[Chu
 
 
 def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
-    """Read old rows of a raw unit by range queries of the stateless form; a row's series may be gone meanwhile."""
+    """Read old rows of a raw unit by range queries of the stateless form."""
     increments: dict[int, dict[Slot, float]] = {tick.end: {} for tick in ticks}
     samples = 0
     step = ticks[-1].seconds

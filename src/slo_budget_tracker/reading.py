@@ -1,4 +1,4 @@
-"""From a plan and a way to ask to the counts of each SLO and tick: what is read together, and what it brought."""
+"""From a plan and a way to ask to the counts of each SLO and tick: what is read together, what it brought."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Reading:
 
 
 def units(plan: Plan) -> tuple[Unit, ...]:
-    """The units of a plan: raw feeds that share an SLO belong together; each expression batch stands alone."""
+    """The units of a plan: raw feeds that share an SLO belong together; each batch stands alone."""
     parent = {feed.key: feed.key for feed in plan.raw}
 
     def root(key: str) -> str:
@@ -97,7 +97,8 @@ def read(unit: Unit, ticks: Sequence[Tick], memories: Mapping[str, Memory], ask:
     samples = series_read = 0
     for feed in unit.feeds:
         answers = [
-            ask(Query(expression, ticks[-1].end)) for expression in feed.expressions(ticks[-1].end - ticks[0].start)
+            ask(Query(expression, ticks[-1].end))
+            for expression in feed.expressions(ticks[-1].end - ticks[0].start)
         ]
         partial = partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
@@ -139,40 +140,31 @@ def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
 def combine(wanted: frozenset[str], values: Mapping[str, float], *, partial: bool) -> tuple[Counts, bool]:
     """One tick's counts from what its roles brought; a role that is missing in `values` had no data.
 
-    Returns the counts and whether good exceeded total and had to be clamped. No series of the total means no
-    data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared beside
-    a present total are 0.
+    Returns the counts and whether parts exceeded the whole and had to be clamped. No series of the total
+    means no data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared
+    beside a present total are 0.
     """
     if any(value < 0 for value in values.values()):
         return Counts(0, 0, Outcome.ERROR), False
-    if "error_ratio" in wanted:
-        ratio = values.get("error_ratio")
-        if ratio is None:
-            return Counts(0, 0, Outcome.NO_DATA), False
-        if math.isnan(ratio):
-            return Counts(0, 0, Outcome.NO_TRAFFIC), False
-        return _counts(1.0, min(ratio, 1.0), partial=partial), ratio > 1
-    if "total" not in wanted:  # good and bad: either one is data
-        if not values:
-            return Counts(0, 0, Outcome.NO_DATA), False
+    if "error_ratio" in wanted and "error_ratio" in values:
+        ratio = values["error_ratio"]
+        total, bad = (0.0, 0.0) if math.isnan(ratio) else (1.0, ratio)
+    elif "total" in values:
+        total = _number(values["total"])
+        bad = _number(values.get("bad")) if "bad" in wanted else total - _number(values.get("good"))
+    elif "total" not in wanted and values:
         bad = _number(values.get("bad"))
-        return _counts(_number(values.get("good")) + bad, bad, partial=partial), False
-    if "total" not in values:
-        inconsistent = _number(values.get("bad")) > 0
+        total = _number(values.get("good")) + bad
+    else:
+        inconsistent = _number(values.get("bad")) > 0  # errors of nothing
         return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA), False
-    total = _number(values["total"])
-    bad = _number(values.get("bad")) if "bad" in wanted else total - _number(values.get("good"))
     within = min(max(bad, 0.0), total)
-    return _counts(total, within, partial=partial), within != bad
+    outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
+    return Counts(total, within, outcome), within != bad
 
 
 def _number(value: float | None) -> float:
     return 0.0 if value is None or math.isnan(value) else value
-
-
-def _counts(total: float, bad: float, *, partial: bool) -> Counts:
-    outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
-    return Counts(total, bad, outcome)
 
 
 def _batch_unit(batch: ExpressionBatch) -> Unit:

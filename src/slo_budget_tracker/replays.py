@@ -1,4 +1,4 @@
-"""The daemon's own cycle over past time: `evaluate` is one look at an instant, `replay` steps every tick between two."""
+"""The daemon's cycle over past time: `evaluate` looks at one instant, `replay` steps every tick."""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ def catalogue_of(settings: Settings) -> Catalogue:
     catalogue = load(settings.slo_files)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
-    unknown = {slo.name: slo.datasource for slo in catalogue.slos if slo.datasource not in settings.datasources}
+    unknown = {
+        slo.name: slo.datasource for slo in catalogue.slos if slo.datasource not in settings.datasources
+    }
     if unknown:
         slo, datasource = next(iter(unknown.items()))
         known = ", ".join(sorted(settings.datasources))
@@ -94,7 +96,11 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield None
         return
     bar = Progress(
-        TextColumn(what), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn(), console=console
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+        console=console,
     )
     task = bar.add_task(what, total=None)
     begun = time.monotonic()
@@ -136,7 +142,9 @@ def logging_as(form: str, level: str) -> None:
 def _printable(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Control characters and what is no text are escaped: a log line is one line (H18)."""
     return {
-        key: value.encode("unicode_escape").decode() if isinstance(value, str) and not value.isprintable() else value
+        key: value.encode("unicode_escape").decode()
+        if isinstance(value, str) and not value.isprintable()
+        else value
         for key, value in event.items()
     }
 

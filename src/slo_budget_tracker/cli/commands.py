@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """How results are printed."""
 
     table = "table"
     json = "json"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for programs.")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="A table for people or JSON for programs.")
+]
 NamesArgument = Annotated[
     list[str] | None, typer.Argument(help="Names of SLOs; all when none is given.", show_default=False)
 ]
@@ -90,7 +92,9 @@ def replay(
     names: NamesArgument = None,
     *,
     config: ConfigOption = None,
-    start: Annotated[str, typer.Option("--from", help="First data instant: RFC 3339, epoch or relative (-7d).")],
+    start: Annotated[
+        str, typer.Option("--from", help="First data instant: RFC 3339, epoch or relative (-7d).")
+    ],
     end: Annotated[str | None, typer.Option("--to", help="Last data instant; now when not given.")] = None,
     output: OutputOption = Output.table,
 ) -> None:
@@ -141,7 +145,9 @@ def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) ->
     planned = plan_of(catalogue.slos, replica_labels=settings.replica_labels)
     requests = planned.describe(settings.evaluation.interval)
     if output is Output.json:
-        tables.print_json([{"datasource": r.datasource, "queries": list(r.queries), "slos": list(r.slos)} for r in requests])
+        tables.print_json(
+            [{"datasource": r.datasource, "queries": list(r.queries), "slos": list(r.slos)} for r in requests]
+        )
     else:
         rows = [(r.datasource, query, ", ".join(r.slos)) for r in requests for query in r.queries]
         tables.print_rows(("datasource", "query", "SLOs"), rows)
@@ -152,7 +158,9 @@ def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:
     known = {slo.name: slo for slo in slos}
     for name in names or ():
         if name not in known:
-            raise UsageError(f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}")
+            raise UsageError(
+                f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
+            )
     return [known[name] for name in names] if names else slos
 
 

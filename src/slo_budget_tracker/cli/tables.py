@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from slo_budget_tracker.verdict import Transition
 
 
+NUMERIC = {"target", "window", "coverage", "events", "bad", "success", "budget left", "burn", "burn rate"}
+
+
 def print_json(value: object) -> None:
     """Indented JSON on standard output."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -29,7 +32,9 @@ def print_json(value: object) -> None:
 
 def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
     """One row per SLO instance."""
-    table = _table("SLO", "target", "window", "state", "coverage", "events", "bad", "success", "budget left", "burn", "")
+    table = _table(
+        "SLO", "target", "window", "state", "coverage", "events", "bad", "success", "budget left", "burn", ""
+    )
     for one in snapshots:
         firing = [alert for alert in one.alerts if alert.state in {"firing", "held"}]
         table.add_row(
@@ -104,14 +109,14 @@ def iso(at: int) -> str:
 def number(value: float | None, *, digits: int = 0) -> str:
     """A number for people; unknown is a dash."""
     if value is None:
-        return "–"
+        return "-"
     return f"{value:,.{digits}f}"
 
 
 def percent(value: float | None, *, digits: int = 3) -> str:
     """A ratio as a percentage; unknown is a dash."""
     if value is None:
-        return "–"
+        return "-"
     text = f"{value * 100:.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"
 
@@ -131,6 +136,16 @@ def _console() -> Console:
 def _table(*heads: str) -> Table:
     table = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
     for head in heads:
-        numeric = head in {"target", "window", "coverage", "events", "bad", "success", "budget left", "burn", "burn rate"}
+        numeric = head in {
+            "target",
+            "window",
+            "coverage",
+            "events",
+            "bad",
+            "success",
+            "budget left",
+            "burn",
+            "burn rate",
+        }
         table.add_column(head, justify="right" if numeric else "left", overflow="fold")
     return table
