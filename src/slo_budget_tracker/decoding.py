@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TOLERANCE = 1_000  # milliseconds that a sample's time may be off the time asked for
+SAID = 200  # characters of the server's own words: enough to find the place in a query
 _PLAIN = re.compile(r"[0-9+\-.eE]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Inf", re.ASCII)
 _ANNOTATION = re.compile(r"PromQL (info|warning):")  # the engine's remarks on a query; the answer is complete
@@ -75,7 +76,7 @@ def refusal(document: dict[str, Any]) -> PrometheusError:
     """The error that an answer with `"status": "error"` means."""
     kind = document.get("errorType")
     known = kind if isinstance(kind, str) and kind in ERROR_TYPES else "other"
-    said = printable(str(document.get("error", "")))
+    said = printable(str(document.get("error", "")), SAID)
     return ERROR_TYPES.get(known, BadAnswer)(f"Prometheus says: {said or known}", reason=known)
 
 

@@ -1,0 +1,371 @@
+"""A Prometheus (or what speaks like one) as a function from questions to answers.
+
+`Prometheus.ask` returns an answer that can be relied on, or raises one of the PrometheusErrors; it tries
+again only where the same request may succeed soon, and only within the time it is given.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import httpx
+
+from slo_budget_tracker.answers import Answer, Query, RangeQuery, printable
+from slo_budget_tracker.decoding import decode, parse, refusal
+from slo_budget_tracker.errors import (
+    BadAnswer,
+    Busy,
+    PrometheusError,
+    QueryFailed,
+    QueryRejected,
+    Unauthorized,
+    Unreachable,
+)
+from slo_budget_tracker.pacing import Gate, Lanes, pause
+from slo_budget_tracker.transport import Reply, Transport, mapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+
+TRIES = 3  # of one question, within its budget of time
+LONGEST_WAIT = 60.0  # seconds: a longer Retry-After is cut to this, the next tick tries again
+REFUSED_PAUSE = 60.0  # seconds without a request after 401 or 403, unless the credentials change
+
+# VictoriaMetrics answers for 30 s ago, stamped as asked, without the first; the second keeps it from shifting
+# the instants of a range query to its cache's grid. Prometheus and the others ignore both.
+_ALWAYS = {"latency_offset": "1ms", "nocache": "1"}
+_SECONDS = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+class Connection(Protocol):
+    """What is configured for one datasource (contract, section 2)."""
+
+    url: Any  # text or a URL
+    timeout: float  # seconds, of one request
+    headers: Mapping[str, Any]
+    basic_auth: Any  # None, or username and password or password_file
+    bearer_token_file: Path | None
+    tls: Any  # None, or ca_file, cert_file, key_file, server_name
+    max_response_bytes: int  # after decompression
+    concurrency: int
+
+
+@dataclass(slots=True)
+class Stats:
+    """What has been asked since the start, for the daemon's own metrics; `None` is not known yet."""
+
+    requests: Counter[str] = field(
+        default_factory=Counter
+    )  # tries by outcome: ok, partial, or the error's reason
+    samples: int = 0
+    notes: int = 0  # the engine's remarks on queries
+    up: bool | None = None  # whether the last try was answered at all
+    auth_ok: bool | None = None
+    clock_skew_seconds: float | None = None  # the server's clock minus ours
+    certificate_expires: float | None = None  # epoch seconds
+
+
+class Prometheus:
+    """One datasource; thread-safe."""
+
+    def __init__(
+        self,
+        settings: Connection,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stats = Stats()
+        self._settings = settings
+        self._wall = wall
+        self._monotonic = monotonic
+        self._lanes = Lanes(settings.concurrency)
+        self._busy = Gate(monotonic)
+        self._refused = Gate(monotonic)
+        self._refused_credentials: str | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._method = "POST"
+
+    def ask(self, query: Query | RangeQuery, *, budget_seconds: float) -> Answer:
+        """The answer, at the latest after `budget_seconds`; raises a PrometheusError when there is none."""
+        path, form = _request_of(query)
+
+        def once(ends: float) -> Answer:
+            answer = decode(self._reply(path, form, ends).body, query)
+            self._note_answer(answer)
+            return answer
+
+        return self._patiently(once, budget_seconds)
+
+    def buildinfo(self, *, budget_seconds: float = 10.0) -> str:
+        """What kind of server this is and its version, as far as it says: `Prometheus 2.42.0`."""
+
+        def once(ends: float) -> str:
+            return _flavor(parse(self._reply("/api/v1/status/buildinfo", {}, ends, method="GET").body))
+
+        return self._patiently(once, budget_seconds)
+
+    def close(self) -> None:
+        """Close all connections and wake whoever waits for the next try."""
+        self._closed.set()
+        if "_transport" in self.__dict__:
+            self._transport.close()
+
+    def _patiently(self, once: Callable[[float], T], budget: float) -> T:
+        ends = self._monotonic() + budget
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                found = once(ends)
+            except PrometheusError as error:
+                self._count(error.reason)
+                wait = error.retry_after
+                if wait is None:
+                    wait = pause(tries, longest=budget / 2)
+                if not _worth_another_try(error) or tries >= TRIES or wait >= ends - self._monotonic():
+                    raise
+                if self._closed.wait(wait):
+                    raise
+            else:
+                return found
+
+    def _reply(self, path: str, form: Mapping[str, str], ends: float, *, method: str | None = None) -> Reply:
+        """One try: wait until the server may be asked, ask it, and raise unless it answered with 200."""
+        authorization = self._authorization()
+        self._pass_gates(authorization, ends)
+        with self._lanes.lane(ends - self._monotonic()) as free:
+            if not free:
+                raise Unreachable("too many requests are under way", reason="timeout")
+            reply = self._exchange(path, form, authorization, ends, method=method or self._method)
+            if reply.status in (405, 501) and method is None and self._method == "POST":
+                self._method = "GET"
+                reply = self._exchange(path, form, authorization, ends, method="GET")
+        error = self._error_of(reply)
+        if error is None:
+            self._lanes.widen()
+            self.stats.auth_ok = True
+            return reply
+        if isinstance(error, Unauthorized):
+            self.stats.auth_ok = False
+            self._refused_credentials = authorization
+            self._refused.shut(REFUSED_PAUSE)
+        if reply.status == httpx.codes.TOO_MANY_REQUESTS:
+            self._lanes.narrow()
+        if isinstance(error, Busy) and error.retry_after is not None:
+            self._busy.shut(error.retry_after)
+        raise error
+
+    def _pass_gates(self, authorization: str, ends: float) -> None:
+        if self._refused.wait and authorization == self._refused_credentials:
+            raise Unauthorized(
+                "the server refused the credentials a moment ago",
+                reason="unauthorized",
+                retry_after=self._refused.wait,
+            )
+        if (wait := self._busy.wait) and (wait >= ends - self._monotonic() or self._closed.wait(wait)):
+            raise Busy("the server asked to wait", reason="too_many_requests", retry_after=wait)
+
+    def _exchange(
+        self, path: str, form: Mapping[str, str], authorization: str, ends: float, *, method: str
+    ) -> Reply:
+        began = self._monotonic()
+        left = min(ends - began, self._settings.timeout)
+        if left <= 0:
+            raise Unreachable("no time was left to ask", reason="timeout")
+        headers = {name: _secret(value) for name, value in self._settings.headers.items()}
+        if authorization:
+            headers["Authorization"] = authorization
+        if form:
+            form = {
+                **form,
+                "timeout": f"{max(int(left * 1_000), 1)}ms",
+                **_ALWAYS,
+            }  # the server may give up when we do
+        try:
+            reply = self._transport.send(
+                method, f"{self._base}{path}", form=form, headers=headers, deadline=time.monotonic() + left
+            )
+        except Unreachable:
+            self.stats.up = False
+            raise
+        self.stats.up = True
+        self.stats.certificate_expires = self._transport.certificate_expires
+        self._note_clock(reply, self._wall() - (self._monotonic() - began) / 2)
+        return reply
+
+    def _error_of(self, reply: Reply) -> PrometheusError | None:  # noqa: PLR0911 - a table of statuses
+        status = reply.status
+        if status == httpx.codes.OK:
+            return None
+        said = _error_said(reply)
+        text = str(said) if said is not None else f"the server answered with status {status}"
+        if 300 <= status < 400:  # noqa: PLR2004 - 3xx
+            return BadAnswer(
+                f"a redirect ({status}) is not followed: configure the address", reason="redirect"
+            )
+        if status == httpx.codes.BAD_REQUEST:
+            return QueryRejected(text, reason=said.reason if said is not None else "bad_request")
+        if status in (401, 403):
+            return Unauthorized(
+                text, reason="unauthorized" if status == httpx.codes.UNAUTHORIZED else "forbidden"
+            )
+        if status == httpx.codes.UNPROCESSABLE_ENTITY:
+            return QueryFailed(text, reason=said.reason if said is not None else "execution")
+        wait = _retry_after(reply.headers.get("Retry-After"), now=self._wall())
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            return Busy(text, reason="too_many_requests", retry_after=wait)
+        if said is not None and said.reason == "timeout":
+            return Busy(text, reason="query_timeout", retry_after=wait)
+        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004 - 5xx
+            return Busy(text, reason="unavailable", retry_after=wait)
+        return BadAnswer(text, reason="status")
+
+    def _note_answer(self, answer: Answer) -> None:
+        self._count("partial" if answer.partial else "ok")
+        with self._lock:
+            self.stats.samples += sum(len(series.times) for series in answer.series)
+            self.stats.notes += len(answer.notes)
+
+    def _note_clock(self, reply: Reply, ours: float) -> None:
+        theirs = _http_date(reply.headers.get("Date"))
+        if theirs is not None:
+            self.stats.clock_skew_seconds = theirs + 0.5 - ours  # the header has whole seconds, cut off
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self.stats.requests[outcome] += 1
+
+    @cached_property
+    def _url(self) -> httpx.URL:
+        try:
+            return httpx.URL(str(_secret(self._settings.url)))
+        except httpx.InvalidURL:
+            raise Unreachable("the configured address is not a URL", reason="connection") from None
+
+    @cached_property
+    def _base(self) -> str:
+        """The configured address without user, query and fragment."""
+        bare = self._url.copy_with(username="", password="", query=None, fragment=None)
+        return str(bare).rstrip("/")
+
+    @cached_property
+    def _transport(self) -> Transport:
+        tls = self._settings.tls
+        with mapped():
+            return Transport(
+                context=_tls_context(tls) if self._url.scheme == "https" else None,
+                server_name=getattr(tls, "server_name", None),
+                connections=max(self._settings.concurrency, 1),
+                most_bytes=self._settings.max_response_bytes,
+            )
+
+    def _authorization(self) -> str:
+        """The Authorization header; files are read afresh for each try, so that rotated secrets just work."""
+        try:
+            if self._settings.bearer_token_file is not None:
+                token = self._settings.bearer_token_file.read_text(encoding="utf-8").strip()
+                return f"Bearer {token}"
+            basic = self._settings.basic_auth
+            if basic is not None:
+                return _basic(_secret(basic.username), _password(basic))
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise Unauthorized(
+                f"the file with the secret cannot be read: {reason}", reason="secret"
+            ) from None
+        if self._url.username:
+            return _basic(self._url.username, self._url.password)
+        return ""
+
+
+def _request_of(query: Query | RangeQuery) -> tuple[str, dict[str, str]]:
+    if isinstance(query, Query):
+        return "/api/v1/query", {"query": query.expression, "time": str(query.at)}
+    span = {"start": str(query.start), "end": str(query.end), "step": str(query.step)}
+    return "/api/v1/query_range", {"query": query.expression, **span}
+
+
+def _worth_another_try(error: PrometheusError) -> bool:
+    return isinstance(error, (Busy, Unreachable)) and error.reason != "query_timeout"
+
+
+def _error_said(reply: Reply) -> PrometheusError | None:
+    """What the body says in the API's own form; None where it is something else (a proxy's page)."""
+    try:
+        document = parse(reply.body)
+    except BadAnswer:
+        return None
+    return refusal(document) if document.get("status") == "error" else None
+
+
+def _retry_after(header: str | None, *, now: float) -> float | None:
+    """Seconds to wait; None where the header is absent, in the past or not to be understood."""
+    if header is None:
+        return None
+    text = header.strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
+    instant = _http_date(text)
+    return None if instant is None or instant <= now else min(instant - now, LONGEST_WAIT)
+
+
+def _http_date(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _flavor(document: Mapping[str, Any]) -> str:
+    data = document.get("data")
+    data = data if isinstance(data, dict) else {}
+    version = printable(str(data.get("version", "")), 40)
+    if "application" in data:
+        return f"{printable(str(data['application']), 40)} {version}".strip()
+    # VictoriaMetrics claims to be an old Prometheus for Grafana's sake, without saying where it was built
+    return f"Prometheus {version}" if data.get("goVersion") else "VictoriaMetrics"
+
+
+def _tls_context(tls: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=_path(tls, "ca_file"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate = _path(tls, "cert_file")
+    if certificate is not None:
+        context.load_cert_chain(certificate, _path(tls, "key_file"))
+    return context
+
+
+def _path(tls: Any, name: str) -> str | None:
+    found = getattr(tls, name, None)
+    return None if found is None else str(found)
+
+
+def _basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def _password(basic: Any) -> str:
+    file = getattr(basic, "password_file", None)
+    return _secret(basic.password) if file is None else str(file.read_text(encoding="utf-8")).rstrip("\n")
+
+
+def _secret(value: Any) -> str:
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)

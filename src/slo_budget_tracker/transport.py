@@ -1,0 +1,343 @@
+"""The one door to the network: a request goes out, and within a deadline a whole body comes back, or not.
+
+httpx knows no total deadline and no limit of size, so both are enforced where bytes come in: every wait on
+the socket (name look-up, connect, TLS, write, read) is cut to what is left of the deadline, and bytes are
+counted after decompression. All foreign exceptions are mapped here to `Unreachable` or `BadAnswer`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+import time
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, cast
+
+import httpcore
+import httpx
+
+from slo_budget_tracker.answers import printable
+from slo_budget_tracker.errors import BadAnswer, PrometheusError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+MOST_HEADERS = 100
+KEEP_ALIVE = 90.0  # seconds: longer than a tick, so that connections live from tick to tick
+_CHUNK = 65_536
+_SNI = "sni_hostname"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers and the decoded body of one answer."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class _Deadline(threading.local):
+    """When the request that this thread is busy with must be over, on the monotonic clock."""
+
+    at: float = float("inf")
+
+    def left(self) -> float:
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return min(left, threading.TIMEOUT_MAX)
+
+
+_DEADLINE = _Deadline()
+
+
+class _Stream(httpcore.NetworkStream):
+    """A socket of which every wait ends at the deadline of the thread's request."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the total counts
+        with _as_httpcore(httpcore.ReadTimeout, httpcore.ReadError):
+            self._socket.settimeout(_DEADLINE.left())
+            return self._socket.recv(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        with _as_httpcore(httpcore.WriteTimeout, httpcore.WriteError):
+            rest = memoryview(buffer)
+            while rest:
+                self._socket.settimeout(_DEADLINE.left())
+                rest = rest[self._socket.send(rest) :]
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        with _as_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
+                self._socket.settimeout(_DEADLINE.left())
+                return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+            except BaseException:
+                self.close()
+                raise
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "ssl_object":
+            return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+        if info == "is_readable":  # an idle connection that has something to read was closed by the server
+            return bool(select.select([self._socket], [], [], 0)[0])
+        return None
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connects within the deadline, the look-up of the name included, which has no time limit by itself."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the total counts
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        with _as_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError):
+            addresses = _look_up(host, port)
+            for tried, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
+                connecting = socket.socket(family, kind, protocol)
+                try:
+                    # each address gets its share, so that a dead first one leaves time for the next
+                    connecting.settimeout(_DEADLINE.left() / (len(addresses) - tried + 1))
+                    connecting.connect(address)
+                    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                except OSError:
+                    connecting.close()
+                    if tried == len(addresses):
+                        raise
+                else:
+                    return _Stream(connecting)
+        raise httpcore.ConnectError("the name has no address")
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    """The addresses of a name, asked afresh each time; in a thread, as a look-up cannot be interrupted."""
+    found: list[Any] = []
+    failed: list[OSError] = []
+
+    def resolve() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            failed.append(error if isinstance(error, OSError) else OSError("not a host name"))
+
+    thread = threading.Thread(target=resolve, name="name look-up", daemon=True)
+    thread.start()
+    thread.join(_DEADLINE.left())
+    if thread.is_alive():
+        raise TimeoutError
+    if failed:
+        raise failed[0]
+    return found
+
+
+@contextmanager
+def _as_httpcore(timeout: type[Exception], error: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as late:
+        raise timeout("deadline") from late
+    except OSError as broken:
+        raise error(_reason(broken)) from broken
+
+
+class _Pool(httpx.BaseTransport):
+    """httpx's own transport, but over streams that know the deadline."""
+
+    def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=KEEP_ALIVE,
+            network_backend=_Backend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answered = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            status_code=answered.status,
+            headers=answered.headers,
+            stream=_Body(cast("Iterable[bytes]", answered.stream)),
+            extensions=answered.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+
+
+class Transport:
+    """Sends requests to one server; thread-safe. Knows no proxies and cookies; a redirect is an answer."""
+
+    def __init__(
+        self, *, context: ssl.SSLContext | None, server_name: str | None, connections: int, most_bytes: int
+    ) -> None:
+        self._most_bytes = most_bytes
+        self._extensions = {_SNI: server_name} if server_name else {}
+        self.certificate_expires: float | None = None
+        self._client = httpx.Client(
+            transport=_Pool(context, connections),
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            timeout=None,  # noqa: S113 - the deadline holds for every wait on the socket
+        )
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        form: Mapping[str, str],
+        headers: Mapping[str, str],
+        deadline: float,
+    ) -> Reply:
+        """One request, over at `deadline` (monotonic clock), its body decompressed and at most so long."""
+        _DEADLINE.at = deadline
+        try:
+            with mapped():
+                request = self._client.build_request(
+                    method,
+                    url,
+                    headers={**headers, "Accept": "application/json", "Accept-Encoding": "gzip"},
+                    extensions={**self._extensions, "timeout": {"pool": max(deadline - time.monotonic(), 0)}},
+                    params=form if method == "GET" else None,
+                    data=form if method != "GET" else None,
+                )
+                response = self._client.send(request, stream=True)
+                try:
+                    return self._receive(response)
+                finally:
+                    response.close()
+        finally:
+            _DEADLINE.at = float("inf")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _receive(self, response: httpx.Response) -> Reply:
+        if len(response.headers.raw) > MOST_HEADERS:
+            raise Unreachable(f"more than {MOST_HEADERS} headers in an answer", reason="protocol")
+        self._note_certificate(response)
+        if response.is_redirect:
+            return Reply(response.status_code, response.headers, b"")
+        body = _decompressed(response.iter_raw(_CHUNK), response.headers, self._most_bytes)
+        return Reply(response.status_code, response.headers, body)
+
+    def _note_certificate(self, response: httpx.Response) -> None:
+        stream = response.extensions.get("network_stream")
+        secured = stream.get_extra_info("ssl_object") if stream is not None else None
+        if isinstance(secured, ssl.SSLSocket) and (certificate := secured.getpeercert()):
+            self.certificate_expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+
+def _decompressed(chunks: Iterable[bytes], headers: httpx.Headers, most: int) -> bytes:
+    """The body without its one layer of gzip; BadAnswer when it is too large, cut or coded otherwise."""
+    codings = headers.get("Content-Encoding", "identity").strip().lower()
+    if codings == "identity":
+        return _limited(chunks, most)
+    if codings not in ("gzip", "x-gzip"):
+        raise BadAnswer(f"the answer is coded as {printable(codings)}, gzip was asked for", reason="encoding")
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def unpacked() -> Iterator[bytes]:
+        room = most + 1
+        for chunk in chunks:
+            part = unpacker.decompress(chunk, room)
+            room -= len(part)
+            yield part
+            if unpacker.unused_data:
+                raise BadAnswer("bytes after the end of the compressed answer", reason="encoding")
+        if not unpacker.eof:
+            raise BadAnswer("the compressed answer is cut", reason="truncated")
+
+    try:
+        return _limited(unpacked(), most)
+    except zlib.error:
+        raise BadAnswer("the answer says gzip and is not", reason="encoding") from None
+
+
+def _limited(chunks: Iterable[bytes], most: int) -> bytes:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > most:
+            raise BadAnswer(f"the answer is longer than {most} bytes", reason="too_large")
+    return bytes(body)
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Whatever httpx, httpcore, ssl or the system raise becomes a PrometheusError; URLs stay out of it."""
+    try:
+        yield
+    except PrometheusError:
+        raise
+    except (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError):
+        raise Unreachable("no complete answer within the deadline", reason="timeout") from None
+    except (httpx.RemoteProtocolError, httpcore.RemoteProtocolError) as error:
+        if "incomplete" in str(error) or "without sending complete" in str(error):
+            raise BadAnswer("the answer was cut", reason="truncated") from None
+        raise Unreachable("the answer is not HTTP as it should be", reason="protocol") from None
+    except (httpx.NetworkError, httpcore.NetworkError, OSError) as error:
+        raise Unreachable(f"no connection: {_reason(error)}", reason="connection") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError) as error:
+        raise Unreachable(f"the request failed: {type(error).__name__}", reason="protocol") from None
+    except Exception as error:  # noqa: BLE001 - the door: nothing foreign goes further
+        raise Unreachable(f"the request failed: {type(error).__name__}", reason="protocol") from None
+
+
+def _reason(error: BaseException) -> str:
+    """What the system says, without addresses and names."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {printable(error.verify_message)}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {printable(str(error.reason))}"
+    if isinstance(error, OSError):
+        return printable(error.strerror or type(error).__name__)
+    return printable(str(error))
