@@ -140,9 +140,9 @@ def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
 def combine(wanted: frozenset[str], values: Mapping[str, float], *, partial: bool) -> tuple[Counts, bool]:
     """One tick's counts from what its roles brought; a role that is missing in `values` had no data.
 
-    Returns the counts and whether parts exceeded the whole and had to be clamped. No series of the total
-    means no data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared
-    beside a present total are 0.
+    Returns the counts and whether parts exceeded the whole and had to be clamped. Without a series of the total
+    there is no data, whatever the others say; a present total of 0 means no traffic; bad series that never
+    appeared beside a present total are 0.
     """
     if any(value < 0 for value in values.values()):
         return Counts(0, 0, Outcome.ERROR), False

@@ -33,7 +33,8 @@ def print_json(value: object) -> None:
 def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
     """One row per SLO instance."""
     table = _table(
-        "SLO", "target", "window", "state", "coverage", "events", "bad", "success", "budget left", "burn", ""
+        *("SLO", "target", "window", "state", "coverage", "events"),
+        *("bad", "success", "budget left", "burn", "firing"),
     )
     for one in snapshots:
         firing = [alert for alert in one.alerts if alert.state in {"firing", "held"}]
@@ -136,16 +137,5 @@ def _console() -> Console:
 def _table(*heads: str) -> Table:
     table = Table(box=box.SIMPLE if sys.stdout.isatty() else None, pad_edge=False)
     for head in heads:
-        numeric = head in {
-            "target",
-            "window",
-            "coverage",
-            "events",
-            "bad",
-            "success",
-            "budget left",
-            "burn",
-            "burn rate",
-        }
-        table.add_column(head, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(head, justify="right" if head in NUMERIC else "left", overflow="fold")
     return table
