@@ -61,7 +61,7 @@ def identity(name: str, instance_labels: Mapping[str, str]) -> Identity:
 def render(
     snapshots: Iterable[SLOSnapshot],
     infos: Iterable[SLO],
-    own: OwnFigures,
+    own: OwnFigures | None,
     *,
     now: float | None = None,
     data_until: Mapping[Identity, float] | None = None,
@@ -69,7 +69,7 @@ def render(
     """The whole page in Prometheus' text format (`exposition.openmetrics` makes the other one of it).
 
     `now` is the wall-clock time of this rendering, `data_until` the end of each instance's newest known tick:
-    both are for `slo_data_age_seconds`, which is absent without them.
+    both are for `slo_data_age_seconds`, which is absent without them. Without `own` it is the SLOs' gauges.
     """
     lines: dict[str, list[str]] = {name: [] for name in _HELP}
     for slo in sorted(infos, key=lambda slo: slo.name):
@@ -92,7 +92,8 @@ def render(
         else:
             for name, further, value in _labelled(snapshot):
                 lines[name].append(sample(name, braced((*base, *further)), value))
-    return encoded((block(_FAMILIES[name], some) for name, some in lines.items()), _own(own))
+    slo_blocks = (block(_FAMILIES[name], some) for name, some in lines.items())
+    return encoded(slo_blocks, () if own is None else _own(own))
 
 
 def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
