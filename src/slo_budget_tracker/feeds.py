@@ -56,30 +56,32 @@ def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
     """Events of one slot in the last `step` seconds without any memory: old history in few requests.
 
     Of each series: the difference to its last value within a day; after a fall, what came before the fall and
-    the new value; of a new series everything, where its target was up a step earlier under the same labels
-    or its process has only just started; else nothing. Where it differs from raw samples it counts less.
+    the new value; of a new series everything, where its target was up before under the same labels or its
+    process has only just started; else nothing. Where it differs from raw samples it counts less.
     `step` is best at about 10 scrapes.
     """
     selectors = dict.fromkeys(selector for member, selector in feed.members if member == slot)
-    each = " or ".join(f"({_fill_form(selector, step)})" for selector in selectors)
+    each = " or ".join(f"({_fill_form(selector, step, feed.replica_label)})" for selector in selectors)
     if feed.replica_label is not None:
-        each = f"max without({feed.replica_label}) ({each})"
+        each = f"max without ({feed.replica_label}) ({each})"
     return f"sum({each})"
 
 
-def _fill_form(selector: Selector, step: int) -> str:
-    target = [m for m in selector.matchers if m.label in ("job", "instance")]
-    up = Selector("up", tuple(target))
-    started = Selector("process_start_time_seconds", tuple(target))
+def _fill_form(selector: Selector, step: int, replica_label: str | None) -> str:
+    target = tuple(m for m in selector.matchers if m.label in ("job", "instance"))
+    scraped = f"last_over_time({Selector('up', target)}[{step}s])"
+    alike = scraped if replica_label is None else f"count without ({replica_label}) ({scraped})"
     now = f"last_over_time({selector}[{step}s])"
     before = f"last_over_time({selector}[1d] offset {step}s)"
-    known = f"max_over_time({up}[{step}s] offset {step}s) == 1"
-    relabelled = f"count by (job, instance) (last_over_time({up}[{2 * step}s])) > 1"
-    young = f"last_over_time({started}[{step}s]) >= time() - {step * 6 // 5}"
+    # All labels of `up` must have been there before: a label added to a running target renames its series,
+    # and their counters do not begin at 0. While both names are in the step, nobody can tell them apart.
+    known = f"(max_over_time({Selector('up', target)}[1d] offset {step}s) == 1) and {scraped}"
+    renamed = f"count by (job, instance) ({alike}) > 1"
+    started = f"last_over_time({Selector('process_start_time_seconds', target)}[{step}s])"
     return (
         f"({now} - {before} >= 0)"
         f" or ({now} + clamp_min(max_over_time({selector}[{step}s]) - {before}, 0))"
-        f" or ({now} and on (job, instance) ({known}) unless on (job, instance) ({relabelled}))"
-        f" or ({now} and on (job, instance) ({young}))"
+        f" or ({now} and on (job, instance) ({known}) unless on (job, instance) ({renamed}))"
+        f" or ({now} and on (job, instance) ({started} >= time() - {step * 6 // 5}))"
         f" or ({now} * 0)"
     )

@@ -219,13 +219,13 @@ class Prometheus:
                 f"a redirect ({status}) is not followed: configure the address", reason="redirect"
             )
         if status == httpx.codes.BAD_REQUEST:
-            return QueryRejected(text, reason=said.reason if said is not None else "bad_request")
+            return QueryRejected(text, reason="bad_data" if said is not None else "bad_request")
         if status in (401, 403):
             return Unauthorized(
                 text, reason="unauthorized" if status == httpx.codes.UNAUTHORIZED else "forbidden"
             )
         if status == httpx.codes.UNPROCESSABLE_ENTITY:
-            return QueryFailed(text, reason=said.reason if said is not None else "execution")
+            return QueryFailed(text, reason="execution")
         wait = _retry_after(reply.headers.get("Retry-After"), now=self._wall())
         if status == httpx.codes.TOO_MANY_REQUESTS:
             return Busy(text, reason="too_many_requests", retry_after=wait)
