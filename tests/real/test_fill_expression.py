@@ -73,6 +73,12 @@ def build():
     requests([(n, 1_000 + 2 * n) for n in range(33)], job="crash", **a)
     requests([(n, 5 + 2 * (n - 33)) for n in range(33, 120)], job="crash", **a)
 
+    # 10 before; the new process passes that at once: 3, 6, 9, 12 … 30 within its first step
+    world.target(range(30), job="crash unseen", **a)
+    world.target(range(30, 120), started=SCRAPES[30] - 25, job="crash unseen", **a)
+    requests([(n, 10) for n in range(30)], job="crash unseen", **a)
+    requests([(n, 3 * (n - 29)) for n in range(30, 120)], job="crash unseen", **a)
+
     world.target(range(50), job="pods", instance="old:1")
     world.target(range(48, 120), started=SCRAPES[48] - 20, job="pods", instance="new:1")
     requests([(n, 4_000 + n) for n in range(50)], job="pods", instance="old:1")
@@ -141,6 +147,8 @@ CASES = {
     "born late": [0, 10, 10, 10, 10 + 5, *[20] * 7],
     # 1000+2*29 -> 1064 (6 events), then 5 of the new process and 2 a scrape
     "crash": [0, 20, 20, 6 + 5 + 2 * 6, *[20] * 8],
+    # no fall from step to step, but another process: all 30 of its events, not 30 - 10
+    "crash unseen": [0, 0, 0, 30, *[30] * 8],
     # the new pod's first value counts, since its process has only just started
     "pods": [0, 10, 10, 10, 10 + 6 + 1, *[10] * 7],
     # a process that ran for days: nothing is known about when its events were
