@@ -7,6 +7,7 @@ counted after decompression. All foreign exceptions are mapped here to `Unreacha
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import ssl
@@ -32,6 +33,9 @@ KEEP_ALIVE = 90.0  # seconds: longer than a tick, so that connections live from 
 _CHUNK = 65_536
 _SNI = "sni_hostname"
 
+for _library in ("httpx", "httpcore"):  # they log addresses with passwords, and headers
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -40,6 +44,12 @@ class Reply:
     status: int
     headers: httpx.Headers
     body: bytes
+
+
+class _Said(str):
+    """A reason in our own words, which may be shown; what libraries say may contain addresses."""
+
+    __slots__ = ()
 
 
 class _Deadline(threading.local):
@@ -126,7 +136,7 @@ class _Backend(httpcore.NetworkBackend):
                         raise
                 else:
                     return _Stream(connecting)
-        raise httpcore.ConnectError("the name has no address")
+            raise OSError(0, "the name has no address")
 
 
 def _look_up(host: str, port: int) -> list[Any]:
@@ -138,7 +148,7 @@ def _look_up(host: str, port: int) -> list[Any]:
         try:
             found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            failed.append(error if isinstance(error, OSError) else OSError("not a host name"))
+            failed.append(error if isinstance(error, OSError) else OSError(0, "not a host name"))
 
     thread = threading.Thread(target=resolve, name="name look-up", daemon=True)
     thread.start()
@@ -155,9 +165,9 @@ def _as_httpcore(timeout: type[Exception], error: type[Exception]) -> Iterator[N
     try:
         yield
     except TimeoutError as late:
-        raise timeout("deadline") from late
+        raise timeout from late
     except OSError as broken:
-        raise error(_reason(broken)) from broken
+        raise error(_Said(_reason(broken))) from broken
 
 
 class _Pool(httpx.BaseTransport):
@@ -337,7 +347,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is refused: {printable(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {printable(str(error.reason))}"
-    if isinstance(error, OSError):
-        return printable(error.strerror or type(error).__name__)
-    return printable(str(error))
+        return f"TLS failed: {printable(str(getattr(error, 'reason', None) or 'no reason given'))}"
+    if isinstance(error, OSError) and error.strerror:
+        return printable(error.strerror)
+    if error.args and isinstance(error.args[0], _Said):
+        return error.args[0]
+    return type(error).__name__
