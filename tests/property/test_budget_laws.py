@@ -15,7 +15,9 @@ from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Counts, Outcome, Tick, WindowCounts
 
 WINDOW = 3_600
-TARGETS = st.sampled_from(["0.5", "0.9", "0.95", "0.99", "0.999", "0.9995", "0.9999", "0.99999"]).map(Decimal)
+TARGETS = st.sampled_from(
+    ["0.5", "0.9", "0.95", "0.97", "0.99", "0.9985", "0.999", "0.9995", "0.9999", "0.99999"]
+).map(Decimal)
 FACTORS = st.sampled_from(["1", "2.8", "3", "6", "14.4", "16.8"]).map(Decimal)
 
 

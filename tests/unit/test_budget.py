@@ -93,6 +93,38 @@ def test_fractional_figures_are_in_events_not_in_shares():
     assert 1_800.5 / HOUR == budget.coverage(cut)
 
 
+def test_figures_of_a_target_whose_budget_is_no_unit_fraction():
+    """0.9985 allows 3 of 2,000: 6 of 8,000 are half of it, 12 all, 13 too many."""
+    allowance = allowed("0.9985")
+    assert Ratio(3, 2_000) == allowance
+    half = sums(8_000, 6)
+    assert (0.5, 0.5, 6.0, Bounds(0.5, 0.5)) == (
+        budget.burn_rate(half, allowance),
+        budget.remaining(half, allowance),
+        budget.events_remaining(half, allowance),
+        budget.bounds(half, allowance),
+    )
+    # known for half the time: as many requests again, of which all or none failed
+    assert Bounds(1 - 8_006 / 24, 1 - 6 / 24) == budget.bounds(sums(8_000, 6, HOUR // 2), allowance)
+    assert 900.0 == budget.exhaustion_seconds(half, sums(2_000, 6, 900, window=900), allowance)
+    assert [(False, False), (False, True), (True, True)] == [
+        (budget.breached(sums(8_000, bad), allowance), budget.exhausted(sums(8_000, bad), allowance))
+        for bad in (11, 12, 13)
+    ]
+
+
+def test_one_request_in_one_second_is_enough_to_know():
+    """The smallest counts are counts."""
+    one = sums(1, 1, 1, window=1)
+    assert (True, True, True, True) == (
+        budget.breached(one, allowed()),
+        budget.exhausted(one, allowed()),
+        budget.reaches(one, allowed()),
+        budget.surely_reaches(one, allowed()),
+    )
+    assert 1 / HOUR == budget.coverage(sums(1, 0, 1))
+
+
 def test_figures_without_traffic():
     """Ratios are absent, counts 0, the whole budget remains, nothing is breached."""
     idle = sums(0, 0)
