@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -30,7 +31,7 @@ from slo_budget_tracker.resources import (
 from slo_budget_tracker.snapshots import seed_json, snapshot_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.types import ASGIApp
 
@@ -60,17 +61,26 @@ def prepare(body: bytes, *, compress: bool = True) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything there is to show after one tick; `unready` says why the daemon is not ready."""
+    """Everything there is to show after one tick.
+
+    `unready` says why the daemon is not ready. After `fresh_until`, on the display's clock, it is not ready
+    either: the next view should have been here.
+    """
 
     text: Content
     openmetrics: Content
     seed: Content
     slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names
     unready: tuple[str, ...] = ()
+    fresh_until: float | None = None
 
 
 def compose(
-    *, metrics: bytes = b"", snapshots: Iterable[SLOSnapshot] = (), unready: Iterable[str] = ()
+    *,
+    metrics: bytes = b"",
+    snapshots: Iterable[SLOSnapshot] = (),
+    unready: Iterable[str] = (),
+    fresh_until: float | None = None,
 ) -> View:
     """The view of one tick, all bodies made once: to be called by the daemon's own thread."""
     ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
@@ -80,14 +90,22 @@ def compose(
         seed=prepare(orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
         slos=MappingProxyType({one.name: orjson.dumps(snapshot_json(one)) for one in ordered}),
         unready=tuple(unready),
+        fresh_until=fresh_until,
     )
 
 
 class Display:
     """Where the daemon hangs up its latest view: `display.view = compose(…)`, one assignment."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.view = view
+        self.clock = clock
+
+    def unready(self) -> list[str]:
+        """Why the daemon is not ready right now; empty when it is."""
+        view = self.view
+        late = 0.0 if view.fresh_until is None else self.clock() - view.fresh_until
+        return [*view.unready, *([f"the next tick is {late:.0f} s overdue"] if late > 0 else [])]
 
 
 def build(display: Display, *, listen: str) -> ASGIApp:
@@ -143,9 +161,9 @@ def _operations(app: FastAPI, display: Display) -> None:
     @app.get("/-/ready", response_class=Response, tags=["operations"])
     async def ready() -> Response:
         """200 when budgets are served and up to date, else 503 with the reasons."""
-        reasons = display.view.unready
+        reasons = display.unready()
         if reasons:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), reasons=list(reasons))
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), reasons=reasons)
         return Response("slo-budget-tracker is ready.\n", media_type="text/plain")
 
 
