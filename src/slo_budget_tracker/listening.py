@@ -104,6 +104,11 @@ class WebServer:
         """The base URL, without a slash at the end."""
         return f"http://{self.address}"
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         """Bind the address (UsageError where that fails) and serve in a thread."""
         bound = _bind(self.listen)
