@@ -29,7 +29,6 @@ Shown = Literal["quiet", "pending", "firing", "held"]
 PHASES: tuple[Phase, ...] = ("quiet", "pending", "firing")
 OK, NO_TRAFFIC, PARTIAL = Outcome.OK, Outcome.NO_TRAFFIC, Outcome.PARTIAL
 
-
 # What one tick says about one rule:
 #   burning     the condition is true, even with the unknown ticks good at mean traffic
 #   lingering   not true, yet not over: the short window still burns
@@ -97,15 +96,12 @@ def step(
         return _step_firing(state, judgement, at=at, seconds=seconds, keep_firing_for=keep_firing_for)
     finding, reason = judgement
     if finding == "burning":
-        if state.state == "quiet":
-            state = AlertState("pending", at, 0)
-        else:
-            state = AlertState("pending", state.since, (state.progress or 0) + seconds)
-        if (state.progress or 0) >= for_seconds:
+        waited = 0 if state.state == "quiet" else (state.progress or 0) + seconds
+        if waited >= for_seconds:
             return Decision(AlertState("firing", at), "firing", "started", reason)
-        return Decision(
-            state, "pending", None, f"{reason}; pending until that lasts {format_duration(for_seconds)}"
-        )
+        since = at if state.state == "quiet" else state.since
+        waiting = f"{reason}; pending until that lasts {format_duration(for_seconds)}"
+        return Decision(AlertState("pending", since, waited), "pending", None, waiting)
     if state.state == "pending" and finding != "silent":
         state = AlertState("quiet", at)
     return Decision(state, state.state, None, reason)
@@ -183,7 +179,7 @@ def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
             limit=budget.allowed(target, pair.burn_rate),
             allowance=allowance,
             factor=f"{pair.burn_rate.normalize():f}",
-            minimum_bad=getattr(pair, "minimum_bad", 0),
+            minimum_bad=pair.minimum_bad,
             rank=(pair.severity == "page", pair.burn_rate),
         )
         for pair in pairs

@@ -84,3 +84,12 @@ at        6h30m page:6h   firing by page:1h
 at        6h40m page:6h   firing by nobody
 at        6h40m ticket:6h firing by page:6h
 at        7h    ticket:6h firing by nobody
+
+story     few events in a quiet night are not enough where a least number is asked for
+# D19: one failure of sixty requests burns at 16.7; the third failure within the hour is told
+pair      page 1h 5m 14.4 least 3
+bad       0/1x59 1/1 0/1x4 1/1x2 0/1x5
+at        1h    page:1h  quiet since 1m
+at        1h    why      page:1h insufficient events: 1h burns 16.6667
+tells     1h6m  slo_burn_started  page:1h
+tells     1h11m slo_recovered     page:1h

@@ -16,6 +16,7 @@ QUIET, PENDING, FIRING = AlertState("quiet", 60), AlertState("pending", 60, 120)
 TARGET = Decimal("0.999")
 PAIR = BurnRateAlert(severity="page", long=3_600, short=300, burn_rate=Decimal("14.4"))
 RULE = alerts.ruleset((PAIR,), TARGET).rules[0]
+LEAST = alerts.ruleset((PAIR.model_copy(update={"minimum_bad": 3}),), TARGET).rules[0]
 NOT_ASKED = [Outcome.NO_DATA, Outcome.ERROR, Outcome.MISSED, Outcome.UNKNOWN]
 
 
@@ -77,6 +78,13 @@ def test_nothing_else_starts_anything(finding):
 def test_a_true_tick_brings_a_pending_rule_further(for_seconds, expected):
     """Each true tick adds its length; at `for` the rule fires."""
     assert expected == step(PENDING, "burning", for_seconds=for_seconds).state
+
+
+def test_the_second_true_tick_is_one_tick_after_the_first():
+    """The first true tick counts from zero."""
+    first = AlertState("pending", 60, 0)
+    assert AlertState("pending", 60, 60) == step(first, "burning", for_seconds=61).state
+    assert AlertState("firing", AT) == step(first, "burning", for_seconds=60).state
 
 
 def test_a_pending_rule_stays_so_while_nothing_is_said():
@@ -173,6 +181,11 @@ def test_looking_without_a_state_shows_what_a_first_tick_would(finding, for_seco
     assert (state, None, AT) == (decision.shown, decision.turn, decision.state.since)
 
 
+def test_looking_asks_for_no_patience_unless_told():
+    """Without `for` a look shows what burns as firing."""
+    assert "firing" == alerts.look(None, said("burning"), at=AT).shown
+
+
 @pytest.mark.parametrize("state", [QUIET, PENDING, FIRING, AlertState("firing", 60, 0)])
 def test_a_state_survives_the_ledger(state):
     """What is written is what is read."""
@@ -249,8 +262,7 @@ def test_equal_windows_are_named_once():
 def test_few_events_are_not_enough(bad):
     """One error of two requests burns at 500; a least number of failures keeps it quiet (D19)."""
     failed, total = bad
-    rule = RULE._replace(minimum_bad=3)
-    few = judge(rule=rule, of_long=long(failed, total), of_short=short(failed, total))
+    few = judge(rule=LEAST, of_long=long(failed, total), of_short=short(failed, total))
     assert "lingering" == few.finding
     assert few.reason.startswith("insufficient events: 1h burns ")
     assert few.reason.endswith(", but fewer than 3 failed in 1h")
@@ -258,9 +270,8 @@ def test_few_events_are_not_enough(bad):
 
 def test_the_least_number_of_failures_is_enough():
     """Three of three, and three with a fraction of a request beside them."""
-    rule = RULE._replace(minimum_bad=3)
-    assert "burning" == judge(rule=rule, of_long=long(3, 4)).finding
-    assert "burning" == judge(rule=rule, of_long=long(3.0, 4.5)).finding
+    assert "burning" == judge(rule=LEAST, of_long=long(3, 4)).finding
+    assert "burning" == judge(rule=LEAST, of_long=long(3.0, 4.5)).finding
 
 
 @pytest.mark.parametrize("outcome", NOT_ASKED, ids=lambda outcome: outcome.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, fields
 from decimal import Decimal
 
 import pytest
@@ -324,3 +325,13 @@ def test_keep_firing_for_and_for_come_from_the_pair():
     assert "firing" == verdict(calm, states=firing, of=slo(alerts=(patient,))).snapshot.alerts[0].state
     pending = STATES | {"burn:page:3600:300": AlertState("pending", 60, 60)}
     assert "firing" == verdict(burning, states=pending, of=slo(alerts=(patient,))).snapshot.alerts[0].state
+
+
+def test_verdicts_and_all_in_them_are_frozen():
+    """Values are replaced, never patched."""
+    result = verdict(counts(w300=30, w3600=72))
+    sample, alert = result.snapshot.burn_rate_samples[0], result.snapshot.alerts[0]
+    for value in (result, result.snapshot, sample, alert, result.transitions[0], result.states["data"]):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, fields(value)[0].name, 0)
+        assert not hasattr(value, "__dict__")
