@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import promql_parser
 
 from slo_budget_tracker.answers import Answer, Query, Series, printable
-from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import BadAnswer
 from slo_budget_tracker.selectors import quote
 
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 
 TAG = "slo"  # the label that tells the members of a joined query apart
 _NAMED = 3  # so many label sets are named in a message
-_DOLLAR_WINDOW = re.compile(
-    r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*|(?<![\w.$])\$(?:window\b|\{window\})"""
-)
 
 
 class Member(NamedTuple):
@@ -103,12 +98,6 @@ class ExpressionBatch:
                 faults.setdefault(slot.slo, _fault(slot, "NaN beside traffic", reason="non_finite"))
             values[slot] = 0.0
         return values, faults
-
-
-def substitute_window(expression: str, seconds: int) -> str:
-    """Put a duration in place of `$window` (or `${window}`), a whole token outside strings and comments."""
-    duration = format_duration(seconds)
-    return _DOLLAR_WINDOW.sub(lambda m: duration if m[0].startswith("$") else m[0], expression)
 
 
 def _tagged(member: Member, tag: str, tick_seconds: int) -> str:

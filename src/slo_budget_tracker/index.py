@@ -143,13 +143,30 @@ def _parts(selectors: Sequence[Selector], label: str) -> Sequence[tuple[frozense
 
 
 def _superset(selectors: Sequence[Selector]) -> Selector:
-    """One selector with what all agree on: equal matchers, and lists of values joined."""
+    """One selector with what all demand; where all demand something of a label, any of it."""
     kept = set(selectors[0].matchers).intersection(*(selector.matchers for selector in selectors[1:]))
     settled = {m.label for m in kept}
-    for label in _listed_by_all(selectors):
-        if label not in settled:
-            kept.add(alternation(label, frozenset().union(*(_listed(s, label) or () for s in selectors))))
+    for label in dict.fromkeys(m.label for m in selectors[0].matchers):
+        wanted = [_positive(selector, label) for selector in selectors]
+        if label in settled or None in wanted:
+            continue
+        listed = [literals(m) for m in wanted if m is not None]
+        if None in listed:
+            patterns = {_pattern(m) for m in wanted if m is not None}
+            kept.add(Matcher(label, "=~", "|".join(sorted(patterns))))
+        else:
+            kept.add(alternation(label, frozenset().union(*(values or () for values in listed))))
     return replace(selectors[0], matchers=tuple(sorted(kept, key=_order)))
+
+
+def _positive(selector: Selector, label: str) -> Matcher | None:
+    return next((m for m in selector.matchers if m.label == label and m.operator in ("=", "=~")), None)
+
+
+def _pattern(matcher: Matcher) -> str:
+    if matcher.operator == "=":
+        return "".join(map(_quoted, matcher.value))
+    return f"(?:{matcher.value})"
 
 
 def _apart(selectors: Sequence[Selector]) -> bool:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
-from slo_budget_tracker.batches import ExpressionBatch, Member, substitute_window
+from slo_budget_tracker.batches import ExpressionBatch, Member
+from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.feeds import RawFeed, Role, Slot, fill_expression
 from slo_budget_tracker.index import cover
-from slo_budget_tracker.selectors import Matcher
+from slo_budget_tracker.selectors import Matcher, substitute_window
 from slo_budget_tracker.specs import LatencySli, RequestsSli
 
 if TYPE_CHECKING:
@@ -161,7 +162,9 @@ def _expressions(slo: str, sli: PromqlSli) -> Iterator[Member]:
     )
     for role, expression in parts:
         if expression is not None:
-            yield Member(Slot(slo, role), substitute_window(expression, sli.window), sli.window)
+            yield Member(
+                Slot(slo, role), substitute_window(expression, format_duration(sli.window)), sli.window
+            )
 
 
 def _names(slots: Iterator[Slot]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def server(tmp_path_factory):
 def filled(server, job, *, replica_label=None):
     """What each step brought by the range query of the first fill, None where it had no answer."""
     selector = Selector("requests_total", (Matcher("job", "=", job),))
-    slo = SLO(name="s", target=Decimal("0.9"), sli=RequestsSli(total=(selector,)))
+    slo = SLO(name="s", target=Decimal("0.9"), sli=RequestsSli(total=(selector,), bad=(selector,)))
     feed = plan([slo], replica_labels={"default": replica_label}).raw[0]
     settings = SimpleNamespace(
         url=server.url, timeout=10.0, headers={}, basic_auth=None, bearer_token_file=None, tls=None,
