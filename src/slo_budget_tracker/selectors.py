@@ -7,10 +7,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import promql_parser
+
+from slo_budget_tracker import regexes
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 Operator = Literal["=", "!=", "=~", "!~"]
+
+MOST_CHARACTERS = 16_384
+MOST_NESTED = 100
+MOST_OPERATORS = 500
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_TOKENS = re.compile(
+    r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|(?P<comment>\#[^\n]*)"""
+    r"""|(?P<variable>\$\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])"""
+    r"""|(?P<operator>[-+*/%^<>=!]|\b(?:and|or|unless|atan2)\b)""",
+    re.DOTALL | re.IGNORECASE,
+)
+_OPERATORS: Mapping[str, Operator] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +40,7 @@ class Matcher:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(f"(?:{self.value})", re.DOTALL)
+        return regexes.compiled(self.value)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the label set satisfies the matcher; an absent label is the empty string."""
@@ -61,3 +78,117 @@ def quote(value: str) -> str:
     """A PromQL string literal (the rules are Go's)."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def parse_selector(text: str) -> Selector:
+    """The selector that `metric{label="value"}` means; ValueError with a sentence for anything else."""
+    parsed = _parse(text)
+    if not isinstance(parsed, promql_parser.VectorSelector):
+        if isinstance(parsed, promql_parser.MatrixSelector):
+            raise ValueError("a range selector; leave out the [range]: each tick chooses its own")
+        raise ValueError("an expression, not a selector; free expressions go under `promql`")
+    if parsed.offset is not None or parsed.at is not None:
+        raise ValueError("a selector with offset or @; leave these out: each tick chooses its instant")
+    if parsed.matchers.or_matchers:
+        raise ValueError("a selector with `or`; write a list of selectors")
+    found = [Matcher(m.name, _operator(m), m.value) for m in parsed.matchers.matchers]
+    metric = _metric(parsed.name, [m for m in found if m.label == "__name__"])
+    matchers = sorted({m for m in found if m.label != "__name__"}, key=_order)
+    for matcher in matchers:
+        if not _LABEL.fullmatch(matcher.label):
+            raise ValueError("label names beyond [a-zA-Z0-9_] are not supported in this version")
+        if matcher.operator in {"=~", "!~"}:
+            regexes.translate(matcher.value)
+    return Selector(metric, tuple(matchers))
+
+
+def _metric(name: str | None, matchers: Sequence[Matcher]) -> str:
+    if any(m.operator != "=" for m in matchers) or len(matchers) + (name is not None) > 1:
+        raise ValueError("a selector that matches __name__ by a pattern; name one metric")
+    metric = name if not matchers else matchers[0].value
+    if not metric:
+        raise ValueError("a selector without the name of a metric")
+    if not _METRIC.fullmatch(metric):
+        raise ValueError("metric names beyond [a-zA-Z0-9_:] are not supported in this version")
+    return metric
+
+
+def _operator(matcher: promql_parser.Matcher) -> Operator:
+    return _OPERATORS[str(matcher.op).rpartition(".")[2]]
+
+
+def _order(matcher: Matcher) -> tuple[str, str, str]:
+    return matcher.label, matcher.operator, matcher.value
+
+
+def union(selectors: Iterable[Selector]) -> tuple[Selector, ...]:
+    """One selector for each metric that selects all that the given ones do, and perhaps more.
+
+    It keeps what all of them demand; where all of them demand something of a label, it takes any of it.
+    """
+    metrics: dict[str, dict[Selector, None]] = {}
+    for selector in selectors:
+        metrics.setdefault(selector.metric, {})[selector] = None
+    return tuple(_superset(metric, tuple(metrics[metric])) for metric in sorted(metrics))
+
+
+def _superset(metric: str, selectors: tuple[Selector, ...]) -> Selector:
+    common = set(selectors[0].matchers).intersection(*(s.matchers for s in selectors))
+    settled = {m.label for m in common}
+    wanted: dict[str, list[Matcher]] = {}
+    for selector in selectors:
+        asked = {m.label: m for m in selector.matchers if m.operator in {"=", "=~"}}
+        for label, matcher in asked.items():
+            wanted.setdefault(label, []).append(matcher)
+    for label, matchers in wanted.items():
+        if label not in settled and len(matchers) == len(selectors):
+            patterns = {regexes.escaped(m.value) if m.operator == "=" else f"(?:{m.value})" for m in matchers}
+            common.add(Matcher(label, "=~", "|".join(sorted(patterns))))
+    return Selector(metric, tuple(sorted(common, key=_order)))
+
+
+def check_expression(text: str) -> None:
+    """ValueError with a sentence unless `text` is PromQL with `$window` that yields numbers at an instant."""
+    variables = {found[0] for found in _TOKENS.finditer(text) if found["variable"] is not None}
+    unknown = sorted(variables - {"$window"})
+    if unknown:
+        raise ValueError(f"the variable {unknown[0]}; only $window is filled in")
+    if not variables:
+        raise ValueError("an expression without $window; each tick fills in the range there, as in [$window]")
+    parsed = _parse(substitute_window(text, "5m"))
+    while isinstance(parsed, promql_parser.ParenExpr):
+        parsed = parsed.expr
+    kind = type(parsed).__name__
+    if kind in {"MatrixSelector", "SubqueryExpr"}:
+        raise ValueError("a range of samples; a function such as increase(…[$window]) makes numbers of it")
+    if kind == "StringLiteral":
+        raise ValueError("a text, not a number")
+
+
+def substitute_window(text: str, duration: str) -> str:
+    """The expression with the duration in the place of each whole token `$window`; texts stay as they are."""
+    return _TOKENS.sub(lambda found: duration if found["variable"] == "$window" else found[0], text)
+
+
+def _parse(text: str) -> promql_parser.Expr:
+    """The parsed expression; the sentence of the parser as ValueError.
+
+    The parser recurses in native code without a limit of its own: thousands of operators or brackets overflow
+    its stack and end the process, so both are counted before.
+    """
+    if len(text) > MOST_CHARACTERS or len(text.encode(errors="replace")) > MOST_CHARACTERS:
+        raise ValueError(f"{len(text)} characters; at most {MOST_CHARACTERS} are accepted")
+    if any(ord(c) < ord(" ") and c not in "\t\n\r" for c in text):
+        raise ValueError("a control character")
+    depth = deepest = operators = 0
+    for found in _TOKENS.finditer(text):
+        operators += found["operator"] is not None
+        depth += (found["open"] is not None) - (found["close"] is not None)
+        deepest = max(deepest, depth)
+    if deepest > MOST_NESTED or operators > MOST_OPERATORS:
+        raise ValueError(f"more than {MOST_NESTED} nested brackets or {MOST_OPERATORS} operators")
+    try:
+        return promql_parser.parse(text)
+    except ValueError as error:
+        sentence = " ".join(str(error).split())[:200]
+        raise ValueError(f"not PromQL: {sentence}") from None

@@ -2,26 +2,68 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import hashlib
+import json
+import re
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slo_budget_tracker.selectors import Selector  # noqa: TC001 - pydantic reads it at run time
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.selectors import Selector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 DAY = 86_400
+NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 DEFAULT_WINDOW = 30 * DAY
+EXHAUSTION_WINDOW = 21_600  # bad events per second are looked at over this, or a quarter of a shorter window
 DEFAULT_BURN_RATE_WINDOWS = (3_600, 21_600)
 DEFAULT_BURN_RATE_THRESHOLD = Decimal("14.4")
 
 Severity = Literal["page", "ticket"]
 
 
+class Defect(NamedTuple):
+    """One thing that makes no sense in a spec: the path of the field, what was found and expected."""
+
+    path: str
+    found: str
+    expected: str = ""
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        expected = f", expected {self.expected}" if self.expected else ""
+        suggestion = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{self.path}: {self.found}{expected}{suggestion}"
+
+
+class DefectsError(ValueError):
+    """Everything that makes no sense in one spec."""
+
+    def __init__(self, defects: Sequence[Defect]) -> None:
+        super().__init__("; ".join(map(str, defects)))
+        self.defects = tuple(defects)
+
+
 class Frozen(BaseModel):
     """Base of all specs: immutable, strict, nothing unknown."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        found = tuple(self._defects())
+        if found:
+            raise DefectsError(found)
+        return self
+
+    def _defects(self) -> Iterator[Defect]:
+        """What makes no sense although every field has its type."""
+        yield from ()
 
 
 class RequestsSli(Frozen):
@@ -32,6 +74,19 @@ class RequestsSli(Frozen):
     bad: tuple[Selector, ...] | None = None
     good: tuple[Selector, ...] | None = None
 
+    def _defects(self) -> Iterator[Defect]:
+        if (self.bad is None) == (self.good is None):
+            found = "neither `bad` nor `good`" if self.bad is None else "both `bad` and `good`"
+            yield Defect("", found, "exactly one of them", "the other one follows from `total`")
+        for role, selectors in (("total", self.total), ("bad", self.bad), ("good", self.good)):
+            if selectors is None:
+                continue
+            if not selectors:
+                yield Defect(role, "no selector", "a selector or a list of them")
+            for at, selector in enumerate(selectors):
+                if selector in selectors[:at]:
+                    yield Defect(role, f"{selector} twice", "each selector once", "it would be counted twice")
+
 
 class LatencySli(Frozen):
     """Requests faster than `threshold` seconds, from a classic histogram (base name, no _bucket)."""
@@ -39,6 +94,16 @@ class LatencySli(Frozen):
     kind: Literal["latency"] = "latency"
     histogram: Selector
     threshold: Decimal
+
+    def _defects(self) -> Iterator[Defect]:
+        base, _, suffix = self.histogram.metric.rpartition("_")
+        if base and suffix in {"bucket", "count", "sum"}:
+            found = f"the series {self.histogram.metric}"
+            yield Defect("histogram", found, "the base name of the histogram", f"write {base}")
+        if any(m.label == "le" for m in self.histogram.matchers):
+            yield Defect("histogram", "a matcher of `le`", "none", "the bucket follows from `threshold`")
+        if not (self.threshold.is_finite() and self.threshold > 0):
+            yield Defect("threshold", f"{self.threshold} seconds", "more than 0 seconds")
 
 
 class PromqlSli(Frozen):
@@ -50,6 +115,15 @@ class PromqlSli(Frozen):
     total: str | None = None
     error_ratio: str | None = None
     window: int = 300
+
+    def _defects(self) -> Iterator[Defect]:
+        counts = [role for role in ("bad", "good", "total") if getattr(self, role) is not None]
+        given = [*counts, *(["error_ratio"] if self.error_ratio is not None else [])]
+        if given != ["error_ratio"] and (self.error_ratio is not None or len(counts) != 2):  # noqa: PLR2004
+            found = " and ".join(f"`{role}`" for role in given) or "no expression"
+            yield Defect("", found, "two of `bad`, `good` and `total`, or `error_ratio` alone")
+        if self.window < 1:
+            yield Defect("window", f"{self.window} seconds", "at least 1 second")
 
 
 Sli = Annotated[RequestsSli | LatencySli | PromqlSli, Field(discriminator="kind")]
@@ -69,11 +143,25 @@ class BurnRateAlert(Frozen):
     burn_rate: Decimal
     for_seconds: int = 0
     keep_firing_for: int = 0
+    minimum_bad: int = 0  # bad events below which the pair does not start; SLO files do not set it yet
 
     @property
     def rule(self) -> str:
         """The stable name of the rule within its SLO: state and events are kept by it."""
         return f"burn:{self.severity}:{self.long}:{self.short}"
+
+    def _defects(self) -> Iterator[Defect]:
+        for path, seconds in (("long", self.long), ("short", self.short)):
+            if seconds < 1:
+                yield Defect(path, f"{seconds} seconds", "at least 1 second")
+        if self.short > self.long:
+            found = f"{format_duration(self.short)}, longer than the long window"
+            yield Defect("short", found, f"at most {format_duration(self.long)}", "swap long and short")
+        if not (self.burn_rate.is_finite() and self.burn_rate >= 1):
+            yield Defect("burn_rate", str(self.burn_rate), "at least 1", "1 spends the budget in one window")
+        for path, seconds in (("for", self.for_seconds), ("keep_firing_for", self.keep_firing_for)):
+            if seconds < 0:
+                yield Defect(path, f"{seconds} seconds", "at least 0 seconds")
 
 
 class SLO(Frozen):
@@ -99,5 +187,163 @@ class SLO(Frozen):
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """Every window this SLO needs, in seconds, ascending: its alerts' and its own."""
-        return tuple(sorted({self.window, *(w for a in self.alerts for w in (a.long, a.short))}))
+        """Every window this SLO needs, in seconds, ascending: its alerts', its own and the exhaustion's."""
+        alerts = (window for alert in self.alerts for window in (alert.long, alert.short))
+        return tuple(sorted({self.window, min(EXHAUSTION_WINDOW, max(self.window // 4, 1)), *alerts}))
+
+    def _defects(self) -> Iterator[Defect]:
+        if not NAME.fullmatch(self.name):
+            expected = "1 to 63 of a-z, 0-9 and -, no - at the ends"
+            yield Defect("name", f"{self.name[:80]!a}", expected, _suggested_name(self.name))
+        sound = self.target.is_finite() and 0 < self.target < 1
+        if not sound:
+            yield Defect("target", str(self.target), "a ratio above 0 and below 1")
+        if self.window < 1:
+            yield Defect("window", f"{self.window} seconds", "at least 1 second")
+        rules: set[str] = set()
+        for at, alert in enumerate(self.alerts):
+            path = f"alerts[{at}]"
+            if alert.long > self.window:
+                found = f"{format_duration(alert.long)}, longer than the SLO's window"
+                yield Defect(f"{path}.long", found, f"at most {format_duration(self.window)}")
+            if sound and alert.burn_rate > highest_burn_rate(self.target):
+                yield unreachable(f"{path}.burn_rate", alert.burn_rate, target=self.target)
+            if alert.rule in rules:
+                pair = f"{format_duration(alert.long)}&{format_duration(alert.short)}"
+                yield Defect(path, f"a second {alert.severity} over {pair}", "each pair once for a severity")
+            rules.add(alert.rule)
+
+
+def _suggested_name(name: str) -> str:
+    better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
+    return f"perhaps {better}" if better and better != name else ""
+
+
+def highest_burn_rate(target: Decimal) -> Fraction:
+    """The burn rate of a service that fails every request: 1 / (1 - target), exact."""
+    return 1 / (1 - Fraction(target))
+
+
+def unreachable(path: str, burn_rate: Decimal, *, target: Decimal) -> Defect:
+    """The defect of a factor that even a service which fails every request does not burn at."""
+    found = f"{burn_rate} cannot be reached with the target {target}"
+    suggestion = "a service that fails every request burns at that"
+    return Defect(path, found, f"at most {_printed(highest_burn_rate(target))}", suggestion)
+
+
+def _printed(ratio: Fraction) -> str:
+    return f"{float(ratio):.10g}"
+
+
+def decimal_below(ratio: Fraction) -> Decimal:
+    """The decimal of a ratio, cut after 28 digits where it has no end: never above the ratio."""
+    context = Context(prec=28, rounding=ROUND_FLOOR)
+    return context.divide(Decimal(ratio.numerator), Decimal(ratio.denominator))
+
+
+def definition_hash(slo: SLO) -> str:
+    """Changes whenever the SLO means something else: anything but description, links and place in a file."""
+    fields = slo.model_dump(exclude={"description", "links", "source", "sli"})
+    return _digest({**fields, "sli": _sli_fields(slo)})
+
+
+def sli_hash(slo: SLO) -> str:
+    """Changes whenever the same events would be counted differently: the SLI or its datasource."""
+    return _digest({"sli": _sli_fields(slo), "datasource": slo.datasource})
+
+
+def _sli_fields(slo: SLO) -> dict[str, Any]:
+    """The SLI's fields with selectors as text; the order of a sum does not matter."""
+    fields: dict[str, Any] = {}
+    for name in type(slo.sli).model_fields:
+        value = getattr(slo.sli, name)
+        if isinstance(value, tuple):
+            value = sorted(map(str, value))
+        fields[name] = str(value) if isinstance(value, Selector) else value
+    return fields
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):  # 0.9990 and 99.9% are the same target
+        return format(value.normalize(), "f")
+    raise AssertionError(type(value))
+
+
+HOUR = 3_600
+SHORTEST_MONTHLY, LONGEST_MONTHLY = 14 * DAY, 45 * DAY
+LEAST_TICKS = 2  # of a window: below, one late sample decides
+
+
+class Tier(NamedTuple):
+    """A pair of windows and the share of the period's budget that its long one may burn."""
+
+    severity: Severity
+    long: int
+    short: int
+    share: Fraction
+
+
+_PAIRS: tuple[tuple[Severity, int, int], ...] = (
+    ("page", HOUR, 300),
+    ("page", 6 * HOUR, 1_800),
+    ("ticket", DAY, 2 * HOUR),
+    ("ticket", 3 * DAY, 6 * HOUR),
+)
+# Source of the monthly shares: SRE Workbook, "Alerting on SLOs", table 5-8.
+_MONTHLY = (2, 5, 10, 10)
+_LONGER = (1, 3, 5, 10)
+_SHORTER = (10, 20, 40)
+
+
+def _tiers(window: int) -> tuple[Tier, ...]:
+    if window < SHORTEST_MONTHLY:
+        tiers = [Tier(*pair, Fraction(share, 100)) for pair, share in zip(_PAIRS, _SHORTER, strict=False)]
+        long = window // 4
+        last = Tier("ticket", long, max(long // 12, 1), Fraction(long, window))
+        return (*(tier for tier in tiers if tier[:3] != last[:3]), last)
+    shares = _MONTHLY if window <= LONGEST_MONTHLY else _LONGER
+    return tuple(Tier(*pair, Fraction(share, 100)) for pair, share in zip(_PAIRS, shares, strict=True))
+
+
+def workbook(
+    target: Decimal, window: int, tick: int = 60
+) -> tuple[tuple[BurnRateAlert, ...], tuple[str, ...]]:
+    """The Workbook's pairs for a target and a window in seconds, and a sentence for each pair left out.
+
+    A pair fires when both windows burn at or above share x period / long window (at least 1). Left out are
+    pairs whose long window exceeds a quarter of the period, whose short window is below two ticks, and whose
+    factor even a service that fails every request does not reach.
+    """
+    alerts, warnings = [], []
+    highest = highest_burn_rate(target)
+    for tier in _tiers(window):
+        factor = max(tier.share * window / tier.long, Fraction(1))
+        reason = ""
+        if tier.long * 4 > window:
+            reason = f"its long window exceeds a quarter of {format_duration(window)}"
+        elif tier.short < LEAST_TICKS * tick:
+            reason = f"its short window is below {LEAST_TICKS} ticks of {format_duration(tick)}"
+        elif factor > highest:
+            reason = f"its factor {_printed(factor)} cannot be reached, at most {_printed(highest)}"
+        if reason:
+            pair = f"{format_duration(tier.long)}&{format_duration(tier.short)}"
+            warnings.append(f"the {tier.severity} pair {pair} of `workbook` is left out: {reason}")
+            continue
+        alerts.append(
+            BurnRateAlert(
+                severity=tier.severity, long=tier.long, short=tier.short, burn_rate=decimal_below(factor)
+            )
+        )
+    return tuple(alerts), tuple(warnings)
+
+
+def simple(
+    windows: Sequence[int] = DEFAULT_BURN_RATE_WINDOWS, threshold: Decimal = DEFAULT_BURN_RATE_THRESHOLD
+) -> tuple[BurnRateAlert, ...]:
+    """The seed's form: one page for each window, long and short the same, one threshold."""
+    return tuple(BurnRateAlert(severity="page", long=w, short=w, burn_rate=threshold) for w in windows)
