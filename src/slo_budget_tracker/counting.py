@@ -1,1 +1,115 @@
-"""Samples to exact counts: one remembered sample per series (design: raw samples + memory)."""
+"""Samples to exact counts: every stored sample is read once, and of each series one sample is remembered.
+
+`count` is a generator without I/O: it yields the few queries that odd targets need (a series that was not
+remembered, a fall, a long gap), is sent their answers and returns what the ticks brought. Several ticks
+in one call are cut apart and counted one by one, so catching up is the same as having been there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.answers import Answer, Query
+from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
+from slo_budget_tracker.scan import Lines, Scan
+from slo_budget_tracker.sorting import Sorting, sorting_of
+from slo_budget_tracker.strays import Strays
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from slo_budget_tracker.answers import Series
+    from slo_budget_tracker.feeds import RawFeed, Slot
+    from slo_budget_tracker.ticks import Tick
+
+__all__ = ["Memory", "Tally", "count"]
+
+SEED_SECONDS = 300  # of raw samples give a fresh memory its first baseline
+_PURGE_SECONDS = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What some ticks of a feed brought.
+
+    `counts` and `present` are by tick end; a slot is present when its youngest sample is recent, even if
+    nothing was counted. `doubts` counts decisions that could not be exact, by a word from `resets.DOUBTS`.
+    """
+
+    counts: Mapping[int, Mapping[Slot, float]]
+    present: Mapping[int, frozenset[Slot]]
+    memory: Memory
+    samples: int
+    series: int
+    doubts: Mapping[str, int] = field(default_factory=dict)
+
+
+def count(
+    feed: RawFeed, series: Sequence[Series], memory: Memory, ticks: Sequence[Tick]
+) -> Generator[tuple[Query, ...], tuple[Answer, ...], Tally]:
+    """Count the samples of contiguous ticks; `series` hold the raw samples of all of them."""
+    sorting = sorting_of(feed)
+    doubts: Counter[str] = Counter()
+    start = ticks[0].start * 1000
+    scope = _scope(feed)
+    if memory.until is None or memory.scope != scope or start - memory.until > KEPT_MS:
+        memory = yield from _seeded(feed, sorting, memory, ticks[0].start, scope)
+    lines = Lines.of(feed, sorting, series, start)
+    counts: dict[int, Mapping[Slot, float]] = {}
+    present: dict[int, frozenset[Slot]] = {}
+    for tick in ticks:
+        scan = Scan(memory, lines, sorting, tick.start * 1000, tick.end * 1000)
+        scan.run()
+        if scan.slow or scan.new:
+            yield from Strays(feed, scan, SEED_SECONDS * 1000, doubts).settle()
+        memory = scan.remember()
+        lines.done = scan.highs
+        counts[tick.end] = scan.counts()
+        present[tick.end] = frozenset(scan.present())
+        if tick.end // _PURGE_SECONDS != tick.start // _PURGE_SECONDS:
+            memory = memory.purged()
+    sorting.trim(len(series))
+    read = sum(len(one.times) for one in series)
+    return Tally(counts, present, memory, samples=read, series=len(series), doubts=doubts)
+
+
+def _scope(feed: RawFeed) -> str:
+    """What a feed selects, as a hash: when that changes, unknown series are no new ones."""
+    selected = sorted({str(selector) for _, selector in feed.members})
+    return blake2b("\n".join((*selected, feed.replica_label or "")).encode(), digest_size=8).hexdigest()
+
+
+def _seeded(
+    feed: RawFeed, sorting: Sorting, memory: Memory, at: int, scope: str
+) -> Generator[tuple[Query, ...], tuple[Answer, ...], Memory]:
+    """A memory for a feed that was never read, or selects more series now: all that lives then is a baseline.
+
+    Nothing moves of what was remembered before: its growth is still to be counted.
+    """
+    answers = yield tuple(Query(expression, at) for expression in feed.expressions(SEED_SECONDS))
+    begin = (at - SEED_SECONDS) * 1000
+    if memory.until is None or at * 1000 - memory.until > KEPT_MS:
+        memory = Memory.empty()
+    lines = Lines.of(feed, sorting, [one for answer in answers for one in answer.series], begin)
+    scan = Scan(memory, lines, sorting, begin, at * 1000)
+    scan.run()
+    for line in scan.new:
+        samples = [one for one in scan.samples(line) if 0 <= one[1] < float("inf")]
+        if samples and not scan.is_added(line):
+            time, value = samples[-1]
+            scan.add(line, gain=0.0, time=time, value=value, special=NOTHING_SPECIAL)
+    seeded = scan.remember()
+    kept = len(memory)
+    return replace(
+        seeded,
+        scope=scope,
+        since=at * 1000,
+        times=[*memory.times, *seeded.times[kept:]],
+        values=[*memory.values, *seeded.values[kept:]],
+        jobs={**seeded.jobs, **memory.jobs},
+        special=memory.special,
+        present=memory.present,
+    )

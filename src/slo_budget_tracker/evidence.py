@@ -1,0 +1,204 @@
+"""What is asked about odd targets only: were they up before, when did their processes start."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker.answers import Answer, Query
+from slo_budget_tracker.index import alternation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+
+    from slo_budget_tracker.answers import Series
+
+    Labels = Mapping[str, str]
+    Asking = Generator[tuple[Query, ...], tuple[Answer, ...], None]
+
+LOOK_BACK = "24h"
+SAME_START = 2.0  # seconds by which one process' start may differ from scrape to scrape
+_TARGETS_PER_QUERY = 200
+_STARTED = "process_start_time_seconds"
+
+Samples = list[tuple[int, float]]
+
+
+class Target(NamedTuple):
+    """Job and instance; either may be empty."""
+
+    job: str
+    instance: str
+
+    @classmethod
+    def of(cls, labels: Labels) -> Target:
+        """The target a series came from."""
+        return cls(labels.get("job", ""), labels.get("instance", ""))
+
+
+class Process(NamedTuple):
+    """Process starts as scraped: (scrape time in ms, start in seconds), ascending."""
+
+    scraped: Samples
+
+    def start(self, at: int) -> float | None:
+        """The start of the process that answered at `at` or, where it did not tell then, next after."""
+        after = bisect_right(self.scraped, (at, float("inf")))
+        if after:
+            return self.scraped[after - 1][1]
+        return self.scraped[0][1] if self.scraped else None
+
+    def start_before(self, at: int) -> float | None:
+        """The start last seen by `at`."""
+        after = bisect_right(self.scraped, (at, float("inf")))
+        return self.scraped[after - 1][1] if after else None
+
+    def newer(self, before: int, now: int) -> bool | None:
+        """Whether the process that answers `now` started after the sample taken `before`; None: unknown."""
+        start = self.start(now)
+        if start is None:
+            return None
+        if start * 1000 <= before - SAME_START * 1000:
+            return False
+        known = self.start_before(before)
+        if known is None:
+            return start * 1000 > before
+        return abs(start - known) > SAME_START
+
+
+@dataclass
+class Evidence:
+    """What a server said about some targets at the end of one tick.
+
+    Args:
+        metric: the feed's.
+        at: the tick's end, seconds.
+        seconds: length of the tick and ten scrapes: how far back raw samples are asked for.
+        key: the identity of a series by its labels.
+    """
+
+    metric: str
+    at: int
+    seconds: int
+    key: Callable[[Labels], int]
+    asked: set[tuple[str, Target]] = field(default_factory=set)
+    _up: dict[Target, list[Series]] = field(default_factory=dict)
+    _was_up: dict[Target, list[Labels]] = field(default_factory=dict)
+    _starts: dict[Target, list[Series]] = field(default_factory=dict)
+    _older_starts: dict[Target, list[tuple[Labels, int, float]]] = field(default_factory=dict)
+    _window: dict[Target, list[Series]] = field(default_factory=dict)
+    _before: dict[int, float] = field(default_factory=dict)
+
+    def look(self, targets: Iterable[Target]) -> Asking:
+        """Ask for the last scrapes of these targets, and for their processes."""
+        for up, starts in (yield from self._ask("now", targets, f"{{0}}[{self.seconds}s]", ("up", _STARTED))):
+            _sort_in(self._up, up)
+            _sort_in(self._starts, starts)
+
+    def look_at_past(self, targets: Iterable[Target]) -> Asking:
+        """Ask for all that these targets showed before, as far as it may be unknown."""
+        targets = tuple(targets)
+        yield from self.look_at_values(targets)
+        before = f"last_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s)"
+        for (answer,) in (yield from self._ask("before", targets, before, (self.metric,))):
+            for series in answer.series:
+                self._before[self.key(series.labels)] = series.values[-1]
+
+    def look_at_values(self, targets: Iterable[Target]) -> Asking:
+        """Ask for all series of the metric that these targets showed in the last scrapes."""
+        for (window,) in (yield from self._ask("values", targets, f"{{0}}[{self.seconds}s]", (self.metric,))):
+            _sort_in(self._window, window)
+
+    def look_back(self, targets: Iterable[Target]) -> Asking:
+        """Ask whether these targets were up within the day before."""
+        was_up = f"max_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s) == 1"
+        for (answer,) in (yield from self._ask("was up", targets, was_up, ("up",))):
+            for series in answer.series:
+                self._was_up.setdefault(Target.of(series.labels), []).append(series.labels)
+
+    def look_back_at_starts(self, targets: Mapping[Target, int]) -> Asking:
+        """Ask for the process starts last seen by an instant (ms) of each of these targets."""
+        if not targets:
+            return
+        oldest = min(targets.values())
+        offset = max((self.at * 1000 - oldest) // 1000, 0)
+        text = f"last_over_time({{0}}[{LOOK_BACK}] offset {offset}s)"
+        for (answer,) in (yield from self._ask("start", targets, text, (_STARTED,))):
+            for series in answer.series:
+                found = self._older_starts.setdefault(Target.of(series.labels), [])
+                found.append((series.labels, oldest, series.values[-1]))
+
+    def _ask(
+        self, kind: str, targets: Iterable[Target], text: str, metrics: tuple[str, ...]
+    ) -> Generator[tuple[Query, ...], tuple[Answer, ...], list[tuple[Answer, ...]]]:
+        """One query per metric and some targets; nothing is asked twice."""
+        wanted = sorted({target for target in targets if (kind, target) not in self.asked})
+        self.asked.update((kind, target) for target in wanted)
+        queries = []
+        for first in range(0, len(wanted), _TARGETS_PER_QUERY):
+            some = wanted[first : first + _TARGETS_PER_QUERY]
+            inside = ",".join(
+                str(alternation(label, frozenset(getattr(target, label) for target in some)))
+                for label in ("job", "instance")
+            )
+            queries += [Query(text.format(f"{metric}{{{inside}}}"), self.at) for metric in metrics]
+        if not queries:
+            return []
+        answers = yield tuple(queries)
+        width = len(metrics)
+        return [answers[at : at + width] for at in range(0, len(answers), width)]
+
+    # conclusions
+
+    def was_up(self, labels: Labels, before: int) -> bool:
+        """Whether a target whose labels are ALL among these was up before the instant (ms)."""
+        target = Target.of(labels)
+        return any(
+            _within(up.labels, labels) and any(v == 1 for v in up.values[: bisect_left(up.times, before)])
+            for up in self._up.get(target, ())
+        ) or any(_within(up, labels) for up in self._was_up.get(target, ()))
+
+    def has_up(self, labels: Labels) -> bool:
+        """Whether the target has an `up` at all (pushed series have none)."""
+        target = Target.of(labels)
+        return target in self._up or target in self._was_up
+
+    def process(self, labels: Labels) -> Process:
+        """The process starts of the target whose labels are among these."""
+        target = Target.of(labels)
+        found = [
+            sample
+            for series in self._starts.get(target, ())
+            if _within(series.labels, labels)
+            for sample in zip(series.times, series.values, strict=True)
+        ]
+        found += [
+            (at, start) for older, at, start in self._older_starts.get(target, ()) if _within(older, labels)
+        ]
+        return Process(sorted(sample for sample in found if sample[1] == sample[1]))
+
+    def earlier(self, key: int, labels: Labels, *, until: int) -> tuple[int, float] | None:
+        """Its own last sample by `until` (ms) that no memory has; of old ones the time is a bound."""
+        for series in self._window.get(Target.of(labels), ()):
+            after = bisect_right(series.times, until)
+            if after and self.key(series.labels) == key:
+                return series.times[after - 1], series.values[after - 1]
+        value = self._before.get(key)
+        return None if value is None else ((self.at - self.seconds) * 1000, value)
+
+    def carried_on(self, target: Target, *, last: int, first: int) -> bool:
+        """Whether any series of the metric shows both in the scrape at `last` and from `first` on (ms)."""
+        return any(
+            series.times[-1] >= first and last in series.times for series in self._window.get(target, ())
+        )
+
+
+def _within(few: Labels, many: Labels) -> bool:
+    return all(label == "__name__" or many.get(label) == value for label, value in few.items())
+
+
+def _sort_in(by_target: dict[Target, list[Series]], answer: Answer) -> None:
+    for series in answer.series:
+        if series.times:
+            by_target.setdefault(Target.of(series.labels), []).append(series)

@@ -1,0 +1,110 @@
+"""How far a known counter went from sample to sample: growth, resets, falls that are no resets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from slo_budget_tracker.memory import NOTHING_SPECIAL, Special
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Newer = Callable[[int, int], bool | None]
+
+Doubt = Literal["baseline", "held", "guarded", "renamed", "no_instance", "replica", "bad_value"]
+DOUBTS: tuple[Doubt, ...] = ("baseline", "held", "guarded", "renamed", "no_instance", "replica", "bad_value")
+
+VAIN_FALLS = (
+    5  # after so many falls of one series that no new process explains, its falls are not asked about
+)
+
+
+@dataclass(slots=True)
+class Walk:
+    """One counter's way through the samples of a tick, from the remembered one on.
+
+    Args:
+        time, value: the remembered sample (ms); a series counted from zero begins with value 0.
+        newer: whether the process at the second instant started after the first; None where unknown.
+        whole: the series stands for one process; a recorded sum does not, its falls are no resets.
+        switched: the first new sample is another replica's.
+        reset: other counters of the target fell when the process was replaced, so this one began again too,
+            even where it shows no fall.
+        scrape: usual time between two scrapes, ms.
+    """
+
+    time: int
+    value: float
+    special: Special = NOTHING_SPECIAL
+    newer: Newer = field(default=lambda _before, _now: None)
+    whole: bool = True
+    switched: bool = False
+    reset: bool = False
+    scrape: int = 30_000
+    gain: float = 0.0
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def through(self, samples: Iterable[tuple[int, float]]) -> Walk:
+        """Walk through the samples; what is not newer than the remembered one, or no count, is left out."""
+        for time, value in samples:
+            if time <= self.time or math.isnan(value):
+                continue
+            if math.isinf(value) or value < 0:
+                self.doubts.append("bad_value")
+                continue
+            self._step(time, value)
+            self.time = time
+            self.switched = False
+        return self
+
+    def _step(self, time: int, value: float) -> None:
+        newer = self.newer(self.time, time)
+        if value < self.value:
+            self._fall(value, newer=newer)
+        elif newer and self.reset:
+            self._begin(value)
+        else:
+            self._grow(value - self.value)
+            if newer and self.value > 0:
+                # Nothing fell in this target: a young process that passed all old values, or an exporter in
+                # front of counters that live on. The next growth tells.
+                life = max(time - self.time, 0) / self.scrape
+                self.special = self.special._replace(held=self.value, allowance=4 + 2 * life)
+        # A mark stays for good: two servers behind one address fall every other scrape.
+        self.value = max(self.value, value) if self.special.marked else value
+
+    def _fall(self, value: float, *, newer: bool | None) -> None:
+        slight = 2 * value > self.value
+        if self.switched:
+            self.doubts.append("replica")
+            self.special = NOTHING_SPECIAL
+        elif not self.whole and slight:
+            self.doubts.append("no_instance")
+            self.special = NOTHING_SPECIAL
+        elif slight and not newer and (newer is False or self.special.marked):
+            if not self.special.marked:
+                self.doubts.append("guarded")
+            self.special = self.special._replace(marked=True)
+        else:
+            falls = 0 if newer else min(self.special.falls + 1, VAIN_FALLS)
+            self._begin(value)
+            self.special = self.special._replace(falls=falls)
+
+    def _begin(self, value: float) -> None:
+        """The counter began at zero again."""
+        if self.special.held is not None:
+            self.doubts.append("held")
+        self.special = NOTHING_SPECIAL
+        self.gain += value
+
+    def _grow(self, growth: float) -> None:
+        self.gain += growth
+        held = self.special.held
+        if held is not None and growth > 0:
+            if held <= growth * self.special.allowance:
+                self.gain += held
+            else:
+                self.doubts.append("baseline")
+            self.special = self.special._replace(held=None, allowance=0.0)

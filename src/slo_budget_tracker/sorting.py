@@ -1,0 +1,99 @@
+"""Series of a feed sorted once: a 64-bit key, the target, and the lane (slots and job) its events go into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from slo_budget_tracker.evidence import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slo_budget_tracker.feeds import RawFeed, Slot
+
+    Labels = Mapping[str, str]
+
+_SPARE = 20_000  # so many series more than the current ones may be kept in mind
+
+NO_TARGET = 0
+
+
+class Lane(NamedTuple):
+    """Series of one job that belong to the same parts of the same SLOs."""
+
+    slots: tuple[Slot, ...]
+    job: str
+
+
+class Sorted(NamedTuple):
+    """What is known of a series by its labels alone; `target` is NO_TARGET without an instance."""
+
+    key: int
+    target: int
+    lane: int
+
+
+@dataclass(eq=False)
+class Sorting:
+    """The memo of one feed: pure in the labels, so it may be shared and dropped at any time."""
+
+    feed_key: str
+    replica_label: str | None
+    lanes: list[Lane] = field(default_factory=list)
+    _lane_of: dict[Lane, int] = field(default_factory=dict)
+    _by_labels: dict[tuple[str, ...], Sorted | None] = field(default_factory=dict)
+
+    def sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
+        """The series' place; None where no SLO selects it."""
+        # Label names and values in the order they came: cheap, and right whatever the order is.
+        spelled = (*labels, *labels.values())
+        try:
+            return self._by_labels[spelled]
+        except KeyError:
+            place = self._by_labels[spelled] = self._sort(feed, labels)
+            return place
+
+    def _sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
+        slots = feed.classify(labels)
+        if not slots:
+            return None
+        target = Target.of(labels)
+        lane = Lane(slots, target.job)
+        if lane not in self._lane_of:
+            self._lane_of[lane] = len(self.lanes)
+            self.lanes.append(lane)
+        return Sorted(self.key(labels), target_key(target), self._lane_of[lane])
+
+    def key(self, labels: Labels) -> int:
+        """The series' identity: a hash of its sorted labels without name and replica, the same for ever."""
+        ignored = ("__name__", self.replica_label)
+        return _hash(*(part for pair in sorted(labels.items()) if pair[0] not in ignored for part in pair))
+
+    def trim(self, current: int) -> None:
+        """Forget series when far more were met than there are now."""
+        if len(self._by_labels) > 2 * current + _SPARE:
+            self._by_labels.clear()
+
+
+def target_key(target: Target) -> int:
+    """The identity of a target."""
+    return _hash(*target) if target.instance else NO_TARGET
+
+
+def _hash(*parts: str) -> int:
+    text = "\xff".join(parts).encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
+_SORTINGS: WeakKeyDictionary[RawFeed, Sorting] = WeakKeyDictionary()
+
+
+def sorting_of(feed: RawFeed) -> Sorting:
+    """The memo that goes with a feed."""
+    found = _SORTINGS.get(feed)
+    if found is None:
+        found = _SORTINGS[feed] = Sorting(feed.key, feed.replica_label)
+    return found

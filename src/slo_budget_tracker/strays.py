@@ -1,0 +1,261 @@
+"""The odd case: series that are new, fell or were silent for long; only their targets are asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.births import Birth, Kin, Scrapes, unsettled
+from slo_budget_tracker.evidence import Evidence, Target
+from slo_budget_tracker.memory import KEPT_MS
+from slo_budget_tracker.resets import VAIN_FALLS, Walk
+from slo_budget_tracker.scan import GAP_SCRAPES
+from slo_budget_tracker.sorting import NO_TARGET
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Generator
+
+    from slo_budget_tracker.answers import Answer, Query
+    from slo_budget_tracker.feeds import RawFeed
+    from slo_budget_tracker.scan import Scan
+
+    Asking = Generator[tuple[Query, ...], tuple[Answer, ...], None]
+
+LOOK_SCRAPES = 10  # how far before the tick targets are asked about
+
+
+@dataclass(slots=True)
+class Strays:
+    """What `Scan.run` left of one tick; `settle` decides it, asking where it must."""
+
+    feed: RawFeed
+    scan: Scan
+    seed_ms: int
+    doubts: Counter[str]
+    _births: dict[int, list[tuple[int, float]]] = field(default_factory=dict)  # line -> samples
+    _members: dict[int, list[int]] = field(default_factory=dict)  # target -> lines
+    _scrapes: dict[str, Scrapes] = field(default_factory=dict)  # by job
+
+    def settle(self) -> Asking:
+        """Decide about all odd series of the tick, and about all others of their targets."""
+        scan, places = self.scan, self.scan.lines.places
+        asked: dict[int, Target] = {}
+        for at in scan.slow:
+            if self._needs_asking(at):
+                asked[places[at].target] = Target.of(scan.lines.labels[at])
+            else:
+                self._walk(at, None)
+        newcomers = [at for at in scan.new if self._is_odd(at)]
+        for at in newcomers:
+            asked[places[at].target] = Target.of(scan.lines.labels[at])
+        if not asked:
+            return
+        self._members = {target: [] for target in asked}
+        for at in scan.read:
+            if places[at].target in asked and not scan.is_added(at):
+                self._members[places[at].target].append(at)
+        evidence = yield from self._evidence(asked)
+        for target, members in self._members.items():
+            self._decide(target, members, evidence)
+
+    # what is odd
+
+    def _needs_asking(self, at: int) -> bool:
+        """Whether a remembered series' fall or gap must be explained by its process."""
+        scan = self.scan
+        known = scan.remembered(at)
+        assert known is not None
+        time, value, special = known
+        if scan.lines.places[at].target == NO_TARGET:
+            return False
+        samples = [one for one in scan.samples(at) if one[0] > time and one[1] >= 0]
+        if not samples:
+            return False
+        limit = scan.end - scan.start + GAP_SCRAPES * scan.spacing(scan.job_of(at))
+        if samples[0][0] - time > limit:
+            return True
+        for _, sample in samples:
+            if sample < value and special.falls < VAIN_FALLS and not (special.marked and 2 * sample > value):
+                return True
+            value = max(value, sample) if special.marked else sample
+        return False
+
+    def _is_odd(self, at: int) -> bool:
+        """Whether a new series must be asked about; one that begins at zero or has no instance need not."""
+        scan = self.scan
+        samples = [one for one in scan.samples(at) if 0 <= one[1] < float("inf")]
+        if not samples or scan.is_added(at):
+            return False
+        time, value = samples[0]
+        if value == 0:
+            self._add(at, Walk(time, value), samples)
+            return False
+        self._births[at] = samples
+        if scan.lines.places[at].target == NO_TARGET:
+            self._begin(at, Evidence(self.feed.metric, 0, 0, scan.sorting.key))
+            return False
+        return True
+
+    # asking
+
+    def _evidence(
+        self, asked: dict[int, Target]
+    ) -> Generator[tuple[Query, ...], tuple[Answer, ...], Evidence]:
+        scan = self.scan
+        spacing = max(scan.spacing(target.job) for target in asked.values())
+        seconds = -(-(scan.end - scan.start + LOOK_SCRAPES * spacing) // 1000)
+        evidence = Evidence(self.feed.metric, scan.end // 1000, seconds, scan.sorting.key)
+        yield from evidence.look(asked.values())
+        births = [self._birth(at) for at in self._births]
+        if scan.memory.since is not None and scan.end - scan.memory.since < KEPT_MS:
+            yield from evidence.look_at_past(
+                birth.target for birth in births if not self._began_since(birth, evidence)
+            )
+        was_up, values = unsettled(births, evidence)
+        yield from evidence.look_back(was_up)
+        yield from evidence.look_at_values(values)
+        yield from evidence.look_back_at_starts(self._unknown_starts(births, evidence))
+        return evidence
+
+    def _began_since(self, birth: Birth, evidence: Evidence) -> bool:
+        """Whether its process began when all series were remembered already, so nobody saw it before."""
+        start = evidence.process(birth.labels).start(birth.time)
+        assert self.scan.memory.since is not None
+        return start is not None and start * 1000 > self.scan.memory.since - self.seed_ms
+
+    def _unknown_starts(self, births: list[Birth], evidence: Evidence) -> dict[Target, int]:
+        """Targets whose process may be newer than an old sample, with the time of that sample."""
+        scan = self.scan
+        pairs = [
+            (scan.lines.labels[at], known[0], scan.samples(at)[-1][0])
+            for members in self._members.values()
+            for at in members
+            if (known := scan.remembered(at)) is not None
+        ]
+        pairs += [
+            (birth.labels, birth.last_seen, birth.time) for birth in births if birth.last_seen is not None
+        ]
+        found: dict[Target, int] = {}
+        for labels, before, now in pairs:
+            process = evidence.process(labels)
+            if process.newer(before, now) and process.start_before(before) is None:
+                target = Target.of(labels)
+                found[target] = min(before, found.get(target, before))
+        return found
+
+    # deciding
+
+    def _decide(self, target: int, members: list[int], evidence: Evidence) -> None:
+        scan = self.scan
+        known = [at for at in members if at not in self._births]
+        reset = any(self._fell_with_its_process(at, evidence) for at in known)
+        walked = {scan.memory.roll.index[scan.lines.places[at].key] for at in known}
+        for at in known:
+            self._walk(at, evidence, reset=reset)
+        if reset:
+            process = evidence.process(scan.lines.labels[known[0]])
+            for row in scan.memory.roll.rows_of(target):
+                if row not in walked and process.newer(scan.memory.times[row], scan.end):
+                    scan.forget_value(row)
+        for at in members:
+            if at in self._births and not scan.is_added(at):
+                self._begin(at, evidence)
+
+    def _fell_with_its_process(self, at: int, evidence: Evidence) -> bool:
+        scan = self.scan
+        remembered = scan.remembered(at)
+        assert remembered is not None
+        time, value, _ = remembered
+        samples = [(time, value), *(one for one in scan.samples(at) if one[0] > time and one[1] >= 0)]
+        process = evidence.process(scan.lines.labels[at])
+        return any(
+            later[1] < earlier[1] and process.newer(earlier[0], later[0]) is True
+            for earlier, later in pairwise(samples)
+        )
+
+    def _walk(self, at: int, evidence: Evidence | None, *, reset: bool = False) -> None:
+        scan = self.scan
+        known = scan.remembered(at)
+        assert known is not None
+        time, value, special = known
+        walk = Walk(
+            time=time,
+            value=value,
+            special=special,
+            whole=scan.lines.places[at].target != NO_TARGET,
+            switched=at in scan.switched,
+            reset=reset,
+            scrape=scan.spacing(scan.job_of(at)),
+        )
+        if evidence is not None:
+            walk.newer = evidence.process(scan.lines.labels[at]).newer
+        walk.through(scan.samples(at))
+        self.doubts.update(walk.doubts)
+        scan.settle(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)
+
+    def _birth(self, at: int) -> Birth:
+        scan = self.scan
+        time, value = self._births[at][0]
+        place = scan.lines.places[at]
+        return Birth(
+            key=place.key,
+            labels=scan.lines.labels[at],
+            time=time,
+            value=value,
+            kin=self._kin(at, time) if place.target != NO_TARGET else (),
+            scrapes=self._scrapes_of(scan.job_of(at)),
+            tick_start=scan.start,
+        )
+
+    def _scrapes_of(self, job: str) -> Scrapes:
+        scan = self.scan
+        if job not in self._scrapes:
+            instants = {
+                stamp for other in scan.read if scan.job_of(other) == job for stamp, _ in scan.samples(other)
+            }
+            known = scan.memory.jobs.get(job)
+            if known is not None:
+                instants.add(known.last)
+            hole = None if known is None else known.hole
+            self._scrapes[job] = Scrapes(sorted(instants), scan.spacing(job), hole)
+        return self._scrapes[job]
+
+    def _kin(self, at: int, time: int) -> tuple[Kin, ...]:
+        """The target's other series that were seen before the instant."""
+        scan, memory = self.scan, self.scan.memory
+        target = scan.lines.places[at].target
+        found: list[Kin] = []
+        rows = set()
+        for other in self._members[target]:
+            known = scan.remembered(other)
+            if known is not None:
+                rows.add(memory.roll.index[scan.lines.places[other].key])
+            stamps = [stamp for stamp, _ in scan.samples(other)]
+            before = [stamp for stamp in stamps if stamp < time]
+            if other != at and (before or known is not None):
+                found.append(Kin(before[-1] if before else known[0], stamps[-1]))  # type: ignore[index]  # one of both is there
+        found += [
+            Kin(memory.times[row], memory.times[row])
+            for row in memory.roll.rows_of(target)
+            if row not in rows
+        ]
+        return tuple(found)
+
+    def _begin(self, at: int, evidence: Evidence) -> None:
+        birth = self._birth(at)
+        beginning = birth.begin(evidence)
+        if beginning.doubt is not None:
+            self.doubts[beginning.doubt] += 1
+        walk = Walk(beginning.time, beginning.value, special=beginning.special, scrape=birth.scrapes.spacing)
+        if birth.target.instance:
+            walk.newer = evidence.process(birth.labels).newer
+        else:
+            walk.whole = False
+        self._add(at, walk, self._births[at])
+
+    def _add(self, at: int, walk: Walk, samples: list[tuple[int, float]]) -> None:
+        walk.through(samples)
+        self.doubts.update(walk.doubts)
+        self.scan.add(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)
