@@ -237,18 +237,19 @@ def judge_data(outcome: Outcome) -> Judgement:
     return Judgement("silent" if outcome is PARTIAL else "burning", SAYS_NOTHING[outcome])
 
 
-def judge_budget(sums: Sums, whole: Ratio, *, outcome: Outcome, left: float | None) -> Judgement:
+def judge_budget(sums: Sums, allowance: Ratio, *, outcome: Outcome) -> Judgement:
     """What a tick says about the budget of the SLO window.
 
     Exhausted only if it would be with the unknown ticks good at mean traffic; restored only when the window
-    is known well enough. `whole` is the error ratio that spends the budget, `left` the figure for the reason.
+    is known well enough.
     """
+    left = budget.remaining(sums, allowance)
     if outcome > PARTIAL or left is None:
         return Judgement("silent", SAYS_NOTHING.get(outcome, "nothing is known"))
     reason = f"{100 * left:.6g}% of the error budget remains"
-    if budget.surely_reaches(sums, whole):
+    if budget.surely_reaches(sums, allowance):
         return Judgement("burning", reason)
-    if budget.reaches(sums, whole):
+    if budget.reaches(sums, allowance):
         return Judgement("silent", f"{reason}, but more than none were the unknown ticks good")
     if outcome is PARTIAL:
         return Judgement("silent", f"{SAYS_NOTHING[outcome]}; {reason}")

@@ -91,53 +91,35 @@ def assess(
     """
     rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
     sums = {window: _sums(windows, window) for window in alert_windows}
-    whole = sums.get(slo.window) or _sums(windows, slo.window)
-    recently = budget.exhaustion_window(slo.window)
-    recent = sums.get(recently) or _sums(windows, recently)
-    remaining = budget.remaining(whole, allowance)
-
+    for window in (slo.window, budget.exhaustion_window(slo.window)):
+        if window not in sums:
+            sums[window] = _sums(windows, window)
     judged = [
         (rule.name, _judge(rule, sums, outcome), rule.pair.for_seconds, rule.pair.keep_firing_for)
         for rule in rules
     ]
     data_lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
     judged.append((DATA, alerts.judge_data(outcome), data_lost_after, 0))
-    judged.append((BUDGET, alerts.judge_budget(whole, allowance, outcome=outcome, left=remaining), 0, 0))
+    judged.append((BUDGET, alerts.judge_budget(sums[slo.window], allowance, outcome=outcome), 0, 0))
+
     decisions: dict[str, Decision] = {}
-    for name, judgement, for_seconds, keep_firing_for in judged:
+    for name, judgement, for_seconds, keep in judged:
+        state = states.get(name)
         decisions[name] = (
             alerts.step(
-                states.get(name),
-                judgement,
-                at=at,
-                seconds=interval,
-                for_seconds=for_seconds,
-                keep_firing_for=keep_firing_for,
+                state, judgement, at=at, seconds=interval, for_seconds=for_seconds, keep_firing_for=keep
             )
             if live
-            else alerts.look(states.get(name), judgement, at=at, for_seconds=for_seconds)
+            else alerts.look(state, judgement, at=at, for_seconds=for_seconds)
         )
-
-    snapshot = SLOSnapshot(
-        name=slo.name,
-        unit=_unit(slo.sli),
-        target=slo.target,
-        window_seconds=slo.window,
-        evaluated_at=at,
-        state=DATA_STATES[outcome],
-        coverage=budget.coverage(whole),
-        total=budget.sample_count(whole),
-        failures=budget.failures(whole),
-        success_ratio=budget.success_ratio(whole),
-        error_budget_remaining=remaining,
-        burn_rate=budget.burn_rate(whole, allowance),
-        error_budget_remaining_bounds=budget.bounds(whole, allowance),
-        events_remaining=budget.events_remaining(whole, allowance),
-        exhaustion_seconds=budget.exhaustion_seconds(whole, recent, allowance),
-        breached=budget.breached(whole, allowance),
-        budget_exhausted=budget.exhausted(whole, allowance),
-        burn_rate_samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
-        alerts=_statuses(rules, decisions),
+    snapshot = _snapshot(
+        slo,
+        at=at,
+        outcome=outcome,
+        sums=sums,
+        allowance=allowance,
+        samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
+        statuses=_statuses(rules, decisions),
         labels=labels,
     )
     transitions = [
@@ -150,6 +132,42 @@ def assess(
         {name: decision.state for name, decision in decisions.items()} if live else states,
         tuple(transitions),
         {name: decision.reason for name, decision in decisions.items()},
+    )
+
+
+def _snapshot(
+    slo: SLO,
+    *,
+    at: int,
+    outcome: Outcome,
+    sums: Mapping[int, Sums],
+    allowance: Ratio,
+    samples: tuple[BurnRateSample, ...],
+    statuses: tuple[AlertStatus, ...],
+    labels: Mapping[str, str],
+) -> SLOSnapshot:
+    whole, recent = sums[slo.window], sums[budget.exhaustion_window(slo.window)]
+    return SLOSnapshot(
+        name=slo.name,
+        unit=_unit(slo.sli),
+        target=slo.target,
+        window_seconds=slo.window,
+        evaluated_at=at,
+        state=DATA_STATES[outcome],
+        coverage=budget.coverage(whole),
+        total=budget.sample_count(whole),
+        failures=budget.failures(whole),
+        success_ratio=budget.success_ratio(whole),
+        error_budget_remaining=budget.remaining(whole, allowance),
+        burn_rate=budget.burn_rate(whole, allowance),
+        error_budget_remaining_bounds=budget.bounds(whole, allowance),
+        events_remaining=budget.events_remaining(whole, allowance),
+        exhaustion_seconds=budget.exhaustion_seconds(whole, recent, allowance),
+        breached=budget.breached(whole, allowance),
+        budget_exhausted=budget.exhausted(whole, allowance),
+        burn_rate_samples=samples,
+        alerts=statuses,
+        labels=labels,
     )
 
 

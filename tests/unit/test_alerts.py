@@ -310,31 +310,31 @@ ALLOWED = budget.allowed(TARGET)
 
 
 @pytest.mark.parametrize(
-    ("of_window", "outcome", "left", "expected"),
+    ("of_window", "outcome", "expected"),
     [
-        (long(10), Outcome.OK, 0.0, Judgement("burning", "0% of the error budget remains")),
-        (long(10), Outcome.PARTIAL, 0.0, Judgement("burning", "0% of the error budget remains")),
-        (long(10), Outcome.NO_DATA, 0.0, Judgement("silent", "no data in this tick")),
-        (long(9), Outcome.OK, 0.1, Judgement("over", "10% of the error budget remains")),
-        (long(9), Outcome.NO_TRAFFIC, 0.1, Judgement("over", "10% of the error budget remains")),
-        (long(9), Outcome.PARTIAL, 0.1,
+        (long(10), Outcome.OK, Judgement("burning", "0% of the error budget remains")),
+        (long(10), Outcome.PARTIAL, Judgement("burning", "0% of the error budget remains")),
+        (long(10), Outcome.NO_DATA, Judgement("silent", "no data in this tick")),
+        (long(9), Outcome.OK, Judgement("over", "10% of the error budget remains")),
+        (long(9), Outcome.NO_TRAFFIC, Judgement("over", "10% of the error budget remains")),
+        (long(9), Outcome.PARTIAL,
          Judgement("silent", "only a partial answer in this tick; 10% of the error budget remains")),
-        (long(9), Outcome.UNKNOWN, 0.1, Judgement("silent", "this tick is unknown")),
-        (long(9, known=2_879), Outcome.OK, 0.1,
+        (long(9), Outcome.UNKNOWN, Judgement("silent", "this tick is unknown")),
+        (long(9, known=2_879), Outcome.OK,
          Judgement("silent", "10% of the error budget remains, but under 80% of the window is known")),
-        (long(12, known=2_880), Outcome.OK, -0.2, Judgement("silent",
+        (long(12, known=2_880), Outcome.OK, Judgement("silent",
          "-20% of the error budget remains, but more than none were the unknown ticks good")),
-        (long(0, 0, 0), Outcome.OK, None, Judgement("silent", "nothing is known")),
-        (long(0, 0), Outcome.NO_TRAFFIC, 1.0, Judgement("over", "100% of the error budget remains")),
+        (long(0, 0, 0), Outcome.OK, Judgement("silent", "nothing is known")),
+        (long(0, 0), Outcome.NO_TRAFFIC, Judgement("over", "100% of the error budget remains")),
     ],
     ids=[
         "spent", "spent, partial", "spent, no data", "left", "left, no traffic now", "left, partial",
         "left, unknown", "left, too little known", "spent on what is known", "nothing known", "no traffic at all",
     ],
 )  # fmt: skip
-def test_what_a_tick_says_about_the_budget(of_window, outcome, left, expected):
+def test_what_a_tick_says_about_the_budget(of_window, outcome, expected):
     """Spent only when sure, restored only when known well enough."""
-    assert expected == alerts.judge_budget(of_window, ALLOWED, outcome=outcome, left=left)
+    assert expected == alerts.judge_budget(of_window, ALLOWED, outcome=outcome)
 
 
 def test_a_page_stands_above_a_ticket_and_the_larger_factor_above_the_smaller():
