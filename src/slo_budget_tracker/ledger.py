@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from slo_budget_tracker.history import Recall
+    from slo_budget_tracker.history import Staged
     from slo_budget_tracker.instances import Wanted
     from slo_budget_tracker.rows import Row
     from slo_budget_tracker.ticks import Outcome, Tick
@@ -51,7 +51,7 @@ class Ledger:
         self._slo_cursors: dict[int, int] = {}
         self._meta: dict[str, str] = {}
         self._unmerged = True
-        self._staged: Recall | None = None
+        self._staged: Staged | None = None
         self.history = History(density=density)
         self.states: dict[int, dict[str, AlertState]] = {}
 
@@ -190,8 +190,7 @@ class Ledger:
         """
         with self._guard:
             self.unstage()
-            self._staged = self.history.recall(rows)
-            self.history.add(rows)
+            self._staged = self.history.stage(rows)
 
     def unstage(self) -> None:
         """Take staged rows out of `history` again."""
@@ -256,9 +255,9 @@ class Ledger:
         with self._store.begin() as connection:
             for row in connection.execute(sa.select(tables.instances)).mappings():
                 self._instances[row["id"]] = Instance(**{**row, "labels": orjson.loads(row["labels"])})
-            self._meta = dict(connection.execute(sa.select(tables.facts)).tuples().all())
-            self._cursors = dict(connection.execute(sa.select(tables.cursors)).tuples().all())
-            self._slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).tuples().all())
+            self._meta = dict(connection.execute(sa.select(tables.facts)).all())
+            self._cursors = dict(connection.execute(sa.select(tables.cursors)).all())
+            self._slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).all())
             for instance, payload in connection.execute(sa.select(tables.states)):
                 rules = orjson.loads(payload)
                 self.states[instance] = {rule: AlertState.from_json(s) for rule, s in rules.items()}
@@ -319,6 +318,10 @@ class Ledger:
         self._meta.update(meta)
         self._instances.update(changed)
         self.history.admit(changed)
+
+
+def _pairs(connection: sa.Connection, table: sa.Table) -> dict[Any, Any]:
+    return dict(map(tuple, connection.execute(sa.select(table))))
 
 
 def _states_json(states: Mapping[str, AlertState]) -> str:
