@@ -67,10 +67,6 @@ class Gate:
         """Let nobody through for `seconds`; never shortens what was said before."""
         self._opens = max(self._opens, self._clock() + seconds)
 
-    def open(self) -> None:
-        """Let everybody through again."""
-        self._opens = float("-inf")
-
     @property
     def wait(self) -> float:
         """Seconds until it opens; 0 when it is open."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import httpx
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, printable
 from slo_budget_tracker.decoding import decode, parse, refusal
@@ -98,6 +98,7 @@ class Prometheus:
         self._refused_credentials: str | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._door: Transport | None = None
         self._method = "POST"
 
     def ask(self, query: Query | RangeQuery, *, budget_seconds: float) -> Answer:
@@ -122,8 +123,9 @@ class Prometheus:
     def close(self) -> None:
         """Close all connections and wake whoever waits for the next try."""
         self._closed.set()
-        if "_transport" in self.__dict__:
-            self._transport.close()
+        with self._lock:
+            if self._door is not None:
+                self._door.close()
 
     def _patiently(self, once: Callable[[float], T], budget: float) -> T:
         ends = self._monotonic() + budget
@@ -164,7 +166,7 @@ class Prometheus:
             self.stats.auth_ok = False
             self._refused_credentials = authorization
             self._refused.shut(REFUSED_PAUSE)
-        if reply.status == httpx.codes.TOO_MANY_REQUESTS:
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._lanes.narrow()
         if isinstance(error, Busy) and error.retry_after is not None:
             self._busy.shut(error.retry_after)
@@ -183,6 +185,7 @@ class Prometheus:
     def _exchange(
         self, path: str, form: Mapping[str, str], authorization: str, ends: float, *, method: str
     ) -> Reply:
+        transport = self._transport()
         began = self._monotonic()
         left = min(ends - began, self._settings.timeout)
         if left <= 0:
@@ -197,20 +200,20 @@ class Prometheus:
                 **_ALWAYS,
             }  # the server may give up when we do
         try:
-            reply = self._transport.send(
+            reply = transport.send(
                 method, f"{self._base}{path}", form=form, headers=headers, deadline=time.monotonic() + left
             )
         except Unreachable:
             self.stats.up = False
             raise
         self.stats.up = True
-        self.stats.certificate_expires = self._transport.certificate_expires
+        self.stats.certificate_expires = transport.certificate_expires
         self._note_clock(reply, self._wall() - (self._monotonic() - began) / 2)
         return reply
 
     def _error_of(self, reply: Reply) -> PrometheusError | None:  # noqa: PLR0911 - a table of statuses
         status = reply.status
-        if status == httpx.codes.OK:
+        if status == HTTPStatus.OK:
             return None
         said = _error_said(reply)
         text = str(said) if said is not None else f"the server answered with status {status}"
@@ -218,20 +221,20 @@ class Prometheus:
             return BadAnswer(
                 f"a redirect ({status}) is not followed: configure the address", reason="redirect"
             )
-        if status == httpx.codes.BAD_REQUEST:
+        if status == HTTPStatus.BAD_REQUEST:
             return QueryRejected(text, reason="bad_data" if said is not None else "bad_request")
         if status in (401, 403):
             return Unauthorized(
-                text, reason="unauthorized" if status == httpx.codes.UNAUTHORIZED else "forbidden"
+                text, reason="unauthorized" if status == HTTPStatus.UNAUTHORIZED else "forbidden"
             )
-        if status == httpx.codes.UNPROCESSABLE_ENTITY:
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return QueryFailed(text, reason="execution")
         wait = _retry_after(reply.headers.get("Retry-After"), now=self._wall())
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             return Busy(text, reason="too_many_requests", retry_after=wait)
         if said is not None and said.reason == "timeout":
             return Busy(text, reason="query_timeout", retry_after=wait)
-        if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004 - 5xx
+        if status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - 5xx
             return Busy(text, reason="unavailable", retry_after=wait)
         return BadAnswer(text, reason="status")
 
@@ -251,28 +254,35 @@ class Prometheus:
             self.stats.requests[outcome] += 1
 
     @cached_property
-    def _url(self) -> httpx.URL:
+    def _url(self) -> SplitResult:
         try:
-            return httpx.URL(str(_secret(self._settings.url)))
-        except httpx.InvalidURL:
-            raise Unreachable("the configured address is not a URL", reason="connection") from None
+            parts = urlsplit(str(_secret(self._settings.url)).strip())
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise Unreachable("the configured address is not an http or https URL", reason="connection")
+        return parts
 
     @cached_property
     def _base(self) -> str:
         """The configured address without user, query and fragment."""
-        bare = self._url.copy_with(username="", password="", query=None, fragment=None)
-        return str(bare).rstrip("/")
+        host = self._url.netloc.rpartition("@")[2]
+        return f"{self._url.scheme}://{host}{self._url.path}".rstrip("/")
 
-    @cached_property
     def _transport(self) -> Transport:
-        tls = self._settings.tls
-        with mapped():
-            return Transport(
-                context=_tls_context(tls) if self._url.scheme == "https" else None,
-                server_name=getattr(tls, "server_name", None),
-                connections=max(self._settings.concurrency, 1),
-                most_bytes=self._settings.max_response_bytes,
-            )
+        """The one door of this datasource, made when it is first needed."""
+        with self._lock:
+            if self._door is None:
+                tls = self._settings.tls
+                with mapped():
+                    self._door = Transport(
+                        context=_tls_context(tls) if self._url.scheme == "https" else None,
+                        server_name=getattr(tls, "server_name", None),
+                        connections=max(self._settings.concurrency, 1),
+                        most_bytes=self._settings.max_response_bytes,
+                    )
+            return self._door
 
     def _authorization(self) -> str:
         """The Authorization header; files are read afresh for each try, so that rotated secrets just work."""
@@ -289,7 +299,7 @@ class Prometheus:
                 f"the file with the secret cannot be read: {reason}", reason="secret"
             ) from None
         if self._url.username:
-            return _basic(self._url.username, self._url.password)
+            return _basic(unquote(self._url.username), unquote(self._url.password or ""))
         return ""
 
 

@@ -17,7 +17,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httpcore
 import httpx
@@ -42,7 +42,7 @@ class Reply:
     """Status, headers and the decoded body of one answer."""
 
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]  # names in any case
     body: bytes
 
 
@@ -106,7 +106,9 @@ class _Stream(httpcore.NetworkStream):
         if info == "ssl_object":
             return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
         if info == "is_readable":  # an idle connection that has something to read was closed by the server
-            return bool(select.select([self._socket], [], [], 0)[0])
+            readable = select.poll()
+            readable.register(self._socket, select.POLLIN)
+            return bool(readable.poll(0))
         return None
 
 
@@ -200,7 +202,7 @@ class _Pool(httpx.BaseTransport):
         return httpx.Response(
             status_code=answered.status,
             headers=answered.headers,
-            stream=_Body(cast("Iterable[bytes]", answered.stream)),
+            stream=_Body(answered.stream),
             extensions=answered.extensions,
         )
 
@@ -209,15 +211,14 @@ class _Pool(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Iterable[bytes]) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
 
     def close(self) -> None:
-        if hasattr(self._stream, "close"):
-            self._stream.close()
+        self._stream.close()
 
 
 class Transport:

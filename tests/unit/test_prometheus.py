@@ -60,10 +60,10 @@ def fails(server, expected, *, reason, **how):
     return caught.value
 
 
-def shortest(action, times=3):
-    """The least wall time of some runs: the machine may be busy, but never fast by mistake."""
+def shortest(action, *, within, times=6):
+    """The least wall time of some runs, until one is fine: the machine may be busy, but never fast by mistake."""
     taken = []
-    for _ in range(times):
+    while len(taken) < times and min(taken, default=within + 1) > within:
         began = time.monotonic()
         action()
         taken.append(time.monotonic() - began)
@@ -106,7 +106,8 @@ def test_a_look_up_that_hangs_is_cut(monkeypatch):
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: over.wait(5) and [])
     taken = shortest(
-        lambda: fails("http://slow.example", Unreachable, reason="timeout", timeout=0.3, budget=0.3)
+        lambda: fails("http://slow.example", Unreachable, reason="timeout", timeout=0.3, budget=0.3),
+        within=0.4,
     )
     over.set()
     assert 0.3 <= taken <= 0.4
@@ -138,7 +139,7 @@ def cut(script_of, **options):
         with server:
             fails(server, Unreachable, reason="timeout", timeout=0.4, budget=0.4)
 
-    return shortest(once)
+    return shortest(once, within=0.5)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +184,10 @@ def test_a_silent_tls_handshake_is_cut():
     with RawServer(b"", read=False) as server:
         server.scripts = [server.silence]
         url = server.url.replace("http:", "https:")
-        assert (
-            0.3 <= shortest(lambda: fails(url, Unreachable, reason="timeout", timeout=0.3, budget=0.3)) <= 0.4
+        taken = shortest(
+            lambda: fails(url, Unreachable, reason="timeout", timeout=0.3, budget=0.3), within=0.4
         )
+    assert 0.3 <= taken <= 0.4
 
 
 def test_an_idle_connection_closed_by_the_server_is_replaced():
@@ -519,10 +521,12 @@ def certificates(tmp_path_factory):
     return folder
 
 
-def secured(certificates, name, **limits):
+def secured(certificates, name, ca=None, **limits):
     """A TLS server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
+    if ca is not None:
+        context.load_verify_locations(ca)
     for key, value in limits.items():
         setattr(context, key, value)
     return RawServer(answer(), wrap=lambda connection: context.wrap_socket(connection, server_side=True))
@@ -557,6 +561,17 @@ def test_tls_by_another_server_name(certificates):
         url = f"https://{server.address}"
         assert () == ask(url, tls=tls(certificates, "other", server_name="other.example")).series
         fails(url, Unreachable, reason="connection", tls=tls(certificates, "other"))
+
+
+def test_a_client_certificate_is_shown(certificates):
+    """P28: where the server demands one."""
+    demanding = {"verify_mode": ssl.CERT_REQUIRED}
+    with secured(certificates, "good", ca=certificates / "other.pem", **demanding) as server:
+        own = {"cert_file": certificates / "other.pem", "key_file": certificates / "other.key"}
+        url = f"https://{server.address}"
+        assert () == ask(url, tls=tls(certificates, "good", **own)).series
+        with pytest.raises(Unreachable):
+            ask(url, tls=tls(certificates, "good"))
 
 
 @pytest.mark.parametrize(
@@ -627,6 +642,24 @@ def test_user_and_password_of_the_url_become_a_header():
     assert b"Authorization: Basic " + token + b"\r\n" in head
     assert b"s3cret" not in head
     assert b"debug" not in head
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:9090",
+        "ftp://h/",
+        "http://",
+        "http://h:99999/",
+        "http://h:0",
+        "http://[::1",
+        "http://h\x00/",
+    ],
+)
+def test_what_is_no_address_is_told(url):
+    """P1: a configured address that cannot be asked."""
+    fails(url, Unreachable, reason="connection" if "\x00" not in url else "protocol", budget=1)
 
 
 @pytest.mark.parametrize(
