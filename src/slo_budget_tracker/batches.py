@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.feeds import Slot
 
 TAG = "slo"  # the label that tells the members of a joined query apart
+MOST_OPERATORS = 600  # and brackets: expressions beyond are not parsed here
+_NESTING = re.compile(r"[-+*/%^<>=!(\[{]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _NAMED = 3  # so many label sets are named in a message
 
 
@@ -110,6 +113,8 @@ def _tagged(member: Member, tag: str, tick_seconds: int) -> str:
 
 def _is_scalar(expression: str) -> bool:
     """Whether the expression is a scalar; what the parser does not know is left to the server's judgement."""
+    if len(_NESTING.findall(expression)) > MOST_OPERATORS:  # the parser's native stack would overflow
+        return False
     try:
         return _scalar(promql_parser.parse(expression))
     except ValueError:

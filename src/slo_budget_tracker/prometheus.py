@@ -6,21 +6,18 @@ again only where the same request may succeed soon, and only within the time it 
 
 from __future__ import annotations
 
-import base64
 import re
-import ssl
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, printable
+from slo_budget_tracker.connection import authorization, base_address, headers, tls_context
 from slo_budget_tracker.decoding import decode, parse, refusal
 from slo_budget_tracker.errors import (
     BadAnswer,
@@ -36,7 +33,8 @@ from slo_budget_tracker.transport import Reply, Transport, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from slo_budget_tracker.connection import Connection
 
 T = TypeVar("T")
 
@@ -48,19 +46,6 @@ REFUSED_PAUSE = 60.0  # seconds without a request after 401 or 403, unless the c
 # the instants of a range query to its cache's grid. Prometheus and the others ignore both.
 _ALWAYS = {"latency_offset": "1ms", "nocache": "1"}
 _SECONDS = re.compile(r"[0-9]{1,15}", re.ASCII)
-
-
-class Connection(Protocol):
-    """What is configured for one datasource (contract, section 2)."""
-
-    url: Any  # text or a URL
-    timeout: float  # seconds, of one request
-    headers: Mapping[str, Any]
-    basic_auth: Any  # None, or username and password or password_file
-    bearer_token_file: Path | None
-    tls: Any  # None, or ca_file, cert_file, key_file, server_name
-    max_response_bytes: int  # after decompression
-    concurrency: int
 
 
 @dataclass(slots=True)
@@ -148,15 +133,15 @@ class Prometheus:
 
     def _reply(self, path: str, form: Mapping[str, str], ends: float, *, method: str | None = None) -> Reply:
         """One try: wait until the server may be asked, ask it, and raise unless it answered with 200."""
-        authorization = self._authorization()
-        self._pass_gates(authorization, ends)
+        credentials = authorization(self._settings)
+        self._pass_gates(credentials, ends)
         with self._lanes.lane(ends - self._monotonic()) as free:
             if not free:
                 raise Unreachable("too many requests are under way", reason="timeout")
-            reply = self._exchange(path, form, authorization, ends, method=method or self._method)
+            reply = self._exchange(path, form, credentials, ends, method=method or self._method)
             if reply.status in (405, 501) and method is None and self._method == "POST":
                 self._method = "GET"
-                reply = self._exchange(path, form, authorization, ends, method="GET")
+                reply = self._exchange(path, form, credentials, ends, method="GET")
         error = self._error_of(reply)
         if error is None:
             self._lanes.widen()
@@ -164,7 +149,7 @@ class Prometheus:
             return reply
         if isinstance(error, Unauthorized):
             self.stats.auth_ok = False
-            self._refused_credentials = authorization
+            self._refused_credentials = credentials
             self._refused.shut(REFUSED_PAUSE)
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             self._lanes.narrow()
@@ -172,8 +157,8 @@ class Prometheus:
             self._busy.shut(error.retry_after)
         raise error
 
-    def _pass_gates(self, authorization: str, ends: float) -> None:
-        if self._refused.wait and authorization == self._refused_credentials:
+    def _pass_gates(self, credentials: str, ends: float) -> None:
+        if self._refused.wait and credentials == self._refused_credentials:
             raise Unauthorized(
                 "the server refused the credentials a moment ago",
                 reason="unauthorized",
@@ -183,16 +168,16 @@ class Prometheus:
             raise Busy("the server asked to wait", reason="too_many_requests", retry_after=wait)
 
     def _exchange(
-        self, path: str, form: Mapping[str, str], authorization: str, ends: float, *, method: str
+        self, path: str, form: Mapping[str, str], credentials: str, ends: float, *, method: str
     ) -> Reply:
         transport = self._transport()
         began = self._monotonic()
         left = min(ends - began, self._settings.timeout)
         if left <= 0:
             raise Unreachable("no time was left to ask", reason="timeout")
-        headers = {name: _secret(value) for name, value in self._settings.headers.items()}
-        if authorization:
-            headers["Authorization"] = authorization
+        sent = headers(self._settings)
+        if credentials:
+            sent["Authorization"] = credentials
         if form:
             form = {
                 **form,
@@ -201,7 +186,11 @@ class Prometheus:
             }  # the server may give up when we do
         try:
             reply = transport.send(
-                method, f"{self._base}{path}", form=form, headers=headers, deadline=time.monotonic() + left
+                method,
+                f"{base_address(self._settings)}{path}",
+                form=form,
+                headers=sent,
+                deadline=time.monotonic() + left,
             )
         except Unreachable:
             self.stats.up = False
@@ -253,54 +242,18 @@ class Prometheus:
         with self._lock:
             self.stats.requests[outcome] += 1
 
-    @cached_property
-    def _url(self) -> SplitResult:
-        try:
-            parts = urlsplit(str(_secret(self._settings.url)).strip())
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise Unreachable("the configured address is not an http or https URL", reason="connection")
-        return parts
-
-    @cached_property
-    def _base(self) -> str:
-        """The configured address without user, query and fragment."""
-        host = self._url.netloc.rpartition("@")[2]
-        return f"{self._url.scheme}://{host}{self._url.path}".rstrip("/")
-
     def _transport(self) -> Transport:
         """The one door of this datasource, made when it is first needed."""
         with self._lock:
             if self._door is None:
-                tls = self._settings.tls
                 with mapped():
                     self._door = Transport(
-                        context=_tls_context(tls) if self._url.scheme == "https" else None,
-                        server_name=getattr(tls, "server_name", None),
+                        context=tls_context(self._settings),
+                        server_name=getattr(self._settings.tls, "server_name", None),
                         connections=max(self._settings.concurrency, 1),
                         most_bytes=self._settings.max_response_bytes,
                     )
             return self._door
-
-    def _authorization(self) -> str:
-        """The Authorization header; files are read afresh for each try, so that rotated secrets just work."""
-        try:
-            if self._settings.bearer_token_file is not None:
-                token = self._settings.bearer_token_file.read_text(encoding="utf-8").strip()
-                return f"Bearer {token}"
-            basic = self._settings.basic_auth
-            if basic is not None:
-                return _basic(_secret(basic.username), _password(basic))
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise Unauthorized(
-                f"the file with the secret cannot be read: {reason}", reason="secret"
-            ) from None
-        if self._url.username:
-            return _basic(unquote(self._url.username), unquote(self._url.password or ""))
-        return ""
 
 
 def _request_of(query: Query | RangeQuery) -> tuple[str, dict[str, str]]:
@@ -352,30 +305,3 @@ def _flavor(document: Mapping[str, Any]) -> str:
         return f"{printable(str(data['application']), 40)} {version}".strip()
     # VictoriaMetrics claims to be an old Prometheus for Grafana's sake, without saying where it was built
     return f"Prometheus {version}" if data.get("goVersion") else "VictoriaMetrics"
-
-
-def _tls_context(tls: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=_path(tls, "ca_file"))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    certificate = _path(tls, "cert_file")
-    if certificate is not None:
-        context.load_cert_chain(certificate, _path(tls, "key_file"))
-    return context
-
-
-def _path(tls: Any, name: str) -> str | None:
-    found = getattr(tls, name, None)
-    return None if found is None else str(found)
-
-
-def _basic(user: str, password: str) -> str:
-    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
-def _password(basic: Any) -> str:
-    file = getattr(basic, "password_file", None)
-    return _secret(basic.password) if file is None else str(file.read_text(encoding="utf-8")).rstrip("\n")
-
-
-def _secret(value: Any) -> str:
-    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)

@@ -302,6 +302,8 @@ def test_equal_expressions_are_asked_once():
         ("sum(x)", False),
         ("1 # one", True),
         ("what is this", False),
+        ("(" * 100_000 + "1" + ")" * 100_000, False),
+        ("1" + " + 1" * 100_000, False),
     ],
 )
 def test_scalars_become_vectors(text, wrapped):
