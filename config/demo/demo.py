@@ -27,6 +27,8 @@ from past import write_history
 from rich.console import Console
 from rich.table import Table
 
+from slo_budget_tracker.durations import format_duration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +40,8 @@ READY_SECONDS = 60
 BUDGET_SECONDS = 180
 STOP_SECONDS = 8
 LOOK_EVERY = 3  # seconds
-FILLED = 0.9  # coverage at which the table is printed
+FILLED = 0.9  # share of the history that is read when the table is printed
+PIPED_WIDTH = 120
 
 CONFIGURATION = """\
 prometheus: {{url: "http://{prometheus}"}}
@@ -48,7 +51,7 @@ ledger: {{url: "sqlite:///{ledger}"}}
 web: {{listen: "{tracker}"}}
 """
 
-console = Console(soft_wrap=True, highlight=False)
+console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 class DemoError(Exception):
@@ -195,7 +198,7 @@ def snapshots(tracker: str) -> list[dict[str, Any]]:
     return slos
 
 
-def wait_for_budgets(processes: Processes, tracker: str) -> list[dict[str, Any]]:
+def wait_for_budgets(processes: Processes, tracker: str, *, days: float) -> list[dict[str, Any]]:
     """The SLOs once their windows are filled, and ticked at least once live."""
     console.print("the daemon reads the history …")
     deadline = time.monotonic() + BUDGET_SECONDS
@@ -205,10 +208,9 @@ def wait_for_budgets(processes: Processes, tracker: str) -> list[dict[str, Any]]
             raise DemoError(f"{name} ended; the end of its log:\n{processes.tail(name)}")
         with contextlib.suppress(httpx.HTTPError):
             slos = snapshots(tracker)
-            known = [
-                slo for slo in slos if slo["coverage"] >= FILLED and slo["error_budget_remaining"] is not None
-            ]
-            if slos and len(known) == len(slos):
+            if slos and all(
+                slo["coverage"] >= FILLED * min(days * DAY / slo["window_seconds"], 1) for slo in slos
+            ):
                 return slos
         time.sleep(1)
     if not any(slo["error_budget_remaining"] is not None for slo in slos):
@@ -219,18 +221,21 @@ def wait_for_budgets(processes: Processes, tracker: str) -> list[dict[str, Any]]
 
 def table(slos: list[dict[str, Any]]) -> Table:
     """The budgets, one line for each SLO."""
-    shown = Table("SLO", "target", "window", "events", "failed", "budget left", "burn 1h", "alerts")
+    shown = Table()
+    for heading in ("SLO", "target", "window", "events", "failed", "budget left", "burn rate", "alerts"):
+        shown.add_column(heading, no_wrap=True)
     for slo in slos:
         burns = {one["window_seconds"]: one["burn_rate"] for one in slo["burn_rate_samples"]}
+        watched = min((one["long_window_seconds"] for one in slo["alerts"]), default=slo["window_seconds"])
         active = [f"{one['severity']} {one['state']}" for one in slo["alerts"] if one["state"] != "quiet"]
         shown.add_row(
             slo["name"],
             f"{slo['target']:.4g}",
-            f"{slo['window_seconds'] / DAY:g}d",
+            format_duration(slo["window_seconds"]),
             number(slo["total"], ",.0f"),
             number(slo["failures"], ",.0f"),
             number(slo["error_budget_remaining"], ".1%"),
-            number(burns.get(3_600), ".2f"),
+            f"{number(burns.get(watched), '.2f')} ({format_duration(watched)})",
             ", ".join(active) or "quiet",
         )
     return shown
@@ -279,7 +284,7 @@ def watch(processes: Processes, tracker: str, *, seconds: float | None) -> None:
 
 def told(slo: dict[str, Any], alert: dict[str, Any]) -> None:
     """One line for an alert that changed its state."""
-    window = f"{alert['long_window_seconds'] / 3_600:.3g}h"
+    window = format_duration(alert["long_window_seconds"])
     left = number(slo["error_budget_remaining"], ".1%")
     now = time.strftime("%H:%M:%S")
     console.print(
@@ -306,7 +311,7 @@ def main() -> int:
         processes = Processes(Path(folder))
         try:
             addresses = start_all(processes, days=options.days, first_trouble=options.first_trouble)
-            slos = wait_for_budgets(processes, addresses["tracker"])
+            slos = wait_for_budgets(processes, addresses["tracker"], days=options.days)
             console.print(table(slos))
             tell(addresses)
             watch(processes, addresses["tracker"], seconds=options.seconds)
