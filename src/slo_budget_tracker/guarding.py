@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST_BODY = 65_536  # bytes; no route reads a body
 BODY_SECONDS = 10
+_DIGITS = 18  # of a length that is looked at
 _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -72,7 +73,7 @@ def _refusal(scope: Scope, *, local: bool) -> ASGIApp | None:
     if b"transfer-encoding" in values and b"content-length" in values:
         return problem(HTTPStatus.BAD_REQUEST, "a body has one length, not two", headers=_CLOSE)
     length = values.get(b"content-length", "0")
-    if not length.isdecimal() or int(length) > LARGEST_BODY:
+    if not length.isdecimal() or len(length) > _DIGITS or int(length) > LARGEST_BODY:
         return _too_large()
     host = values.get(b"host")
     if local and host is not None and not is_loopback(without_port(host)):
