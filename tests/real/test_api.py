@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from slo_budget_tracker import PrometheusExporter, SLODefinition, SLORegistry
 from slo_budget_tracker.errors import PrometheusError
 from tests.worlds.history import END
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 WINDOW = 2 * 86_400
 AT = END - 3_600 - 30  # on the grid: 60 k - 30
 
@@ -56,3 +59,37 @@ def test_out_of_reach_is_an_error():
         registry.register(SLODefinition("x", 0.99, 3_600, (3_600,), total="a_total", bad="b_total"))
         with pytest.raises(PrometheusError):
             registry.snapshot_all()
+
+
+@pytest.fixture
+def checkout(tmp_path, make_prometheus):
+    """A Prometheus with two hours of a checkout that fails each twentieth request."""
+    now = int(time.time())
+    lines = [
+        "# TYPE up gauge",
+        *(f'up{{job="checkout",instance="a"}} 1 {t}' for t in range(now - 7_200, now, 30)),
+    ]
+    lines.append("# TYPE http_requests counter")
+    for code, per_scrape in (("200", 19), ("500", 1)):
+        labels = f'job="checkout",instance="a",code="{code}"'
+        times = enumerate(range(now - 7_200, now, 30))
+        lines += [f"http_requests_total{{{labels}}} {n * per_scrape} {t}" for n, t in times]
+    history = tmp_path / "history.om"
+    history.write_text("\n".join([*lines, "# EOF", ""]))
+    server = make_prometheus()
+    server.load(history)
+    return server.start()
+
+
+@pytest.mark.prometheus
+def test_the_example_of_the_readme_runs(checkout, capsys):
+    """What the README shows prints the budget, what burns, and the gauges."""
+    section = README.read_text().partition("\n## Python\n")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    assert "http://localhost:9090" in code
+    exec(code.replace("http://localhost:9090", checkout.url), {})
+    printed = capsys.readouterr().out
+    # 5 % failed where 0.1 % may: 50 times too fast over 1 h, 16.7 times over 6 h even if the first four were good
+    assert printed.startswith("checkout-availability -49.0\n")
+    assert printed.count("burning: BurnRateAlert(slo_name='checkout-availability'") == 2
+    assert '\nslo_breached{slo="checkout-availability"} 1.0\n' in printed
