@@ -153,6 +153,21 @@ def test_the_longest_silent_connection_makes_room(serve):
         assert received(clients[3]).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_one_more_than_all_that_are_being_answered(serve):
+    """H2: where every connection is being answered the next one gets 503 and its end."""
+
+    async def hanging(_scope, receive, _send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    server = serve(hanging, MOST_CONNECTIONS=2)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(server)).sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+        assert received(stack.enter_context(connect(server))).startswith(b"HTTP/1.1 503 ")
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [

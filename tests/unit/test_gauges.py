@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -417,6 +417,14 @@ def test_own_figures_that_are_not_known_have_no_sample():
         "slo_budget_tracker_ticks_missed_total" in names,
         "slo_budget_tracker_ledger_size_bytes" in names,
     ) == (True, False)
+
+
+def test_figures_of_the_process():
+    """CPU, memory and files of the process come under the names every exporter uses."""
+    page = render([], [], OwnFigures(process=tuple(ProcessCollector(registry=None).collect())))
+    names = {name for name, _ in samples(page)}
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
+    assert b"# TYPE process_cpu_seconds_total counter\n" in page
 
 
 @pytest.mark.prometheus

@@ -12,6 +12,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from slo_budget_tracker import guarding
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
@@ -389,3 +390,56 @@ def test_openapi_document(app):
         document["paths"]
     )
     assert "422" not in document["paths"]["/api/v1/slos"]["get"]["responses"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(app, monkeypatch):
+    """H1: an announced body must come in time, else 408."""
+    monkeypatch.setattr(guarding, "BODY_SECONDS", 0.05)
+
+    async def asking():
+        sent = []
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/metrics",
+            "headers": [(b"host", b"localhost"), (b"content-length", b"3")],
+        }
+
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return sent[0]
+
+    answer = asyncio.run(asking())
+    assert (408, True) == (answer["status"], (b"connection", b"close") in answer["headers"])
+
+
+def test_a_failure_in_the_middle_of_an_answer_ends_it():
+    """What is sent cannot be taken back: one log line, and no second answer behind the first."""
+
+    async def half(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("broken inside")
+
+    async def asking():
+        sent = []
+
+        async def send(message):
+            sent.append(message["type"])
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        await Guard(half, local=False)(scope, None, send)
+        return sent
+
+    with capture_logs() as logs:
+        assert ["http.response.start"] == asyncio.run(asking())
+    assert ["request failed"] == [line["event"] for line in logs]
+
+
+def test_what_is_no_http_is_ignored(app):
+    """A websocket or lifespan scope gets nothing."""
+    assert asyncio.run(app({"type": "websocket"}, None, None)) is None
