@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from slo_budget_tracker.density import cell_end
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.rows import CHANNELS, Row, merge, pack, unpack
+from slo_budget_tracker.rows import CHANNELS, DamageError, Row, merge, pack, unpack
 from slo_budget_tracker.tables import buckets, rosters
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class Buckets:
             self._rosters[number] = _ids(members)
         query = sa.select(buckets.c.start_at, buckets.c.end_at, buckets.c.roster, buckets.c.payload)
         for start, end, roster, payload in connection.execute(query.order_by(buckets.c.end_at)):
-            yield _row(payload, start, end, self._rosters[roster])
+            if roster not in self._rosters:
+                raise DamageError(f"the roster of ({start}, {end}] is gone")
+            yield unpack(payload, start=start, end=end, ids=self._rosters[roster])
 
     def insert(self, connection: sa.Connection, rows: Sequence[Row], *, step: int = 0) -> None:
         """Write rows over spans where nothing is stored for their instances."""
@@ -149,7 +151,8 @@ class Buckets:
 
     def _read(self, connection: sa.Connection, bucket: _Bucket) -> Row:
         query = sa.select(buckets.c.payload).where(buckets.c.id == bucket.id)
-        return _row(connection.execute(query).scalar_one(), bucket.start, bucket.end, bucket.ids)
+        payload = connection.execute(query).scalar_one()
+        return unpack(payload, start=bucket.start, end=bucket.end, ids=bucket.ids)
 
     def _fill(self, stored: Row, row: Row) -> Row:
         """Put a narrower row into a wider stored one, in place of seconds that were not observed.
@@ -199,14 +202,10 @@ def _delete(connection: sa.Connection, members: Sequence[_Bucket]) -> None:
 
 
 def _ids(members: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(zlib.decompress(members), "<i8").astype(np.int64)
-
-
-def _row(payload: bytes, start: int, end: int, ids: NDArray[np.int64]) -> Row:
     try:
-        return unpack(payload, start=start, end=end, ids=ids)
-    except ValueError as error:
-        raise LedgerError(f"the ledger is damaged: {error}") from error
+        return np.frombuffer(zlib.decompress(members), "<i8").astype(np.int64)
+    except (zlib.error, ValueError) as error:
+        raise DamageError(f"a stored roster: {error}") from error
 
 
 def _outside(stored: Row, row: Row) -> list[Row]:

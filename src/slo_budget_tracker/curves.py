@@ -7,7 +7,7 @@ float64 (whole numbers exact below 2**53), seconds int32.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 _SPARE_POINTS = 256
 _CHUNK = 1 << 20  # numbers worked on at once, to bound temporary memory
+
+
+class Change(NamedTuple):
+    """What a block of numbers was before it was changed."""
+
+    channel: str
+    low: int
+    place: slice | NDArray[np.int64]
+    before: NDArray[Any]
+
+
+Journal = list[Change]
 
 
 class Curves:
@@ -153,40 +165,52 @@ class Curves:
         self._points[:size] = merged
         self._size = size
 
-    def replace(self, rows: Sequence[Row], columns: NDArray[np.int64]) -> None:
+    def replace(
+        self, rows: Sequence[Row], columns: NDArray[np.int64], journal: Journal | None = None
+    ) -> None:
         """Make these columns rise by the rows over the rows' spans; the rest keeps its shape.
 
         The rows are ascending, do not overlap and all belong to the same columns; their edges are points.
+        A journal is given what the numbers were before.
         """
         starts = np.searchsorted(self.points, [row.start for row in rows])
         ends = np.searchsorted(self.points, [row.end for row in rows])
         for name in CHANNELS:
             if name not in self._channels and not any(anything(getattr(row, name)) for row in rows):
                 continue
-            values = self._buffer(name)
+            self._buffer(name)
             step = max(1, _CHUNK // self._size)
             for at in range(0, len(columns), step):
                 rises = np.stack([getattr(row, name)[at : at + step] for row in rows])
-                self._raise(values, starts, ends, columns[at : at + step], rises)
+                self._raise(name, (starts, ends), columns[at : at + step], rises, journal)
+
+    def restore(self, journal: Journal) -> None:
+        """Undo the changes of a journal; the points are those of that time."""
+        for change in reversed(journal):
+            high = change.low + len(change.before)
+            self._channels[change.channel][change.low : high, change.place] = change.before
 
     def _raise(
         self,
-        values: NDArray[Any],
-        starts: NDArray[np.int64],
-        ends: NDArray[np.int64],
+        name: str,
+        spans: tuple[NDArray[np.int64], NDArray[np.int64]],
         columns: NDArray[np.int64],
         rises: NDArray[Any],
+        journal: Journal | None,
     ) -> None:
-        place = _slice(columns)
+        starts, ends = spans
+        values, place = self._channels[name], _slice(columns)
         change = rises - (values[ends][:, place] - values[starts][:, place])
         moved = np.concatenate((np.zeros_like(change[:1]), np.cumsum(change, axis=0, dtype=change.dtype)))
         first, last = int(starts[0]), int(ends[-1])
+        # either all that is younger goes up, or all that is older goes down: whichever is less
+        upwards = self._size - last <= first
+        low, high = (first + 1, self._size) if upwards else (0, last)
+        if journal is not None:
+            journal.append(Change(name, low, place, values[low:high, place].copy()))
         if moved.any():
-            if self._size - last <= first:
-                low, high = first + 1, self._size
-            else:
-                low, high, moved = 0, last, moved - moved[-1]
-            values[low:high, place] += moved[np.searchsorted(ends, np.arange(low, high), side="right")]
+            shift = moved if upwards else moved - moved[-1]
+            values[low:high, place] += shift[np.searchsorted(ends, np.arange(low, high), side="right")]
         for i in np.flatnonzero(ends - starts > 1).tolist():
             self._straighten(values, int(starts[i]), int(ends[i]), columns, rises[i])
 

@@ -9,20 +9,21 @@ zero is arbitrary: rows filled in before the others move the older side of F dow
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slo_budget_tracker.curves import Curves
 from slo_budget_tracker.density import Density
-from slo_budget_tracker.rows import CHANNELS, SECONDS, Row, disjoint
+from slo_budget_tracker.rows import SECONDS, Row, disjoint
 from slo_budget_tracker.ticks import Outcome, Tick, WindowCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from slo_budget_tracker.curves import Journal
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -41,10 +42,10 @@ class WindowArrays:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recall:
-    """What was stored before rows were added over it."""
+class Staged:
+    """How to undo rows that were staged."""
 
-    rows: tuple[Row, ...]
+    journal: Journal
     first: NDArray[np.int64]
     last: NDArray[np.int64]
 
@@ -103,39 +104,21 @@ class History:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take in rows of any age and order; later ones replace earlier ones over the same span."""
-        batch = [row for row in rows if len(row.ids)]
-        rosters = {id(row.ids): row.ids for row in batch}  # rows of one roster share its array
-        self._admit(np.unique(np.concatenate([*rosters.values(), np.zeros(0, np.int64)])))
-        columns = {key: self._columns(ids) for key, ids in rosters.items()}
-        if not len(self.points) and disjoint(batch):
-            self._curves.build(batch, [columns[id(row.ids)] for row in batch])
-        else:
-            self._merge(batch)
-        for row in batch:
-            place = columns[id(row.ids)]
-            self._first[place] = np.minimum(self._first[place], row.start)
-            self._last[place] = np.maximum(self._last[place], row.end)
+        self._add(rows, None)
 
-    def recall(self, rows: Sequence[Row]) -> Recall:
-        """What is stored where the rows will go, so that adding them can be undone."""
-        self._admit(np.concatenate([row.ids for row in rows] or [np.zeros(0, np.int64)]))
+    def stage(self, rows: Sequence[Row]) -> Staged:
+        """Add rows so that it can be undone to the last bit; nothing else may be added until then."""
+        self._admit(np.unique(np.concatenate([np.zeros(0, np.int64), *(row.ids for row in rows)])))
+        staged = Staged([], self._first.copy(), self._last.copy())
         self._curves.cut(point for row in rows for point in (row.start, row.end))
-        stored = []
-        for row in rows:
-            columns = self._columns(row.ids)
-            edges = self.points[(self.points >= row.start) & (self.points <= row.end)].tolist()
-            for start, end in pairwise(edges):
-                rises = {name: self._curves.difference(name, start, end, columns) for name in CHANNELS}
-                seconds = {name: rises[name].astype(np.int32) for name in SECONDS}
-                stored.append(Row.from_channels(start, end, row.ids, {**rises, **seconds}))
-        return Recall(tuple(stored), self._first.copy(), self._last.copy())
+        self._add(rows, staged.journal)
+        return staged
 
-    def undo(self, recall: Recall) -> None:
-        """Bring back what was stored at the recall; instances admitted since then stay, without rows."""
-        self.add(recall.rows)
-        size = len(recall.first)
-        self._first[:size], self._last[:size] = recall.first, recall.last
-        self._first[size:], self._last[size:] = _NEVER, -_NEVER
+    def undo(self, staged: Staged) -> None:
+        """Bring back what was stored before the rows were staged; instances that came since then stay."""
+        self._curves.restore(staged.journal)
+        size = len(staged.first)
+        self._first[:size], self._last[:size] = staged.first, staged.last
 
     def thin(self, now: int) -> int:
         """Drop the points that their age makes dispensable at `now`; returns how many."""
@@ -251,7 +234,21 @@ class History:
         self._last = np.concatenate((self._last, np.full(len(fresh), -_NEVER)))
         self._curves.widen(len(self._ids))
 
-    def _merge(self, batch: Sequence[Row]) -> None:
+    def _add(self, rows: Iterable[Row], journal: Journal | None) -> None:
+        batch = [row for row in rows if len(row.ids)]
+        rosters = {id(row.ids): row.ids for row in batch}  # rows of one roster share its array
+        self._admit(np.unique(np.concatenate([np.zeros(0, np.int64), *rosters.values()])))
+        columns = {key: self._columns(ids) for key, ids in rosters.items()}
+        if not len(self.points) and disjoint(batch):
+            self._curves.build(batch, [columns[id(row.ids)] for row in batch])
+        else:
+            self._merge(batch, journal)
+        for row in batch:
+            place = columns[id(row.ids)]
+            self._first[place] = np.minimum(self._first[place], row.start)
+            self._last[place] = np.maximum(self._last[place], row.end)
+
+    def _merge(self, batch: Sequence[Row], journal: Journal | None) -> None:
         """Replace the rows' spans; where none of them overlap, all rows of the same instances at once."""
         self._curves.cut(point for row in batch for point in (row.start, row.end))
         groups: dict[object, list[Row]] = {}
@@ -260,4 +257,4 @@ class History:
             groups.setdefault(index if alone else row.ids.tobytes(), []).append(row)
         for group in groups.values():
             ordered = sorted(group, key=lambda row: row.start)
-            self._curves.replace(ordered, self._columns(ordered[0].ids))
+            self._curves.replace(ordered, self._columns(ordered[0].ids), journal)

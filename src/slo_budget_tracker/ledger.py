@@ -61,6 +61,9 @@ class Ledger:
         ledger = cls(Store.open(url, read_only=read_only), density=density)
         try:
             ledger._load()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            ledger.close()
+            raise LedgerError(f"the ledger {ledger._store} is damaged: {error}") from error
         except BaseException:
             ledger.close()
             raise
@@ -206,13 +209,16 @@ class Ledger:
         events = [event if isinstance(event, Event) else Event.of(event) for event in entry.events]
         with self._guard:
             self.unstage()
-            now = self._thinning_instant([*entry.rows, *entry.revised])
+            rows = [*entry.rows, *entry.revised]
+            now = self._thinning_instant(rows)
             if now is not None:
                 meta["thinned_at"] = str(now)
-                self._unmerged = True
+            thinned_at = int({**self._meta, **meta}.get("thinned_at", "0"))
+            old = thinned_at - self.history.density.stages[0].age
+            unmerged = self._unmerged or now is not None or any(row.end <= old for row in rows)
             try:
                 with self._store.begin() as connection:
-                    effects = self._write_rows(connection, [*entry.rows, *entry.revised])
+                    effects = self._write_rows(connection, rows)
                     _upsert(
                         connection,
                         tables.states,
@@ -235,7 +241,8 @@ class Ledger:
                     )
                     _upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
                     stored = [e for e in (_store_event(connection, event) for event in events) if e]
-                    unmerged = self._thin(connection, meta.get("thinned_at"))
+                    if unmerged:
+                        unmerged = self._buckets.thin(connection, self.history.density, now=thinned_at)
             except BaseException:
                 self._buckets.forget()
                 raise
@@ -245,8 +252,7 @@ class Ledger:
             self._slo_cursors.update(entry.slo_cursors)
             self._meta.update(meta)
             self.history.add(effects)
-            if "thinned_at" in self._meta:
-                self.history.thin(int(self._meta["thinned_at"]))
+            self.history.thin(thinned_at)
             return stored
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -290,12 +296,6 @@ class Ledger:
         hour = max(newest, self.history.newest or newest) // HOUR * HOUR
         return hour if hour > int(self._meta.get("thinned_at", 0)) else None
 
-    def _thin(self, connection: sa.Connection, thinned_at: str | None) -> bool:
-        now = thinned_at or self._meta.get("thinned_at")
-        if now is None or not self._unmerged:
-            return False
-        return self._buckets.thin(connection, self.history.density, now=int(now))
-
     def _write_instances(self, changed: Mapping[int, Instance], *, birth: int) -> None:
         if not changed:
             return
@@ -318,10 +318,6 @@ class Ledger:
         self._meta.update(meta)
         self._instances.update(changed)
         self.history.admit(changed)
-
-
-def _pairs(connection: sa.Connection, table: sa.Table) -> dict[Any, Any]:
-    return dict(map(tuple, connection.execute(sa.select(table))))
 
 
 def _states_json(states: Mapping[str, AlertState]) -> str:

@@ -32,6 +32,10 @@ _CONSTANT = 0
 _COLUMN = struct.Struct("<Bd")
 
 
+class DamageError(ValueError):
+    """Stored bytes are not what was written."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """What (start, end] brought for the instances `ids` (distinct); one number per instance in each array.
@@ -145,14 +149,14 @@ def _width(values: NDArray[Any]) -> int:
 
 
 def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
-    """The row that `pack` made bytes of; ValueError when they are not such bytes."""
+    """The row that `pack` made bytes of; DamageError when they are not such bytes."""
     try:
         plain = zlib.decompress(data)
     except zlib.error as error:
-        raise ValueError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
+        raise DamageError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
     offset = 1 + len(CHANNELS) * _COLUMN.size
     if plain[:1] != bytes([_FORMAT]) or len(plain) < offset:
-        raise ValueError(f"stored counts of ({start}, {end}] have an unknown format")
+        raise DamageError(f"stored counts of ({start}, {end}] have an unknown format")
     size = len(ids)
     channels: dict[str, NDArray[Any]] = {}
     for index, name in enumerate(CHANNELS):

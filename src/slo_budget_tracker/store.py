@@ -1,8 +1,8 @@
 """Store: one SQLite file for one writer at a time, locked, checked, migrated; foreign errors are mapped here.
 
 Durability is WAL with synchronous=FULL. One connection writes and checkpoints: with several of them SQLite
-from 3.7.0 to 3.51.2 has a WAL-reset bug. After any failure of the database the connection is closed and opened
-anew, never asked to repeat an fsync.
+from 3.7.0 to 3.51.2 has a WAL-reset bug. After any failure of the database the connection is closed and
+opened anew, never asked to repeat an fsync.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from sqlalchemy.pool import NullPool
 
 from slo_budget_tracker import migrations
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.rows import DamageError
 from slo_budget_tracker.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_REMEDY = "move it away and restore a backup, or start anew"
 _SAFE_SQLITE = (3, 51, 3)
 _BUSY_MILLISECONDS = 5000
 
@@ -71,6 +73,8 @@ class Store:
             self._reopen()
             verb = "read" if self.read_only else "written"
             raise LedgerError(f"the ledger {self} cannot be {verb}: {_reason(error)}") from error
+        except DamageError as error:
+            raise LedgerError(f"the ledger {self} is damaged ({error}): {_REMEDY}") from error
 
     def check(self) -> list[str]:
         """What SQLite's quick check finds wrong; nothing when the file is sound."""
@@ -122,10 +126,7 @@ class Store:
                 _migrate(connection)
         problems = self.check()
         if problems:
-            raise LedgerError(
-                f"the ledger {self} is damaged ({problems[0]}): "
-                "move it away and restore a backup, or start anew"
-            )
+            raise LedgerError(f"the ledger {self} is damaged ({problems[0]}): {_REMEDY}")
         self.warnings = tuple(_warnings(path))
 
     def _check_version(self) -> str | None:
@@ -133,8 +134,10 @@ class Store:
         assert self.path is not None
         if not self.path.exists():
             raise LedgerError(f"there is no ledger at {self.path}")
+        # without a log nobody has it open, and an immutable look leaves no new files beside it
+        how = "mode=ro" if Path(f"{self.path}-wal").exists() else "immutable=1"
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as peek:
+            with closing(sqlite3.connect(f"file:{quote(str(self.path))}?{how}", uri=True)) as peek:
                 tables = {
                     name for (name,) in peek.execute("SELECT name FROM sqlite_master WHERE type='table'")
                 }
@@ -147,7 +150,7 @@ class Store:
             raise LedgerError(f"the ledger {self} cannot be read: {error}") from error
         if version not in migrations.REVISIONS:
             raise LedgerError(
-                f"the ledger {self} has schema {version}, unknown to this program ({migrations.REVISIONS[-1]}): "
+                f"the ledger {self} has schema {version}, this program's is {migrations.REVISIONS[-1]}: "
                 "run the newer program, or restore a backup made before its upgrade"
             )
         if self.read_only and version != migrations.REVISIONS[-1]:

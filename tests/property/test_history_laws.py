@@ -1,0 +1,202 @@
+"""Laws of History: a window is a sum, whatever the order, the density and what happened meanwhile."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slo_budget_tracker.density import Density, Stage
+from slo_budget_tracker.history import History
+from slo_budget_tracker.rows import EVENTS, Row, merge, pack, unpack
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+
+TICK = 60
+END = 120 * TICK  # two hours of ticks
+SMALL = Density((Stage(20 * TICK, 5 * TICK), Stage(50 * TICK, 20 * TICK)))
+FIGURES = ("total", "bad", "known", "partial", "absent")
+
+counts = st.builds(
+    lambda total, share, outcome: Counts(float(total), float(total * share // 4), outcome),
+    st.integers(0, 10**9),
+    st.integers(0, 4),
+    st.sampled_from([Outcome.OK, *Outcome]),
+)
+
+
+@st.composite
+def histories(draw):
+    """Rows of up to three instances: spans of one to seven ticks, with gaps, never twice over the same time."""
+    rows = []
+    for instance in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, 100)) * TICK
+        for _ in range(draw(st.integers(0, 9))):
+            start = at + draw(st.sampled_from([0, 0, 0, 1, 3])) * TICK
+            at = start + draw(st.sampled_from([1, 1, 1, 2, 7])) * TICK
+            rows.append(Row.of(Tick(start, at), {3 * instance: draw(counts)}))
+    return draw(st.permutations(rows))
+
+
+def together(rows, seed):
+    """The same counts with the rows of equal spans joined, as live ticks have them."""
+    by_span = {}
+    for row in rows:
+        by_span.setdefault((row.start, row.end), []).append(row)
+    joined = [merged for same in by_span.values() for merged in merge(same)]
+    np.random.default_rng(seed).shuffle(joined)
+    return joined
+
+
+def brute(rows, instance, start, end):
+    """Sums over the rows inside (start, end], and over those the edges cut too."""
+    inner, outer = dict.fromkeys(FIGURES, 0.0), dict.fromkeys(FIGURES, 0.0)
+    for row in rows:
+        if instance not in row.ids or row.end <= start or row.start >= end:
+            continue
+        at = row.ids.tolist().index(instance)
+        for name in FIGURES:
+            value = float(getattr(row, name)[at])
+            outer[name] += value
+            inner[name] += value if start <= row.start and row.end <= end else 0.0
+    return inner, outer
+
+
+def figures(history, instance, start, end):
+    """A window as a dict."""
+    found = history.window(end, [end - start], ids=[instance])[instance][end - start]
+    return {name: getattr(found, name) for name in FIGURES}
+
+
+def edges(rows, instance):
+    """Where the instance's rows start and end."""
+    return sorted({edge for row in rows if instance in row.ids for edge in (row.start, row.end)})
+
+
+def ids(rows):
+    """All instances of the rows."""
+    return sorted({number for row in rows for number in row.ids.tolist()})
+
+
+@given(histories(), st.integers(1, 4))
+def test_windows_between_row_edges_are_exact_sums(rows, calls):
+    """Added in any order and in any number of calls, every window between two row edges is the plain sum."""
+    history = History()
+    for call in range(calls):
+        history.add(rows[call::calls])
+    for instance in ids(rows):
+        at = edges(rows, instance)
+        for start, end in [*pairwise(at), *zip(at, reversed(at), strict=True)]:
+            if start < end:
+                inner, _ = brute(rows, instance, start, end)
+                assert inner == figures(history, instance, start, end)
+
+
+@given(histories(), st.integers(0, END), st.integers(1, END))
+def test_a_cut_row_gives_between_nothing_and_all_of_itself(rows, start, length):
+    """The error of a prorated edge is bounded by the row that it cuts."""
+    history = History()
+    history.add(rows)
+    for instance in ids(rows):
+        inner, outer = brute(rows, instance, start, start + length)
+        found = figures(history, instance, start, start + length)
+        for name in FIGURES:
+            slack = 1e-6 if name in EVENTS else 2.0  # stored seconds are whole ones
+            assert inner[name] - slack <= found[name] <= outer[name] + slack
+
+
+@given(histories(), st.integers(0, 2**32 - 1))
+def test_rows_joined_or_apart_are_the_same_function(rows, seed):
+    """One row for many instances says what a row for each says."""
+    apart, joined = History(), History()
+    apart.add(rows)
+    for row in together(rows, seed):
+        joined.add([row])
+    for instance in ids(rows):
+        for end in range(TICK, END, 23 * TICK):
+            one, other = figures(apart, instance, 0, end), figures(joined, instance, 0, end)
+            for name in FIGURES:
+                slack = 1e-6 if name in EVENTS else 2.0
+                assert abs(one[name] - other[name]) <= slack
+
+
+@given(histories(), st.integers(0, 3 * END))
+def test_thinning_keeps_every_window_between_kept_points(rows, now):
+    """Points that stay have the value they had, to the last bit; thinning again changes nothing."""
+    history, thinned = History(density=SMALL), History(density=SMALL)
+    history.add(rows)
+    thinned.add(rows)
+    thinned.thin(now)
+    points = thinned.points.tolist()
+    assert set(points) <= set(history.points.tolist())
+    for instance in ids(rows):
+        for start, end in pairwise(points):
+            assert figures(history, instance, start, end) == figures(thinned, instance, start, end)
+    assert 0 == thinned.thin(now)
+
+
+@given(histories(), st.integers(0, 2 * END), st.integers(0, 2 * END))
+def test_thinning_early_or_late_ends_in_the_same_points(rows, one, two):
+    """Two thinnings, the later one last, leave what the later one alone leaves."""
+    twice, once = History(density=SMALL), History(density=SMALL)
+    for history, instants in ((twice, sorted((one, two))), (once, [max(one, two)])):
+        history.add(rows)
+        for instant in instants:
+            history.thin(instant)
+    assert once.points.tolist() == twice.points.tolist()
+
+
+@given(histories())
+def test_outcomes_add_up_to_the_time_elapsed(rows):
+    """I1: seconds of all outcomes are those between an instance's first and last row, and none is negative."""
+    history = History(density=SMALL)
+    history.add(rows)
+    history.thin(END)
+    for instance in ids(rows):
+        tally = history.outcomes(instance)
+        span = history.span(instance)
+        assert span.seconds == sum(tally.values())
+        assert all(seconds >= 0 for seconds in tally.values())
+
+
+@given(histories())
+def test_a_row_replaces_what_was_stored_over_its_span(rows):
+    """After a replacement the history is the one that never had the replaced rows."""
+    history, never = History(), History()
+    history.add(rows)
+    spoilt = [
+        Row.of(Tick(row.start, row.end), {int(i): Counts(123.0, 45.0, Outcome.OK) for i in row.ids})
+        for row in rows[::2]
+    ]
+    history.add(spoilt)
+    history.add(rows[::2])
+    never.add(rows)
+    for instance in ids(rows):
+        at = edges(rows, instance)
+        for start, end in pairwise(at):
+            assert figures(never, instance, start, end) == figures(history, instance, start, end)
+
+
+@given(histories(), histories())
+def test_staged_rows_leave_no_trace(rows, staged):
+    """Staged and undone: every window between the rows' edges is what it was."""
+    history, never = History(), History()
+    history.add(rows)
+    never.add(rows)
+    history.undo(history.stage(staged))
+    assert never.newest == history.newest
+    for instance in ids(rows):
+        assert never.outcomes(instance) == history.outcomes(instance)
+        at = edges(rows, instance)
+        for start, end in pairwise(at):
+            assert figures(never, instance, start, end) == figures(history, instance, start, end)
+
+
+@given(histories())
+def test_storage_gives_back_the_same_numbers(rows):
+    """Packed and unpacked rows are equal, joined or apart."""
+    for row in together(rows, 1):
+        again = unpack(pack(row), start=row.start, end=row.end, ids=row.ids)
+        for name, values in row.channels().items():
+            assert values.tolist() == getattr(again, name).tolist()
