@@ -52,11 +52,11 @@ class Buckets:
         self._by_digest.clear()
 
     def load(self, connection: sa.Connection) -> Iterator[Row]:
-        """All rows, oldest first."""
+        """All rows, in no order: read from the table itself, as an index may be damaged unnoticed."""
         for number, members in connection.execute(sa.select(rosters.c.id, rosters.c.members)):
             self._rosters[number] = _ids(members)
         query = sa.select(buckets.c.start_at, buckets.c.end_at, buckets.c.roster, buckets.c.payload)
-        for start, end, roster, payload in connection.execute(query.order_by(buckets.c.end_at)):
+        for start, end, roster, payload in connection.execute(query):
             if roster not in self._rosters:
                 raise DamageError(f"the roster of ({start}, {end}] is gone")
             yield unpack(payload, start=start, end=end, ids=self._rosters[roster])

@@ -684,9 +684,10 @@ def test_a_damaged_file_is_never_read_as_empty(url, path):
         expected = figures(ledger)
     sound = path.read_bytes()
     noticed = []
-    for offset in np.random.default_rng(4).integers(0, len(sound), 60).tolist():
+    chance = np.random.default_rng(4)
+    for offset in chance.integers(0, len(sound), 60).tolist():
         damaged = bytearray(sound)
-        damaged[offset : offset + 64] = os.urandom(len(damaged[offset : offset + 64]))
+        damaged[offset : offset + 64] = chance.bytes(len(damaged[offset : offset + 64]))
         path.write_bytes(damaged)
         try:
             with Ledger.open(url) as ledger:
