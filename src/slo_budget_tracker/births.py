@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +37,7 @@ class Kin(NamedTuple):
     newest: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scrapes:
     """When a job was scraped (ms): instants of this tick and the last one before, and the usual spacing."""
 
@@ -43,17 +45,20 @@ class Scrapes:
     spacing: int
     hole: tuple[int, int] | None = None
 
+    @cached_property
+    def holes(self) -> tuple[tuple[int, int], ...]:
+        """Spans without a scrape: the latest one remembered and those of this tick, ascending."""
+        found = ((a, b) for a, b in pairwise(self.instants) if b - a > 3 * self.spacing)
+        return (*(() if self.hole is None else (self.hole,)), *found)
+
     def last_before(self, birth: int) -> int | None:
         """The last instant the job was scraped before a birth, or before a hole that ended only recently."""
         recent = birth - SCRAPES * self.spacing
-        known = [instant for instant in self.instants if instant < birth]
-        holes = [(a, b) for a, b in pairwise((*known, birth)) if b - a > 3 * self.spacing]
-        if self.hole is not None and self.hole[0] < birth:
-            holes.append(self.hole)
-        ended = [begin for begin, end in holes if end >= recent]
-        if ended:
-            return min(ended)
-        return known[-1] if known else None
+        for begin, end in self.holes:
+            if begin < birth and end >= recent:
+                return begin
+        after = bisect_left(self.instants, birth)
+        return self.instants[after - 1] if after else None
 
     def hole_before(self, birth: int) -> int:
         """How long the job was not scraped shortly before a birth, ms."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.answers import Answer, Query
@@ -103,7 +104,8 @@ class Evidence:
         before = f"last_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s)"
         for (answer,) in (yield from self._ask("before", targets, before, (self.metric,))):
             for series in answer.series:
-                self._before[self.key(series.labels)] = series.values[-1]
+                if is_count(series.values[-1]):
+                    self._before[self.key(series.labels)] = series.values[-1]
 
     def look_at_values(self, targets: Iterable[Target]) -> Asking:
         """Ask for all series of the metric that these targets showed in the last scrapes."""
@@ -181,9 +183,11 @@ class Evidence:
     def earlier(self, key: int, labels: Labels, *, until: int) -> tuple[int, float] | None:
         """Its own last sample by `until` (ms) that no memory has; of old ones the time is a bound."""
         for series in self._window.get(Target.of(labels), ()):
-            after = bisect_right(series.times, until)
-            if after and self.key(series.labels) == key:
-                return series.times[after - 1], series.values[after - 1]
+            if self.key(series.labels) == key:
+                pairs = zip(series.times, series.values, strict=True)
+                known = [(time, value) for time, value in pairs if time <= until and is_count(value)]
+                if known:
+                    return known[-1]
         value = self._before.get(key)
         return None if value is None else ((self.at - self.seconds) * 1000, value)
 
@@ -192,6 +196,11 @@ class Evidence:
         return any(
             series.times[-1] >= first and last in series.times for series in self._window.get(target, ())
         )
+
+
+def is_count(value: float) -> bool:
+    """Whether a sample can be a counter's: no NaN, nothing infinite, nothing negative."""
+    return 0 <= value < inf
 
 
 def _within(few: Labels, many: Labels) -> bool:

@@ -154,7 +154,7 @@ class Memory:
             rest = json.loads(stored[_HEAD.size : _HEAD.size + length])
             start = _HEAD.size + length
             if magic != _MAGIC or len(stored) != start + 32 * rows:
-                raise ValueError("not a counting memory of this version")
+                raise ValueError(f"{len(stored)} bytes that begin with {magic!r}")  # noqa: TRY301 - one door
             columns = [
                 np.frombuffer(stored, kind, rows, start + at * 8 * rows).tolist()
                 for at, kind in enumerate((np.uint64, np.uint64, np.int64, np.float64))
@@ -175,5 +175,5 @@ class Memory:
                 replicas={int(key): one for key, one in rest["replicas"].items()},
                 present={Slot(slo, role): until for slo, role, until in rest["present"]},
             )
-        except (struct.error, KeyError, TypeError) as error:
-            raise ValueError("not a counting memory") from error
+        except (struct.error, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a counting memory: {error}") from error

@@ -37,6 +37,8 @@ class Strays:
     _births: dict[int, list[tuple[int, float]]] = field(default_factory=dict)  # line -> samples
     _members: dict[int, list[int]] = field(default_factory=dict)  # target -> lines
     _scrapes: dict[str, Scrapes] = field(default_factory=dict)  # by job
+    _born: dict[int, Birth] = field(default_factory=dict)  # by line
+    _kin: dict[tuple[int, int], tuple[Kin, ...]] = field(default_factory=dict)  # by target and instant
 
     def settle(self) -> Asking:
         """Decide about all odd series of the tick, and about all others of their targets."""
@@ -54,7 +56,8 @@ class Strays:
             return
         self._members = {target: [] for target in asked}
         for at in scan.read:
-            if places[at].target in asked and not scan.is_added(at):
+            countable = at in self._births or scan.remembered(at) is not None
+            if places[at].target in asked and countable:
                 self._members[places[at].target].append(at)
         evidence = yield from self._evidence(asked)
         for target, members in self._members.items():
@@ -197,17 +200,20 @@ class Strays:
 
     def _birth(self, at: int) -> Birth:
         scan = self.scan
+        if at in self._born:
+            return self._born[at]
         time, value = self._births[at][0]
         place = scan.lines.places[at]
-        return Birth(
+        born = self._born[at] = Birth(
             key=place.key,
             labels=scan.lines.labels[at],
             time=time,
             value=value,
-            kin=self._kin(at, time) if place.target != NO_TARGET else (),
+            kin=self._kin_of(place.target, time) if place.target != NO_TARGET else (),
             scrapes=self._scrapes_of(scan.job_of(at)),
             tick_start=scan.start,
         )
+        return born
 
     def _scrapes_of(self, job: str) -> Scrapes:
         scan = self.scan
@@ -222,10 +228,11 @@ class Strays:
             self._scrapes[job] = Scrapes(sorted(instants), scan.spacing(job), hole)
         return self._scrapes[job]
 
-    def _kin(self, at: int, time: int) -> tuple[Kin, ...]:
-        """The target's other series that were seen before the instant."""
+    def _kin_of(self, target: int, time: int) -> tuple[Kin, ...]:
+        """The target's series that were seen before the instant."""
         scan, memory = self.scan, self.scan.memory
-        target = scan.lines.places[at].target
+        if (target, time) in self._kin:
+            return self._kin[target, time]
         found: list[Kin] = []
         rows = set()
         for other in self._members[target]:
@@ -234,14 +241,15 @@ class Strays:
                 rows.add(memory.roll.index[scan.lines.places[other].key])
             stamps = [stamp for stamp, _ in scan.samples(other)]
             before = [stamp for stamp in stamps if stamp < time]
-            if other != at and (before or known is not None):
+            if before or known is not None:
                 found.append(Kin(before[-1] if before else known[0], stamps[-1]))  # type: ignore[index]  # one of both is there
         found += [
             Kin(memory.times[row], memory.times[row])
             for row in memory.roll.rows_of(target)
             if row not in rows
         ]
-        return tuple(found)
+        self._kin[target, time] = tuple(found)
+        return self._kin[target, time]
 
     def _begin(self, at: int, evidence: Evidence) -> None:
         birth = self._birth(at)
