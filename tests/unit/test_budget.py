@@ -261,3 +261,11 @@ def test_how_long_the_rest_lasts(bad, recent, expected):
     total, failed, known = recent
     pace = sums(total, failed, known, window=900)
     assert expected == budget.exhaustion_seconds(sums(6_000, bad), pace, allowed("0.99"))
+
+
+def test_how_long_the_rest_lasts_when_both_windows_are_cut():
+    """Fractions of events in the SLO window and in the pace: 20.25 left, 4.5 failed in 450.5 s."""
+    whole, pace = sums(6_025.0, 40.0), sums(1_000.5, 4.5, 450.5, window=900)
+    assert 20.25 * 450.5 / 4.5 == budget.exhaustion_seconds(whole, pace, allowed("0.99"))
+    cut = sums(6_012.5, 40.0)
+    assert 20.125 * 450.5 / 4.5 == budget.exhaustion_seconds(cut, pace, allowed("0.99"))
