@@ -128,7 +128,7 @@ class Birth:
         if earlier is not None:
             return Beginning(*earlier)
         if self.renamed(evidence):
-            return baseline._replace(doubt="renamed")
+            return self._under_its_old_name(evidence) or baseline._replace(doubt="renamed")
         if self.known(evidence):
             return zero
         start = evidence.process(self.labels).start(self.time)
@@ -138,6 +138,12 @@ class Birth:
         reference = self.time if last is None else last
         young = start * 1000 > reference - SCRAPES * self.scrapes.spacing - SAME_START * 1000
         return zero if young else baseline._replace(doubt="baseline")
+
+    def _under_its_old_name(self, evidence: Evidence) -> Beginning | None:
+        """The last sample before its target got other labels: at least the growth since then is new."""
+        last = self.last_seen
+        found = None if last is None else evidence.predecessor(self.labels, last=last, first=self.time)
+        return Beginning(*found) if found is not None and found[1] <= self.value else None
 
     def _undecided(self, doubt: Doubt | None) -> Beginning:
         allowance = UNDECIDED_SCRAPES + self.scrapes.hole_before(self.time) / self.scrapes.spacing

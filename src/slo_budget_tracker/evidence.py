@@ -191,6 +191,26 @@ class Evidence:
         value = self._before.get(key)
         return None if value is None else ((self.at - self.seconds) * 1000, value)
 
+    def predecessor(self, labels: Labels, *, last: int, first: int) -> tuple[int, float] | None:
+        """The last sample of what a series was called before its target's own labels changed."""
+        target = Target.of(labels)
+        own = self._own_labels(labels, first)
+        found = None
+        for series in self._window.get(target, ()):
+            gone = series.times[-1] == last
+            if gone and own is not None and self._own_labels(series.labels, last) == own:
+                if found is not None:
+                    return None
+                found = series.times[-1], series.values[-1]
+        return found
+
+    def _own_labels(self, labels: Labels, at: int) -> dict[str, str] | None:
+        """A series' labels without its target's, as `up` had them in the scrape at this instant (ms)."""
+        for up in self._up.get(Target.of(labels), ()):
+            if at in up.times and _within(up.labels, labels):
+                return {name: text for name, text in labels.items() if name not in up.labels}
+        return None
+
     def carried_on(self, target: Target, *, last: int, first: int) -> bool:
         """Whether any series of the metric shows both in the scrape at `last` and from `first` on (ms)."""
         return any(

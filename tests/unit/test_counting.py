@@ -201,13 +201,13 @@ def test_a_first_value_of_unknown_origin_waits_for_the_next_growth(growth, count
 
 
 def test_a_label_added_to_a_running_target_counts_nothing_again():
-    """All of `up`'s labels must match: the same process under one more label goes on from its first sample."""
+    """All of `up`'s labels must match: under one more label the same process goes on from its last sample."""
     told = story()
     more = {**POD, "env": "prod"}
     scrape(told, 20, start=OLD, c200=103, c500=10)
     scrape(told, 35, more, start=OLD, c200=104, c500=10)
     scrape(told, 50, more, start=OLD, c200=106, c500=11)
-    assert (3 + 2 + 1, 1) == told.read()
+    assert (3 + 1 + 2 + 1, 1) == told.read()
 
 
 @pytest.mark.parametrize(

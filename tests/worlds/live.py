@@ -1,0 +1,412 @@
+"""Live worlds: targets under test control, scraped every second by a real server; every answered scrape is logged.
+
+Each job is one scenario; all run at once. An exporter (threads of this process) answers for every target and notes
+what it answered, so that the truth is what a scraper could see: of each process the last counters it was shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+METRIC = "http_requests_total"
+STEP = 0.05  # seconds between two rounds of events
+TICK = 5  # seconds
+QUIET_BEFORE, QUIET_AFTER = (
+    2.0,
+    0.3,
+)  # seconds around the first and last instant without events: borders are sharp
+
+Key = tuple[tuple[str, str], ...]
+
+
+@dataclass(eq=False)
+class Process:
+    """A process that counts: its counters, the label sets it hides, and what scrapers were shown."""
+
+    job: str
+    start: float
+    good: float = 20.0  # events per second
+    bad: float = 0.5
+    tells_start: bool = True
+    old: bool = False  # counted much before anybody could see it
+    counters: dict[Key, int] = field(default_factory=dict)
+    hidden: set[Key] = field(default_factory=set)
+    shown: list[tuple[float, dict[Key, int]]] = field(default_factory=list)
+
+    def add(self, much: int, code: str = "200", **labels: str) -> None:
+        """Count some events."""
+        key = tuple(sorted({"code": code, **labels}.items()))
+        self.counters[key] = self.counters.get(key, 0) + much
+
+    def page(self) -> tuple[bytes, dict[Key, int]]:
+        """What a scrape is answered, and the counters in it."""
+        shown = {key: value for key, value in self.counters.items() if key not in self.hidden}
+        lines = [f"# TYPE {METRIC} counter"]
+        lines += [
+            f"{METRIC}{{{','.join(f'{name}={json.dumps(text)}' for name, text in key)}}} {value}"
+            for key, value in shown.items()
+        ]
+        if self.tells_start:
+            lines += [
+                "# TYPE process_start_time_seconds gauge",
+                f"process_start_time_seconds {self.start:.2f}",
+            ]
+        return ("\n".join(lines) + "\n").encode(), shown
+
+    def seen(self, begin: float, end: float) -> tuple[int, int]:
+        """(total, bad) that a scraper saw this process count in (begin, end]."""
+        before: dict[Key, int] = {}
+        after: dict[Key, int] = {}
+        for at, shown in self.shown:
+            if at <= begin or (self.old and not before and not after):
+                before.update(shown)
+            if at <= end:
+                after.update(shown)
+        growth = {key: value - before.get(key, 0) for key, value in after.items()}
+        return sum(growth.values()), sum(v for key, v in growth.items() if dict(key)["code"].startswith("5"))
+
+
+@dataclass(eq=False)
+class Target:
+    """What service discovery says: where to scrape and under which labels."""
+
+    path: str
+    labels: dict[str, str]
+    process: Process | None = None
+    slow: float = 0.0  # share of scrapes that take too long
+    down: bool = False
+
+
+class Exporter:
+    """Answers for all targets on one loopback port and keeps the discovery file."""
+
+    def __init__(self, folder: Path, *, seed: int = 1) -> None:
+        self.discovery = folder / "targets.json"
+        self.dice = random.Random(seed)
+        self.lock = threading.Lock()
+        self.targets: dict[str, Target] = {}
+        self.processes: list[Process] = []
+        self.port = free_port()
+        self._count = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        self._server.daemon_threads = True
+        self._server.request_queue_size = 128
+
+    def start(self) -> None:
+        """Begin to answer."""
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def process(self, job: str, **options) -> Process:
+        """A new process."""
+        made = Process(job, options.pop("start", time.time()), **options)
+        self.processes.append(made)
+        return made
+
+    def target(self, process: Process, *, instance: str | None = None, **labels: str) -> Target:
+        """A new target that shows a process."""
+        self._count += 1
+        name = instance or f"{process.job}-{self._count}"
+        made = Target(f"/t{self._count}", {"job": process.job, "instance": name, **labels}, process)
+        self.targets[made.path] = made
+        return made
+
+    def publish(self) -> None:
+        """Write the discovery file."""
+        groups = [
+            {"targets": [f"127.0.0.1:{self.port}"], "labels": {"__metrics_path__": one.path, **one.labels}}
+            for one in self.targets.values()
+        ]
+        draft = self.discovery.with_suffix(".new")
+        draft.write_text(json.dumps(groups))
+        draft.replace(self.discovery)
+
+    def remove(self, target: Target) -> None:
+        """Take a target out of the discovery."""
+        self.targets.pop(target.path, None)
+        self.publish()
+
+    def _answer(self, path: str) -> tuple[bytes | None, float, Callable[[], None]]:
+        """A page (None: out of order), how long it takes, and what to do once it is sent."""
+        with self.lock:
+            target = self.targets.get(path)
+            if target is None or target.down or target.process is None:
+                return None, 0.0, lambda: None
+            process = target.process
+            page, shown = process.page()
+            if self.dice.random() < target.slow:
+                return page, 1.5, lambda: None
+            at = time.time()
+            return page, 0.0, lambda: process.shown.append((at, shown))
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        exporter = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                page, seconds, sent = exporter._answer(self.path)
+                time.sleep(seconds)
+                try:
+                    self.send_response(200 if page is not None else 503)
+                    self.send_header("Content-Type", "text/plain; version=0.0.4")
+                    self.send_header("Content-Length", str(len(page or b"")))
+                    self.end_headers()
+                    self.wfile.write(page or b"")
+                except OSError:
+                    self.close_connection = True
+                    return
+                sent()
+
+            def log_message(self, *_args) -> None:
+                """Nothing: the scrapes are in the processes' logs."""
+
+        return Handler
+
+
+class Play:
+    """All scenarios on one clock: what happens when, and the events in between."""
+
+    def __init__(self, exporter: Exporter, begin: int, end: int) -> None:
+        self.exporter = exporter
+        self.begin, self.end = begin, end
+        self._todo: list[tuple[float, int, Callable[[], None]]] = []
+        self._alive: list[Process] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.errors: list[BaseException] = []
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do something at an instant."""
+        heapq.heappush(self._todo, (when, len(self._todo) + id(what), what))
+
+    def every(self, seconds: float, what: Callable[[], None], *, first: float | None = None) -> None:
+        """Do something again and again until shortly before the end."""
+        when = self.begin + seconds if first is None else first
+        while when < self.end - 4:
+            self.at(when, what)
+            when += seconds
+
+    def live(self, process: Process) -> Process:
+        """A process that serves from now on."""
+        self._alive.append(process)
+        return process
+
+    def die(self, process: Process) -> None:
+        """A process that serves no more."""
+        if process in self._alive:
+            self._alive.remove(process)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop and wait."""
+        self._stopped.set()
+        self._thread.join()
+
+    def quiet(self, now: float) -> bool:
+        """Whether nothing may happen now, so that it is plain on which side of a border an event lies."""
+        return self.begin - QUIET_BEFORE < now < self.begin + QUIET_AFTER or now > self.end - QUIET_BEFORE
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.wait(STEP):
+                now = time.time()
+                with self.exporter.lock:
+                    while self._todo and self._todo[0][0] <= now:
+                        heapq.heappop(self._todo)[2]()
+                    if not self.quiet(now):
+                        for process in self._alive:
+                            self._serve(process)
+        except BaseException as error:  # noqa: BLE001 - told in the test's own thread
+            self.errors.append(error)
+
+    def _serve(self, process: Process) -> None:
+        dice = self.exporter.dice
+        for rate, code in ((process.good, "200"), (process.bad, "500")):
+            expected = rate * STEP
+            much = int(expected) + (dice.random() < expected % 1)
+            if much:
+                process.add(much, code)
+
+    # scenarios
+
+    def pod(self, job: str, **options) -> Target:
+        """A new pod: process and target."""
+        labels = options.pop("labels", {})
+        instance = options.pop("instance", None)
+        target = self.exporter.target(
+            self.live(self.exporter.process(job, **options)), instance=instance, **labels
+        )
+        self.exporter.publish()
+        return target
+
+    def kill(self, target: Target) -> None:
+        """A pod dies: nothing answers, and the discovery learns it a second later."""
+        assert target.process is not None
+        self.die(target.process)
+        target.process = None
+        self.at(time.time() + 1, lambda: self.exporter.remove(target))
+
+    def crash(self, target: Target) -> None:
+        """The process ends and a new one answers at once at the same address."""
+        old = target.process
+        assert old is not None
+        self.die(old)
+        target.process = self.live(
+            self.exporter.process(
+                old.job, good=old.good, bad=old.bad, tells_start=old.tells_start, start=time.time()
+            )
+        )
+
+    def steady(self) -> None:
+        """Three targets that go on and on, born with both series."""
+        for _ in range(3):
+            pod = self.pod("steady")
+            pod.process.add(0, "500")
+
+    def late_errors(self) -> None:
+        """Failure series that are born with the first failure, minutes into a process' life."""
+        for number in range(3):
+            pod = self.pod("late-errors", bad=0)
+            self.at(self.begin + 9 + 7 * number, lambda pod=pod: pod.process.add(3, "500"))
+            self.at(self.begin + 21 + 4 * number, lambda pod=pod: pod.process.add(2, "503"))
+
+    def deploys(self, job: str, *, tells_start: bool, last_seconds: bool = False) -> None:
+        """Pods die and new ones come, three at a time."""
+        pods = [self.pod(job, tells_start=tells_start, bad=0 if last_seconds else 1) for _ in range(3)]
+
+        def fail() -> None:
+            pods[0].process.bad = 15
+
+        def replace() -> None:
+            self.kill(pods.pop(0))
+            pods.append(self.pod(job, tells_start=tells_start, bad=0 if last_seconds else 1))
+
+        self.every(9, replace, first=self.begin + 8)
+        if last_seconds:
+            self.every(9, fail, first=self.begin + 5)
+
+    def crashes(self) -> None:
+        """Processes that crash and are back at once."""
+        pods = [self.pod("crashes", bad=1) for _ in range(3)]
+        for number, pod in enumerate(pods):
+            self.every(11 + number, lambda pod=pod: self.crash(pod), first=self.begin + 4 + 3 * number)
+
+    def gone_and_back(self) -> None:
+        """Targets out of reach for a while that go on counting."""
+        for number in range(2):
+            pod = self.pod("gone-and-back", bad=2)
+            for first, last in ((8, 26), (33, 40)):
+                self.at(self.begin + first + number, lambda pod=pod: setattr(pod, "down", True))
+                self.at(self.begin + last + number, lambda pod=pod: setattr(pod, "down", False))
+
+    def timeouts(self) -> None:
+        """A third of the scrapes takes too long."""
+        for _ in range(2):
+            self.pod("timeouts").slow = 0.33
+        self.at(self.end - 8, lambda: [setattr(t, "slow", 0) for t in self.exporter.targets.values()])
+
+    def bursts(self) -> None:
+        """Nothing at all but bursts at the borders of ticks."""
+        pod = self.pod("bursts", good=0, bad=0)
+        pod.process.add(1)
+        pod.process.add(0, "500")
+        for border in range(self.begin + TICK, self.end - 2, TICK):
+            when = border + self.exporter.dice.uniform(-0.9, 0.9)
+            self.at(when, lambda: (pod.process.add(90), pod.process.add(10, "500")))
+
+    def ttl(self) -> None:
+        """A label set that vanishes and returns with its old value."""
+        pod = self.pod("ttl")
+        pod.process.add(1_000, "500", path="/x")
+        key = next(key for key in pod.process.counters if ("path", "/x") in key)
+        for first, last in ((6, 12), (17, 38)):
+            self.at(self.begin + first, lambda: pod.process.hidden.add(key))
+            self.at(self.begin + last, lambda: pod.process.hidden.discard(key))
+        self.at(self.begin + 41, lambda: pod.process.add(5, "500", path="/x"))
+
+    def relabelled(self, job: str, *, tells_start: bool = True, **labels: str) -> None:
+        """A running target gets other labels from the discovery."""
+        pod = self.pod(job, tells_start=tells_start, start=time.time() - 5_000, old=True)
+        pod.process.add(50_000)
+        pod.process.add(400, "500")
+
+        def relabel() -> None:
+            pod.labels.update(labels)
+            self.exporter.publish()
+
+        self.at(self.begin + 19, relabel)
+
+    def late_discovered(self) -> None:
+        """An old process that nobody scraped so far."""
+        self.pod("late-discovered", bad=1)
+
+        def discover() -> None:
+            pod = self.pod("late-discovered", start=time.time() - 5_000, old=True)
+            pod.process.add(80_000)
+            pod.process.add(900, "500")
+
+        self.at(self.begin + 14, discover)
+
+    def replicas(self) -> None:
+        """Every target is scraped twice, under two values of a replica label; one of them ends."""
+        pods = [self.pod("replicas", bad=1, labels={"replica": "a"}) for _ in range(2)]
+        for pod in pods:
+            self.exporter.target(pod.process, instance=pod.labels["instance"], replica="b")
+        self.exporter.publish()
+        self.at(self.begin + 22, lambda: [self.exporter.remove(pod) for pod in pods])
+
+    def all(self) -> None:
+        """Every scenario."""
+        with self.exporter.lock:
+            self.steady()
+            self.late_errors()
+            self.deploys("deploys", tells_start=True)
+            self.deploys("deploys-unknown-start", tells_start=False)
+            self.deploys("last-seconds", tells_start=True, last_seconds=True)
+            self.crashes()
+            self.gone_and_back()
+            self.timeouts()
+            self.bursts()
+            self.ttl()
+            self.relabelled("label-added", env="prod")
+            self.relabelled("renamed", instance="another-name")
+            self.relabelled("renamed-unknown-start", tells_start=False, instance="one-more-name")
+            self.late_discovered()
+            self.replicas()
+
+    def truth(self) -> dict[str, tuple[int, int]]:
+        """(total, bad) of each job between begin and end, as far as a scraper could see."""
+        found: dict[str, tuple[int, int]] = {}
+        for process in self.exporter.processes:
+            total, bad = process.seen(self.begin, self.end)
+            before = found.get(process.job, (0, 0))
+            found[process.job] = (before[0] + total, before[1] + bad)
+        return found
+
+
+def seed_of(name: str) -> int:
+    """A stable seed for a name."""
+    return zlib.crc32(name.encode())
