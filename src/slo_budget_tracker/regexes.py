@@ -1,7 +1,7 @@
 r"""Regular expressions of Prometheus (Go's RE2) in the dialect of Python, equal in what they match.
 
 Prometheus and Python agree on most of the syntax and differ in traps: `\d` and `\w` are ASCII in RE2, `\s`
-has no vertical tab there, `$` never matches before a last newline, `a++` is an error and not possessive, `{,3}`
+has no vertical tab, `$` never matches before a last newline, `a++` is an error and not possessive, `{,3}`
 is text. What has no equal in Python, or could take exponential time in it, is refused with a sentence.
 """
 

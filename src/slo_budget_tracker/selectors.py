@@ -85,8 +85,12 @@ def parse_selector(text: str) -> Selector:
     parsed = _parse(text)
     if not isinstance(parsed, promql_parser.VectorSelector):
         if isinstance(parsed, promql_parser.MatrixSelector):
-            raise ValueError("a range selector; leave out the [range]: each tick chooses its own")
-        raise ValueError("an expression, not a selector; free expressions go under `promql`")
+            raise ValueError(  # noqa: TRY004 - the type of a parsed expression, not of an argument
+                "a range selector; leave out the [range]: each tick chooses its own"
+            )
+        raise ValueError(  # noqa: TRY004 - as above
+            "an expression, not a selector; free expressions go under `promql`"
+        )
     if parsed.offset is not None or parsed.at is not None:
         raise ValueError("a selector with offset or @; leave these out: each tick chooses its instant")
     if parsed.matchers.or_matchers:

@@ -1,0 +1,145 @@
+"""The `sli:` of an SLO file: what counts as an event, and which of them are bad."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from slo_budget_tracker import documents
+from slo_budget_tracker.documents import joined
+from slo_budget_tracker.selectors import Selector, check_expression, parse_selector
+from slo_budget_tracker.specs import Defect, DefectsError, LatencySli, PromqlSli, RequestsSli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slo_budget_tracker.documents import Node
+    from slo_budget_tracker.fields import Fields
+    from slo_budget_tracker.specs import Sli
+
+Model = TypeVar("Model", bound=BaseModel)
+
+KINDS = ("requests", "latency", "promql")
+LATER_KINDS = {
+    "probe": "count the probes with `promql`",
+    "condition": "an error ratio under `promql` comes close",
+    "preset": "write the selectors out under `requests` or `latency`",
+    "composite": "write one SLO for each member",
+}
+SHORTEST_PROMQL_WINDOW = 60
+MOST_SELECTORS = 100
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+def read_sli(node: Node, fields: Fields) -> Sli | None:
+    """The SLI that a node describes, or None with its faults noted."""
+    found = fields.mapping(node, KINDS, later=LATER_KINDS, expected=f"exactly one of {', '.join(KINDS)}")
+    if found is None or not isinstance(node, documents.Mapping):
+        return None
+    given = [key for key in node.keys if key in KINDS or key in LATER_KINDS]
+    if len(given) != 1:
+        named = " and ".join(f"`{key}`" for key in given) or "no kind of SLI"
+        fields.refuse(node, named, f"exactly one of {', '.join(KINDS)}")
+    readers: dict[str, Callable[[Node, Fields], Sli | None]] = {
+        "requests": _requests,
+        "latency": _latency,
+        "promql": _promql,
+    }
+    read = [readers[key](value, fields) for key, value in found.items()]
+    return read[0] if len(read) == 1 else None
+
+
+def sound(
+    fields: Fields, node: Node, make: Callable[[], Model], *, renamed: Callable[[str], str] = str
+) -> Model | None:
+    """What `make` makes; whatever its validators find becomes faults at the nodes that they name."""
+    try:
+        return make()
+    except ValidationError as error:
+        for one in error.errors():
+            cause = one.get("ctx", {}).get("error")
+            path = ".".join(map(str, one["loc"]))
+            defects = cause.defects if isinstance(cause, DefectsError) else (Defect(path, one["msg"]),)
+            for defect in defects:
+                where = renamed(defect.path)
+                place = place_of(node, where)
+                fault = place.fault(defect.found, defect.expected, defect.suggestion, path="")
+                fields.note(fault, path=joined(node.path, where))
+        return None
+
+
+def place_of(node: Node, path: str) -> Node:
+    """The node that a path leads to, or the last one on the way there."""
+    for step in _STEP.finditer(path):
+        if step[1] is not None and isinstance(node, documents.Sequence) and int(step[1]) < len(node.items):
+            node = node.items[int(step[1])]
+        elif step[2] is not None and isinstance(node, documents.Mapping) and step[2] in node.values:
+            node = node.values[step[2]]
+        else:
+            break
+    return node
+
+
+def _selectors(node: Node | None, fields: Fields) -> tuple[Selector, ...] | None:
+    """One selector or a list of them."""
+    expected = 'a selector such as http_requests_total{job="shop"}'
+    if node is None:
+        return None
+    if not isinstance(node, documents.Sequence):
+        selector = fields.parsed(node, parse_selector, expected)
+        return (selector,) if selector is not None else ()
+    items = fields.items(node, expected=expected) or ()
+    if len(items) > MOST_SELECTORS:
+        fields.refuse(node, f"{len(items)} selectors", f"at most {MOST_SELECTORS}")
+        return ()
+    read = [fields.parsed(item, parse_selector, expected) for item in items]
+    return tuple(selector for selector in read if selector is not None)
+
+
+def _requests(node: Node, fields: Fields) -> RequestsSli | None:
+    before = len(fields.faults)
+    found = fields.mapping(node, ("total", "bad", "good"), required=("total",))
+    if found is None:
+        return None
+    total, bad, good = (_selectors(found.get(key), fields) for key in ("total", "bad", "good"))
+    if len(fields.faults) > before:
+        return None
+    return sound(fields, node, lambda: RequestsSli(total=total or (), bad=bad, good=good))
+
+
+def _latency(node: Node, fields: Fields) -> LatencySli | None:
+    found = fields.mapping(node, ("histogram", "threshold"), required=("histogram", "threshold"))
+    if not found:
+        return None
+    histogram = threshold = None
+    if "histogram" in found:
+        expected = 'a histogram such as http_request_duration_seconds{job="shop"}'
+        histogram = fields.parsed(found["histogram"], parse_selector, expected)
+    if "threshold" in found:
+        threshold = fields.fine_duration(found["threshold"])
+    if histogram is None or threshold is None:
+        return None
+    return sound(fields, node, lambda: LatencySli(histogram=histogram, threshold=threshold))
+
+
+def _expression(text: str) -> str:
+    check_expression(text)
+    return text.strip()
+
+
+def _promql(node: Node, fields: Fields) -> PromqlSli | None:
+    before = len(fields.faults)
+    roles = ("bad", "good", "total", "error_ratio")
+    found = fields.mapping(node, (*roles, "window"))
+    if found is None:
+        return None
+    expected = "PromQL such as sum(increase(x_total[$window]))"
+    given = {role: fields.parsed(found[role], _expression, expected) for role in roles if role in found}
+    window: int | None = 300
+    if "window" in found:
+        window = fields.duration(found["window"], least=SHORTEST_PROMQL_WINDOW)
+    if len(fields.faults) > before or window is None:
+        return None
+    return sound(fields, node, lambda: PromqlSli(**given, window=window))
