@@ -19,7 +19,7 @@ from prometheus_client import ProcessCollector
 
 from slo_budget_tracker import __version__
 from slo_budget_tracker.errors import PrometheusError, TrackerError
-from slo_budget_tracker.evaluator import Evaluator, Report
+from slo_budget_tracker.evaluator import Evaluator, Report, density_of
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.gauges import identity, render
@@ -85,7 +85,8 @@ class Daemon:
         evaluation = self.settings.evaluation
         budget = max(min(self.settings.longest_timeout * 2, evaluation.interval * 0.8), 1.0)
         sources = clients(self.settings)
-        with Ledger.open(self.settings.ledger.url) as ledger:
+        density = density_of(self.slos, interval=evaluation.interval)
+        with Ledger.open(self.settings.ledger.url, density=density) as ledger:
             evaluator = Evaluator(
                 slos=self.slos,
                 ledger=ledger,
@@ -332,6 +333,7 @@ def fillers(evaluator: Evaluator) -> Iterator[Filler]:
             until=born,
             filled_to=filled_to,
             interval=evaluator.interval,
+            delay=evaluator.delay,
             replica_labels=evaluator.replica_labels,
         ).prepare()
         if filler.remaining > 0:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.budget import exhaustion_window
 from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.density import Density
 from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed
-from slo_budget_tracker.history import Row
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import PERMANENT, Reading, Unit, read, split, units
+from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specs import sli_hash
 from slo_budget_tracker.ticks import Counts, Outcome, Tick, ticks_between
 from slo_budget_tracker.verdict import Transition, Verdict, assess
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import WindowCounts
 
 PIECE = 3_600  # seconds of data time in one transaction of a catch-up
 GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
@@ -259,7 +261,7 @@ class Evaluator:
         instance = self.ids[name]
         return stepped.get(instance) or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
 
-    def _windows(self, at: int, slos: Iterable[SLO]) -> Mapping[int, Mapping[int, object]]:
+    def _windows(self, at: int, slos: Iterable[SLO]) -> Mapping[int, Mapping[int, WindowCounts]]:
         wanted = sorted({window for slo in slos for window in (*slo.windows, exhaustion_window(slo.window))})
         return self.ledger.history.window(at, wanted)
 
@@ -267,7 +269,7 @@ class Evaluator:
         self,
         slo: SLO,
         at: int,
-        windows: Mapping[int, Mapping[int, object]],
+        windows: Mapping[int, Mapping[int, WindowCounts]],
         *,
         live: bool,
         late: bool = False,
@@ -346,6 +348,16 @@ class _Tally:
             self.faults.update(attempt.reading.faults)
             for of_slo in attempt.reading.counts.values():
                 self.outcomes.update(counts.outcome.name.lower() for counts in of_slo.values())
+
+
+def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
+    """How closely a ledger of these SLOs keeps its counts, by age."""
+    known = list(slos)
+    return Density.of(
+        interval=interval,
+        longest_short=max((alert.short for slo in known for alert in slo.alerts), default=0),
+        longest_window=max((slo.window for slo in known), default=0),
+    )
 
 
 def _cursor_keys(unit: Unit) -> list[str]:

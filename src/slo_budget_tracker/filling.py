@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker.density import Density, Stage
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
-from slo_budget_tracker.history import Row
 from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
 from slo_budget_tracker.reading import PERMANENT, Reading, Unit, combine, read, roles, split, units
+from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
 if TYPE_CHECKING:
@@ -38,17 +39,24 @@ SMALLEST_PIECE = 1_800  # a chunk that fails even so short is given up
 
 
 class Chunk(NamedTuple):
-    """A span to fill, in data instants, and the length of its rows (seconds)."""
+    """Rows to fill in one go: contiguous spans of data time, oldest first."""
 
-    start: int
-    end: int
-    step: int
+    ticks: tuple[Tick, ...]
 
     @property
-    def ticks(self) -> list[Tick]:
-        """The rows' spans, oldest first; the first may be shorter."""
-        ends = range(self.end, self.start, -self.step)
-        return [Tick(max(end - self.step, self.start), end) for end in reversed(ends)]
+    def start(self) -> int:
+        """Where the oldest row begins."""
+        return self.ticks[0].start
+
+    @property
+    def end(self) -> int:
+        """Where the newest row ends."""
+        return self.ticks[-1].end
+
+    @property
+    def seconds(self) -> int:
+        """Length of all rows."""
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Filler:
     until: int
     filled_to: int
     interval: int
+    delay: int
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     samples: int = 0
     given_up: Counter[str] = field(default_factory=Counter)
@@ -91,6 +100,7 @@ class Filler:
                 filled_to=self.filled_to,
                 begin=self.until - max((slo.window for slo in self.slos), default=0),
                 interval=self.interval,
+                delay=self.delay,
             )
         )
         return self
@@ -98,7 +108,7 @@ class Filler:
     @property
     def remaining(self) -> int:
         """Seconds of data time that are still to be filled."""
-        return sum(chunk.end - chunk.start for chunk in self._pending)
+        return sum(chunk.seconds for chunk in self._pending)
 
     def step(self, asks: Mapping[str, Ask], *, workers: int = 4) -> Filled | None:
         """Fill the next chunk; None when nothing is left."""
@@ -146,17 +156,12 @@ class Filler:
 
     def _halve(self, chunk: Chunk, unit: Unit) -> None:
         """Too much for the server at once: the newer half first, the older one after it."""
-        half = (chunk.end - chunk.start) // 2 // chunk.step * chunk.step
-        if half < SMALLEST_PIECE:
+        if chunk.seconds < SMALLEST_PIECE or len(chunk.ticks) == 1:
             self._give_up(unit)
         elif self._pending[0] == chunk:
-            self._pending.popleft()
-            self._pending.extendleft(
-                (
-                    Chunk(chunk.start, chunk.end - half, chunk.step),
-                    Chunk(chunk.end - half, chunk.end, chunk.step),
-                )
-            )
+            middle = len(chunk.ticks) // 2
+            self._pending[0] = Chunk(chunk.ticks[:middle])
+            self._pending.appendleft(Chunk(chunk.ticks[middle:]))
             self._read.clear()
 
     def _finish(self) -> Filled:
@@ -172,18 +177,24 @@ class Filler:
         return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
 
 
-def chunks(*, until: int, filled_to: int, begin: int, interval: int) -> list[Chunk]:
-    """The spans from `filled_to` back to `begin`, newest first, by the table at the top of this file."""
-    found = []
-    end = filled_to
+def chunks(*, until: int, filled_to: int, begin: int, interval: int, delay: int) -> list[Chunk]:
+    """The spans from `filled_to` back to `begin`, newest chunk first, by the table at the top of this file.
+
+    Inner edges are on the tick grid and on the ledger's own cells, so that filled and live rows share points.
+    """
     step = max(STEP // interval, 1) * interval
-    while end > begin:
-        recent = end > until - RECENT
-        piece = RECENT_PIECE if recent else OLDER_PIECE
-        start = max(end - piece, begin)
-        found.append(Chunk(start, end, interval if recent else step))
-        end = start
-    return found
+    spans = Density((Stage(RECENT, step),)).spans(begin, until, interval=interval, delay=delay)
+    found: list[Chunk] = []
+    piece: list[Tick] = []
+    for start, end in reversed(spans):
+        if start >= filled_to:
+            continue
+        longest = RECENT_PIECE if end > until - RECENT else OLDER_PIECE
+        if piece and (piece[0].end - start > longest or (end <= until - RECENT < piece[0].end)):
+            found.append(Chunk(tuple(reversed(piece))))
+            piece = []
+        piece.append(Tick(start, min(end, filled_to)))
+    return [*found, Chunk(tuple(reversed(piece)))] if piece else found
 
 
 def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
@@ -191,13 +202,15 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
     increments: dict[int, dict[Slot, float]] = {tick.end: {} for tick in ticks}
     samples = 0
     step = ticks[-1].seconds
+    regular = [
+        tick for tick in ticks if tick.seconds == step
+    ]  # the oldest may be cut short: it stays unknown
     for feed, slot in _slots(unit):
-        answer = ask(RangeQuery(fill_expression(feed, slot, step), ticks[0].end, ticks[-1].end, step))
+        answer = ask(RangeQuery(fill_expression(feed, slot, step), regular[0].end, regular[-1].end, step))
         for series in answer.series:
             samples += len(series.times)
             for time, value in zip(series.times, series.values, strict=True):
-                at = increments[time // 1000]
-                at[slot] = at.get(slot, 0.0) + value
+                increments[time // 1000][slot] = value
     counts: dict[str, dict[int, Counts]] = {}
     clamped = 0
     for slo, wanted in roles(slot for _, slot in _slots(unit)).items():

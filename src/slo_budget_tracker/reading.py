@@ -15,7 +15,7 @@ from slo_budget_tracker.ticks import Counts, Outcome, Tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.queries import Plan
+    from slo_budget_tracker.queries import Plan, Role
 
     Ask = Callable[[Query | RangeQuery], Answer]
 
@@ -137,12 +137,12 @@ def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
     return {slo: tuple(found) for slo, found in by_slo.items()}
 
 
-def combine(wanted: frozenset[str], values: Mapping[str, float], *, partial: bool) -> tuple[Counts, bool]:
-    """One tick's counts from what its roles brought; a role that is missing in `values` had no data.
+def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: bool) -> tuple[Counts, bool]:
+    """One tick's counts from what its roles brought; a role missing in `values` had no data.
 
-    Returns the counts and whether parts exceeded the whole and had to be clamped. Without a series of the total
-    there is no data, whatever the others say; a present total of 0 means no traffic; bad series that never
-    appeared beside a present total are 0.
+    Returns the counts and whether parts exceeded the whole and had to be clamped. Without a series of the
+    total there is no data, whatever the others say; a present total of 0 means no traffic; bad series that
+    never appeared beside a present total are 0.
     """
     if any(value < 0 for value in values.values()):
         return Counts(0, 0, Outcome.ERROR), False

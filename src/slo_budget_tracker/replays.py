@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.ticks import align_down
@@ -60,7 +60,7 @@ def evaluate_at(
         PrometheusError: Prometheus is out of reach or refuses to answer.
     """
     instant = align_down(at, interval=grid.interval, delay=grid.delay)
-    with Ledger.open("sqlite://") as ledger:
+    with Ledger.open("sqlite://", density=density_of(slos, interval=grid.interval)) as ledger:
         evaluator = _evaluator(slos, asks, ledger, grid).prepare(instant)
         _fill(evaluator, instant, progress, extra=0)
         return evaluator.look(instant)
@@ -83,7 +83,7 @@ def replay(
     first = align_down(start, interval=grid.interval, delay=grid.delay)
     last = align_down(end, interval=grid.interval, delay=grid.delay)
     transitions: list[Transition] = []
-    with Ledger.open("sqlite://") as ledger:
+    with Ledger.open("sqlite://", density=density_of(slos, interval=grid.interval)) as ledger:
         evaluator = _evaluator(slos, asks, ledger, grid).prepare(first)
         total = _fill(evaluator, first, progress, extra=last - first)
         at = first
@@ -125,6 +125,7 @@ def _fill(evaluator: Evaluator, until: int, progress: Progress | None, *, extra:
         until=until,
         filled_to=until,
         interval=evaluator.interval,
+        delay=evaluator.delay,
         replica_labels=evaluator.replica_labels,
     ).prepare()
     total = filler.remaining + extra

@@ -108,7 +108,7 @@ def fill(config: Path, *, at: int, count: int) -> dict[str, Any]:
     sources = clients(settings)
     with Ledger.open("sqlite://") as ledger:
         evaluator = Evaluator(slos=slos, ledger=ledger, asks=asks(sources, budget=60)).prepare(at)
-        filler = Filler(slos=slos, ids=evaluator.ids, until=at, filled_to=at, interval=60).prepare()
+        filler = Filler(slos=slos, ids=evaluator.ids, until=at, filled_to=at, interval=60, delay=30).prepare()
         while (filled := filler.step(evaluator.asks, workers=1)) is not None:
             ledger.stage(filled.rows)
             ledger.commit(Entry(rows=filled.rows))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import structlog
 import typer
@@ -135,7 +136,7 @@ def logging_as(form: str, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=_Unbreakable()),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Unbreakable())),
     )
 
 
@@ -149,7 +150,7 @@ def _printable(_: object, __: str, event: structlog.typing.EventDict) -> structl
     }
 
 
-class _Unbreakable:
+class _Unbreakable(io.TextIOBase):
     """Standard error that may be closed or broken without anybody noticing (T17)."""
 
     def write(self, text: str) -> int:

@@ -30,6 +30,7 @@ from slo_budget_tracker.specfiles import load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
 
@@ -173,5 +174,5 @@ def _grid(settings: Settings) -> Grid:
     )
 
 
-def _asks(settings: Settings) -> dict[str, object]:
-    return asks(clients(settings), budget=settings.longest_timeout * 3)  # type: ignore[return-value]  # Ask is a callable
+def _asks(settings: Settings) -> dict[str, Ask]:
+    return asks(clients(settings), budget=settings.longest_timeout * 3)

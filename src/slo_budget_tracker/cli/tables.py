@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from slo_budget_tracker.replays import Replay
-    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.snapshots import AlertStatus, SLOSnapshot
     from slo_budget_tracker.verdict import Transition
 
 
@@ -49,10 +49,7 @@ def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
             percent(one.success_ratio),
             percent(one.error_budget_remaining, digits=2),
             number(one.burn_rate, digits=2),
-            ", ".join(
-                f"{a.severity} {format_duration(a.long_window_seconds)}/{format_duration(a.short_window_seconds)}"
-                for a in firing
-            ),
+            ", ".join(map(_pair, firing)),
         )
     _console().print(table)
 
@@ -128,6 +125,11 @@ def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     _console().print(table)
+
+
+def _pair(alert: AlertStatus) -> str:
+    windows = f"{format_duration(alert.long_window_seconds)}/{format_duration(alert.short_window_seconds)}"
+    return f"{alert.severity} {windows}"
 
 
 def _console() -> Console:

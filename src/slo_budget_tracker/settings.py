@@ -1,0 +1,362 @@
+"""The daemon's configuration: one YAML file, each key also by environment; all faults at once.
+
+`SLO_BUDGET_TRACKER_PROMETHEUS__URL` is `prometheus.url`; `PROMETHEUS_URL`, `AUDIT_STREAM_URL` and
+`AUDIT_STREAM_TIMEOUT_S` are understood too. Secrets come from files or the environment and are never printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as MappingABC
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from slo_budget_tracker.addresses import parse_listen
+from slo_budget_tracker.documents import Broken, Kind, Mapping, Node, Scalar, Sequence, read_documents
+from slo_budget_tracker.durations import parse_duration, parse_fine_duration
+from slo_budget_tracker.errors import Fault, SettingsError, UsageError
+from slo_budget_tracker.filesets import read_text
+
+PREFIX = "SLO_BUDGET_TRACKER_"
+KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "PROMETHEUS_URL": ("prometheus", "url"),
+    "AUDIT_STREAM_URL": ("audit", "url"),
+    "AUDIT_STREAM_TIMEOUT_S": ("audit", "timeout"),
+}
+_SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB)?")
+_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _seconds(value: Any) -> Any:
+    """A duration with its unit (`10s`, `250ms`) or a bare number of seconds."""
+    if isinstance(value, str):
+        try:
+            return float(parse_fine_duration(value))
+        except ValueError:
+            return float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
+    return value
+
+
+def _whole_seconds(value: Any) -> Any:
+    if isinstance(value, str) and not value.isdigit():
+        try:
+            return parse_duration(value)
+        except ValueError:
+            raise ValueError("a duration such as 60s") from None
+    return int(value) if isinstance(value, str) else value
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, str):
+        found = _SIZE.fullmatch(value)
+        if found is None:
+            raise ValueError("a size such as 64MiB")
+        return int(found[1]) * _UNITS[found[2]]
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3_600)]
+WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1_024, le=1 << 32)]
+
+
+class Section(BaseModel):
+    """Base of all sections: nothing unknown, nothing changed later, no value in a message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BasicAuth(Section):
+    """User and password of HTTP basic auth; the password as a file or by environment."""
+
+    username: str
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+
+
+class TlsSettings(Section):
+    """What certificates are trusted and shown."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+
+class PrometheusSettings(Section):
+    """One datasource: where it is, how it is asked, and its limits (timeout of one request in seconds)."""
+
+    url: str = "http://localhost:9090"
+    timeout: Seconds = 10.0
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    basic_auth: BasicAuth | None = None
+    bearer_token_file: Path | None = None
+    tls: TlsSettings | None = None
+    max_response_bytes: Bytes = 64 << 20
+    concurrency: int = Field(default=4, ge=1, le=64)
+    replica_label: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _http_url(url)
+
+    def __repr_args__(self) -> Any:
+        """The address may carry a password."""
+        yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
+
+
+class Evaluation(Section):
+    """The tick grid, seconds: a tick at `k * interval` evaluates the data instant `tick - delay`."""
+
+    interval: Annotated[WholeSeconds, Field(ge=1, le=3_600)] = 60
+    delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] = 30
+
+
+class LedgerSettings(Section):
+    """Where counts, states and events are kept."""
+
+    url: str = "sqlite:///slo-budget-tracker.db"
+
+    @field_validator("url")
+    @classmethod
+    def _sqlite(cls, url: str) -> str:
+        if not url.startswith("sqlite://"):
+            raise ValueError('"sqlite:///path/to/file.db" in this version')
+        return url
+
+
+class Audit(Section):
+    """The audit stream; without a URL events stay in the ledger and in the log."""
+
+    url: str | None = None
+    timeout: Seconds = 2.5
+    resend: WholeSeconds = 35 * 86_400
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        return None if url is None else _http_url(url)
+
+
+class Web(Section):
+    """Where metrics and API are served."""
+
+    listen: str = "127.0.0.1:9724"
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str) -> str:
+        try:
+            parse_listen(listen)
+        except UsageError as error:
+            raise ValueError('an address such as "127.0.0.1:9724"') from error
+        return listen
+
+
+class Log(Section):
+    """How the daemon writes its log on standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """Everything that is configured; paths are absolute, `datasources` always has what SLOs may name."""
+
+    prometheus: PrometheusSettings | None = None
+    datasources: dict[str, PrometheusSettings] = Field(default_factory=dict)
+    slo_files: tuple[Path, ...] = ()
+    evaluation: Evaluation = Evaluation()
+    ledger: LedgerSettings = LedgerSettings()
+    audit: Audit = Audit()
+    web: Web = Web()
+    log: Log = Log()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_default(cls, data: Any) -> Any:
+        if not isinstance(data, MappingABC):
+            return data
+        named = dict(data.get("datasources") or {})
+        single = data.get("prometheus")
+        if single is not None and "default" in named:
+            raise ValueError("both `prometheus` and a datasource named `default`: name it once")
+        if single is not None or not named:
+            named["default"] = single if single is not None else {}
+        return {**data, "prometheus": None, "datasources": named}
+
+    @property
+    def longest_timeout(self) -> float:
+        """Seconds of the most patient datasource."""
+        return max(one.timeout for one in self.datasources.values())
+
+    @property
+    def concurrency(self) -> int:
+        """Requests at once, over all datasources."""
+        return sum(one.concurrency for one in self.datasources.values())
+
+    @property
+    def replica_labels(self) -> dict[str, str | None]:
+        """The label that tells replicas apart, by datasource."""
+        return {name: one.replica_label for name, one in self.datasources.items()}
+
+
+def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:
+    """The configuration of a file (or none) and the environment, which wins; relative paths are the file's.
+
+    Raises:
+        SettingsError: all faults, each with its place.
+    """
+    file = str(path) if path is not None else "environment"
+    root: Node = Mapping(file, 1, 1, "", {}, {})
+    if path is not None:
+        root = _read(path)
+    data = _plain(root)
+    sources = _overlay(data, env)
+    base = path.parent.resolve() if path is not None else Path.cwd()
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(
+            [_fault(one, root, sources) for one in error.errors(include_input=False)]
+        ) from None
+    return _resolved(settings, base)
+
+
+def _read(path: Path) -> Node:
+    """The file's single document with keys."""
+    text = read_text(path)
+    if isinstance(text, Fault):
+        raise SettingsError([text])
+    reading = read_documents(text, file=str(path))
+    root = reading.documents[0] if reading.documents else Mapping(str(path), 1, 1, "", {}, {})
+    faults = list(reading.faults)
+    if not faults and (len(reading.documents) > 1 or not isinstance(root, Mapping)):
+        faults = [root.fault("something else", "one document with keys such as `prometheus:`")]
+    if faults:
+        raise SettingsError(faults)
+    return root
+
+
+def _plain(node: Node) -> Any:
+    """Nodes as plain values; numbers stay text, pydantic knows what each key wants."""
+    match node:
+        case Mapping():
+            return {key: _plain(value) for key, value in node.values.items()}
+        case Sequence():
+            return [_plain(item) for item in node.items]
+        case Scalar():
+            return None if node.kind is Kind.NULL else node.text
+        case Broken() | _:
+            return None
+
+
+def _overlay(data: dict[str, Any], env: MappingABC[str, str]) -> dict[tuple[str, ...], str]:
+    """Put the environment's values over the file's; returns which variable gave which key."""
+    sources: dict[tuple[str, ...], str] = {}
+    given = {KNOWN_ELSEWHERE[name]: (name, value) for name, value in env.items() if name in KNOWN_ELSEWHERE}
+    if isinstance(data.get("datasources"), dict):
+        given.pop(("prometheus", "url"), None)  # named datasources say where they are
+    for name, value in sorted(env.items()):
+        if name.startswith(PREFIX):
+            given[tuple(name.removeprefix(PREFIX).lower().split("__"))] = (name, value)
+    for keys, (name, value) in given.items():
+        at = data
+        for key in keys[:-1]:
+            inner = at.get(key)
+            if not isinstance(inner, dict):
+                inner = at[key] = {}
+            at = inner
+        at[keys[-1]] = value.split(",") if keys == ("slo_files",) else value
+        sources[keys] = name
+    return sources
+
+
+def _fault(error: Any, root: Node, sources: MappingABC[tuple[str, ...], str]) -> Fault:
+    """One of pydantic's errors as a fault with its place; values are never repeated: they may be secrets."""
+    keys = [str(key) for key in error["loc"]]
+    if keys[:2] == ["datasources", "default"] and not _holds(root, "datasources"):
+        keys[:2] = ["prometheus"]
+    path = ".".join(keys)
+    for length in range(len(keys), 0, -1):
+        name = sources.get(tuple(keys[:length]))
+        if name is not None:
+            return Fault("environment", 1, 1, name, "a value that does not fit", _expected(error))
+    node: Node = root
+    for key in keys:
+        node = _child(node, key)
+    if error["type"] == "extra_forbidden":
+        return Fault(node.file, node.line, node.column, path, "an unknown key", "one of the documented keys")
+    found = "nothing" if error["type"] == "missing" else "a value that does not fit"
+    return Fault(node.file, node.line, node.column, path, found, _expected(error))
+
+
+def _expected(error: Any) -> str:
+    if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+        return "keys and values"
+    if error["type"].startswith(("float", "int")):
+        return "a number or a duration such as 10s"
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return message[:1].lower() + message[1:]
+
+
+def _holds(node: Node, key: str) -> bool:
+    return isinstance(node, Mapping) and key in node.values
+
+
+def _child(node: Node, key: str) -> Node:
+    """The node a key leads to; the nearest one above where it is missing."""
+    if isinstance(node, Mapping) and key in node.values:
+        return node.values[key]
+    if isinstance(node, Sequence) and key.isdigit() and int(key) < len(node.items):
+        return node.items[int(key)]
+    return node
+
+
+def _resolved(settings: Settings, base: Path) -> Settings:
+    """The same with every path absolute: relative ones start at the configuration file."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else base / path.expanduser()
+
+    def datasource(one: PrometheusSettings) -> PrometheusSettings:
+        tls = one.tls and one.tls.model_copy(
+            update={name: absolute(getattr(one.tls, name)) for name in ("ca_file", "cert_file", "key_file")}
+        )
+        basic = one.basic_auth and one.basic_auth.model_copy(
+            update={"password_file": absolute(one.basic_auth.password_file)}
+        )
+        files = {"bearer_token_file": absolute(one.bearer_token_file), "tls": tls, "basic_auth": basic}
+        return one.model_copy(update=files)
+
+    ledger = settings.ledger.url
+    if ledger.startswith("sqlite:///") and not ledger.startswith("sqlite:////"):
+        ledger = f"sqlite:///{base / ledger.removeprefix('sqlite:///')}"
+    return settings.model_copy(
+        update={
+            "datasources": {name: datasource(one) for name, one in settings.datasources.items()},
+            "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
+            "ledger": LedgerSettings(url=ledger),
+        }
+    )
+
+
+def _http_url(url: str) -> str:
+    if not re.match(r"https?://[^/\s]+", url):
+        raise ValueError('an address such as "http://localhost:9090"')
+    return url
+
+
+__all__ = ["PrometheusSettings", "Settings", "load_settings"]
