@@ -1,0 +1,76 @@
+"""`make demo`, with a short history: budgets are shown, and nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOS = {
+    "browsing-availability",
+    "cart-availability",
+    "checkout-availability",
+    "checkout-latency",
+    "search-latency",
+}
+START_SECONDS = 150
+
+
+def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """The demo as a process, its temporary folder inside `folder`."""
+    return subprocess.Popen(
+        [sys.executable, "-u", ROOT / "config" / "demo" / "demo.py", "--days", "0.25", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """The output up to the line with these words."""
+    assert process.stdout is not None
+    output = ""
+    deadline = time.monotonic() + START_SECONDS
+    while words not in output and time.monotonic() < deadline:
+        line = process.stdout.readline()
+        if not line:
+            break
+        output += line
+    return output
+
+
+def listening(port: str) -> bool:
+    """Whether somebody answers on a port of loopback."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), timeout=1):
+        return True
+    return False
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize("ending", ["by itself", "SIGTERM", "SIGINT"])
+def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
+    """T6: every SLO has its line, the addresses answer until the end, then processes and files are gone."""
+    process = demo(tmp_path, *(["--seconds", "3"] if ending == "by itself" else []))
+    try:
+        output = read_until(process, "Ctrl-C stops everything")
+        ports = set(re.findall(r"http://127\.0\.0\.1:(\d+)", output))
+        answered = {port for port in ports if listening(port)}
+        if ending != "by itself":
+            process.send_signal(getattr(signal, ending))
+        rest, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, output + rest
+    assert (SLOS, 4, ports) == ({slo for slo in SLOS if slo in output}, len(ports), answered), output + rest
+    assert (set(), []) == ({port for port in ports if listening(port)}, list(tmp_path.iterdir()))
