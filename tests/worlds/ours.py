@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.ledger import Ledger
-from slo_budget_tracker.prometheus import Prometheus
-from slo_budget_tracker.settings import PrometheusSettings
-
+from slo_budget_tracker.api import Source
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specs import SLO, RequestsSli, workbook
 
@@ -34,7 +33,7 @@ WINDOW = 30 * 86_400
 @contextmanager
 def asking(url: str, *, timeout: float = 60) -> Iterator[dict[str, Ask]]:
     """The daemon's own client for one server, as the only datasource."""
-    client = Prometheus(PrometheusSettings(url=url, timeout=timeout))
+    client = Prometheus(Source(url, timeout=timeout, headers={}))
     try:
         yield {"default": lambda query: client.ask(query, budget_seconds=timeout)}
     finally:
@@ -76,10 +75,11 @@ def fill(url: str, worlds: Sequence[World], *, at: int) -> Filled:
             slos=slos(worlds), ledger=ledger, asks=asks, interval=INTERVAL, delay=DELAY
         ).prepare(at)
         filler = Filler(
-            slos=evaluator.slos, ids=evaluator.ids, until=at, filled_to=at, interval=INTERVAL
+            slos=evaluator.slos, ids=evaluator.ids, until=at, filled_to=at, interval=INTERVAL, delay=DELAY
         ).prepare()
         while (filled := filler.step(asks)) is not None:
-            ledger.history.add(filled.rows)
+            ledger.stage(filled.rows)
+            ledger.commit(Entry(rows=filled.rows))
         seconds = time.perf_counter() - started
         return Filled(ledger.history, dict(evaluator.ids), seconds, filler.samples, filler.doubts)
 

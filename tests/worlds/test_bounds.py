@@ -51,28 +51,39 @@ def test_nothing_is_ever_counted_twice(filled, worlds, name):
     assert counts.total <= most.total
 
 
+def windows_off(found, world, *, window, most=200):
+    """The windows that are off by over 2 % and a few events, of many that begin and end where the ledger has a point.
+
+    Older points are sparse (5 minutes, an hour): the daemon's own windows end now, at a tick.
+    """
+    points = found.history.points.tolist()
+    known = set(points)
+    ends = [at for at in points if at - window in known]
+    assert ends
+    off = []
+    for at in ends[:: max(len(ends) // most, 1)]:
+        truth = world.truth(at, window, seen=True)
+        counts = found.window(world.name, at, window)
+        if not (within(truth.bad, counts.bad, share=0.02) and within(truth.total, counts.total, share=0.02)):
+            off.append((at, truth, counts.total, counts.bad))
+    return off
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hours", [1, 2, 6, 24, 72, 168])
 def test_windows_of_an_hour_and_longer_are_within_two_per_cent(filled, worlds, name, hours):
     """Windows all over the 30 days are within 2 % of what the scrapes up to their ends had shown."""
-    world, window = worlds[name], hours * HOUR
-    off = []
-    for at in range(AT - 30 * DAY + window, AT + 1, 7 * HOUR + 300):
-        at -= (at - AT) % 300  # noqa: PLW2901 - filled rows are 5 minutes long, counted back from AT
-        truth = world.truth(at, window, seen=True)
-        counts = filled.window(name, at, window)
-        if not (within(truth.bad, counts.bad, share=0.02) and within(truth.total, counts.total, share=0.02)):
-            off.append((at, truth, counts.total, counts.bad))
-    assert off == []
+    assert [] == windows_off(filled, worlds[name], window=hours * HOUR)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_coverage_is_the_time_with_a_target(filled, worlds, name):
-    """All of the window is known but the holes, and in the late world what was before its first series."""
+    """Known is the time with a target: at least what had scrapes, at most a row of 5 minutes more for each hole."""
     known = filled.window(name, AT, 30 * DAY).known
-    lost = 0 if name == "unreachable" else sum(end - begin for begin, end in worlds[name].holes)
-    expected = 20 * DAY if name == "late" else 30 * DAY - lost
-    assert expected == pytest.approx(known, abs=0.01 * DAY * 30)
+    holes = [] if name == "unreachable" else worlds[name].holes  # there the other pod still answers
+    there = (20 if name == "late" else 30) * DAY
+    lost = sum(end - begin + 120 for begin, end in holes)
+    assert there - lost - 300 <= known <= min(there + 300, there - lost + (300 + 120) * len(holes))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,12 @@ def test_live_ticks_see_what_scrapes_showed(ticked, worlds, name):
     counts = ticked.window(name, START + 25 * HOUR - 30, 24 * HOUR)
     assert within(truth.bad, counts.bad, share=0.005)
     assert within(truth.total, counts.total, share=0.0025)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_live_windows_of_an_hour_are_within_two_per_cent(ticked, worlds, name):
+    """Windows of an hour that end at ticks are within 2 % of what the scrapes up to their ends had shown."""
+    assert [] == windows_off(ticked, worlds[name], window=HOUR)
 
 
 @pytest.mark.long
