@@ -65,7 +65,7 @@ def settings_of(config: Path | None) -> Settings:
 
 def catalogue_of(settings: Settings) -> Catalogue:
     """The SLOs the configuration names; warnings go to standard error."""
-    catalogue = load(settings.slo_files)
+    catalogue = load(settings.slo_files, tick=settings.evaluation.interval)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     unknown = {

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
 
+DEFAULT_TICK = 60  # seconds
+
+
 class Output(StrEnum):
     """How results are printed."""
 
@@ -123,12 +126,17 @@ def replay(
 @app.command()
 def validate(
     paths: Annotated[list[Path], typer.Argument(help="SLO files or folders.", show_default=False)],
+    *,
+    config: ConfigOption = None,
 ) -> None:
     """Check SLO files offline; all faults of all files are reported at once.
 
+    With a configuration the alert windows are checked against its tick, else against one minute.
+
     Example: `slo-budget-tracker validate config/slos`
     """
-    catalogue = load(paths)
+    tick = settings_of(config).evaluation.interval if config is not None else DEFAULT_TICK
+    catalogue = load(paths, tick=tick)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     noun = "SLO is" if len(catalogue.slos) == 1 else "SLOs are"
