@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.answers import Answer, Query
+from slo_budget_tracker.answers import Answer, Query, Series
 from slo_budget_tracker.index import alternation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
-
-    from slo_budget_tracker.answers import Series
 
     Labels = Mapping[str, str]
     Asking = Generator[tuple[Query, ...], tuple[Answer, ...], None]
@@ -178,7 +176,7 @@ class Evidence:
         found += [
             (at, start) for older, at, start in self._older_starts.get(target, ()) if _within(older, labels)
         ]
-        return Process(sorted(sample for sample in found if sample[1] == sample[1]))
+        return Process(sorted(sample for sample in found if not isnan(sample[1])))
 
     def earlier(self, key: int, labels: Labels, *, until: int) -> tuple[int, float] | None:
         """Its own last sample by `until` (ms) that no memory has; of old ones the time is a bound."""
@@ -228,6 +226,9 @@ def _within(few: Labels, many: Labels) -> bool:
 
 
 def _sort_in(by_target: dict[Target, list[Series]], answer: Answer) -> None:
-    for series in answer.series:
-        if series.times:
-            by_target.setdefault(Target.of(series.labels), []).append(series)
+    """Sort series by target, without NaN (VictoriaMetrics shows its staleness markers)."""
+    for labels, times, values in answer.series:
+        kept = [(time, value) for time, value in zip(times, values, strict=True) if not isnan(value)]
+        if kept:
+            series = Series(labels, [time for time, _ in kept], [value for _, value in kept])
+            by_target.setdefault(Target.of(labels), []).append(series)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isnan
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.memory import NOTHING_SPECIAL, Job, Memory
@@ -107,12 +107,10 @@ class Scan:
             highs[at] = high
             read.append(at)
             key, _, lane = places[at]
-            last = stamps[high - 1]
-            if last > newest[lane]:  # noqa: PLR1730 - three times as fast as max()
-                newest[lane] = last
             row = find(key)
             if row is None:
                 self.new.append(at)
+                self._note(at)
                 continue
             gap = stamps[low] - old_times[row]
             before = now = old_values[row]
@@ -124,6 +122,9 @@ class Scan:
                         break
                 else:
                     if now < inf:
+                        last = stamps[high - 1]
+                        if last > newest[lane]:  # noqa: PLR1730 - three times as fast as max()
+                            newest[lane] = last
                         times[row] = last
                         values[row] = now
                         gains[lane] += now - before
@@ -131,6 +132,13 @@ class Scan:
                             gaps[lane] = gap
                         continue
             self.slow.append(at)
+            self._note(at)
+
+    def _note(self, at: int) -> None:
+        """Note the newest sample of a line that is not normal."""
+        lane = self.lines.places[at].lane
+        for time, _ in self.samples(at)[-1:]:
+            self._newest[lane] = max(self._newest[lane], time)
 
     def _chosen(self) -> Iterable[int]:
         """The lines to read: all, or of each series the replica that was read before unless it is silent."""
@@ -178,9 +186,10 @@ class Scan:
         return self.sorting.lanes[self.lines.places[at].lane].job
 
     def samples(self, at: int) -> list[tuple[int, float]]:
-        """A line's samples in this tick that can be counts (see `Walk` for those that cannot)."""
+        """A line's samples in this tick, without NaN (VictoriaMetrics shows its staleness markers)."""
         part = slice(bisect_right(self.lines.times[at], self.start), self.highs[at])
-        return list(zip(self.lines.times[at][part], self.lines.values[at][part], strict=True))
+        pairs = zip(self.lines.times[at][part], self.lines.values[at][part], strict=True)
+        return [(time, value) for time, value in pairs if not isnan(value)]
 
     def remembered(self, at: int) -> tuple[int, float, Special] | None:
         """The sample of a line's series before this tick."""
@@ -284,6 +293,8 @@ class Scan:
             job = self.job_of(at)
             if job in jobs:
                 stamps = self.samples(at)
+                if not stamps:
+                    continue
                 found[job] = min(found.get(job, stamps[0][0]), stamps[0][0])
                 if gaps[job] == inf and len(stamps) > 1:
                     gaps[job] = stamps[1][0] - stamps[0][0]

@@ -132,10 +132,10 @@ class Strays:
         """Targets whose process may be newer than an old sample, with the time of that sample."""
         scan = self.scan
         pairs = [
-            (scan.lines.labels[at], known[0], scan.samples(at)[-1][0])
+            (scan.lines.labels[at], known[0], samples[-1][0])
             for members in self._members.values()
             for at in members
-            if (known := scan.remembered(at)) is not None
+            if (known := scan.remembered(at)) is not None and (samples := scan.samples(at))
         ]
         pairs += [
             (birth.labels, birth.last_seen, birth.time) for birth in births if birth.last_seen is not None
@@ -241,8 +241,9 @@ class Strays:
                 rows.add(memory.roll.index[scan.lines.places[other].key])
             stamps = [stamp for stamp, _ in scan.samples(other)]
             before = [stamp for stamp in stamps if stamp < time]
-            if before or known is not None:
-                found.append(Kin(before[-1] if before else known[0], stamps[-1]))  # type: ignore[index]  # one of both is there
+            last = before[-1] if before else None if known is None else known[0]
+            if last is not None:
+                found.append(Kin(last, stamps[-1] if stamps else last))
         found += [
             Kin(memory.times[row], memory.times[row])
             for row in memory.roll.rows_of(target)
