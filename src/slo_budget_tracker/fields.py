@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LATER = "is not supported in this version"
+LATER = "not supported in this version"
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
 # The words of a key whose value is a secret; the value itself is never shown.
 _SECRET_KEY = re.compile(
@@ -34,6 +34,7 @@ _SECRET_VALUE = re.compile(
     r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{16,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
     r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@"
 )
+_SECRETS_GO = "secrets belong into files of their own"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}")
 _INVISIBLE = {"\u200b", "\u2060", "\ufeff", "\u00ad", "\u180e"}
 _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -84,9 +85,7 @@ class Fields:
 
     def _unknown(self, where: Scalar, key: str, names: tuple[str, ...]) -> None:
         if is_secret(key):
-            self.refuse(
-                where, "a secret", "none in this file", "secrets belong into files or the environment"
-            )
+            self.refuse(where, "a secret", "none in this file", _SECRETS_GO, path=key)
             return
         close = get_close_matches(key.lower(), names, n=1)
         suggestion = f"did you mean {close[0]}?" if close else ""
@@ -122,6 +121,9 @@ class Fields:
         if node.kind is Kind.NULL:
             self.refuse(node, "nothing", expected)
             return None
+        if _SECRET_VALUE.search(node.text):
+            self.refuse(node, "what looks like a secret", "none in this file", _SECRETS_GO)
+            return None
         return node
 
     def text(self, node: Node, expected: str = "text", *, most: int = 200, lines: bool = False) -> str | None:
@@ -142,13 +144,11 @@ class Fields:
         return unicodedata.normalize("NFC", value.text)
 
     def harmless(self, value: Scalar, *, lines: bool = False) -> bool:
-        """Whether the text has no secret, no environment variable, and nothing that cannot be seen."""
+        """Whether the text has no environment variable and nothing that cannot be seen."""
         strange = next((c for c in value.text if _strange(c) and not (lines and c in "\n\t")), None)
         variable = _VARIABLE.search(value.text)
         if strange is not None:
             self.refuse(value, f"the character U+{ord(strange):04X}", "characters that can be seen")
-        elif _SECRET_VALUE.search(value.text):
-            self.refuse(value, "what looks like a secret", "none in this file", "secrets belong into files")
         elif variable is not None:
             found = f"the environment variable {variable[1]}"
             self.refuse(value, found, "the value itself", "variables are not filled in here")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from slo_budget_tracker import documents
 from slo_budget_tracker.documents import joined
-from slo_budget_tracker.selectors import Selector, check_expression, parse_selector
+from slo_budget_tracker.selectors import Selector, parse_expression, parse_selector
 from slo_budget_tracker.specs import Defect, DefectsError, LatencySli, PromqlSli, RequestsSli
 
 if TYPE_CHECKING:
@@ -124,11 +124,6 @@ def _latency(node: Node, fields: Fields) -> LatencySli | None:
     return sound(fields, node, lambda: LatencySli(histogram=histogram, threshold=threshold))
 
 
-def _expression(text: str) -> str:
-    check_expression(text)
-    return text.strip()
-
-
 def _promql(node: Node, fields: Fields) -> PromqlSli | None:
     before = len(fields.faults)
     roles = ("bad", "good", "total", "error_ratio")
@@ -136,10 +131,20 @@ def _promql(node: Node, fields: Fields) -> PromqlSli | None:
     if found is None:
         return None
     expected = "PromQL such as sum(increase(x_total[$window]))"
-    given = {role: fields.parsed(found[role], _expression, expected) for role in roles if role in found}
+    given = {role: fields.parsed(found[role], parse_expression, expected) for role in roles if role in found}
     window: int | None = 300
     if "window" in found:
         window = fields.duration(found["window"], least=SHORTEST_PROMQL_WINDOW)
     if len(fields.faults) > before or window is None:
         return None
-    return sound(fields, node, lambda: PromqlSli(**given, window=window))
+    return sound(
+        fields,
+        node,
+        lambda: PromqlSli(
+            bad=given.get("bad"),
+            good=given.get("good"),
+            total=given.get("total"),
+            error_ratio=given.get("error_ratio"),
+            window=window,
+        ),
+    )

@@ -108,7 +108,7 @@ class NativeFile:
             if isinstance(value, Scalar):
                 whose = next((name for pattern, name in FOREIGN if pattern.fullmatch(value.text)), None)
                 if whose is not None:
-                    self.fields.refuse(value, f"{whose} format {LATER}", "the native format with `slos:`")
+                    self.fields.refuse(value, f"{whose} format, {LATER}", "the native format with `slos:`")
                     return True
         return False
 
@@ -173,7 +173,7 @@ class NativeFile:
     def _window(self, node: Node) -> int | None:
         if isinstance(node, documents.Mapping) and "calendar" in node.keys:
             self.fields.refuse(
-                node.keys["calendar"], LATER, "", "a rolling window such as 30d", path="calendar"
+                node.keys["calendar"], LATER, "", "write a rolling window such as 30d", path="calendar"
             )
             return None
         seconds = self.fields.duration(node)
@@ -191,7 +191,7 @@ class NativeFile:
 
     def _no_data(self, node: Node | None) -> None:
         if node is not None and self.fields.choice(node, ("hold", "bad")) == "bad":
-            self.fields.refuse(node, f"`bad` {LATER}", "hold")
+            self.fields.refuse(node, f"`bad`, {LATER}", "hold")
 
     def _datasource(self, node: Node | None) -> str:
         if node is None:

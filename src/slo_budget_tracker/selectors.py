@@ -12,7 +12,7 @@ import promql_parser
 from slo_budget_tracker import regexes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -23,7 +23,7 @@ _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _TOKENS = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|(?P<comment>\#[^\n]*)"""
-    r"""|(?P<variable>\$\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])"""
+    r"""|(?P<variable>(?<!\w)\$\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])"""
     r"""|(?P<operator>[-+*/%^<>=!]|\b(?:and|or|unless|atan2)\b)""",
     re.DOTALL | re.IGNORECASE,
 )
@@ -125,34 +125,11 @@ def _order(matcher: Matcher) -> tuple[str, str, str]:
     return matcher.label, matcher.operator, matcher.value
 
 
-def union(selectors: Iterable[Selector]) -> tuple[Selector, ...]:
-    """One selector for each metric that selects all that the given ones do, and perhaps more.
+def parse_expression(text: str) -> str:
+    """PromQL with `$window` without its comments; ValueError unless it yields numbers at an instant.
 
-    It keeps what all of them demand; where all of them demand something of a label, it takes any of it.
+    A comment would swallow what a query adds behind the expression.
     """
-    metrics: dict[str, dict[Selector, None]] = {}
-    for selector in selectors:
-        metrics.setdefault(selector.metric, {})[selector] = None
-    return tuple(_superset(metric, tuple(metrics[metric])) for metric in sorted(metrics))
-
-
-def _superset(metric: str, selectors: tuple[Selector, ...]) -> Selector:
-    common = set(selectors[0].matchers).intersection(*(s.matchers for s in selectors))
-    settled = {m.label for m in common}
-    wanted: dict[str, list[Matcher]] = {}
-    for selector in selectors:
-        asked = {m.label: m for m in selector.matchers if m.operator in {"=", "=~"}}
-        for label, matcher in asked.items():
-            wanted.setdefault(label, []).append(matcher)
-    for label, matchers in wanted.items():
-        if label not in settled and len(matchers) == len(selectors):
-            patterns = {regexes.escaped(m.value) if m.operator == "=" else f"(?:{m.value})" for m in matchers}
-            common.add(Matcher(label, "=~", "|".join(sorted(patterns))))
-    return Selector(metric, tuple(sorted(common, key=_order)))
-
-
-def check_expression(text: str) -> None:
-    """ValueError with a sentence unless `text` is PromQL with `$window` that yields numbers at an instant."""
     variables = {found[0] for found in _TOKENS.finditer(text) if found["variable"] is not None}
     unknown = sorted(variables - {"$window"})
     if unknown:
@@ -167,6 +144,7 @@ def check_expression(text: str) -> None:
         raise ValueError("a range of samples; a function such as increase(…[$window]) makes numbers of it")
     if kind == "StringLiteral":
         raise ValueError("a text, not a number")
+    return _TOKENS.sub(lambda found: "" if found["comment"] is not None else found[0], text).strip()
 
 
 def substitute_window(text: str, duration: str) -> str:

@@ -64,7 +64,7 @@ def _read(source: Source, *, tick: int, told: list[Fault]) -> NativeFile:
     faults = sorted(set(fields.faults))
     told.extend(faults[:MOST_FAULTS])
     if len(faults) > MOST_FAULTS:
-        last = faults[MOST_FAULTS]
+        last = faults[-1]
         more = f"{len(faults) - MOST_FAULTS} more faults"
         told.append(Fault(source.file, last.line, last.column, "", more, "none"))
     return file

@@ -243,7 +243,7 @@ def decimal_below(ratio: Fraction) -> Decimal:
 
 def definition_hash(slo: SLO) -> str:
     """Changes whenever the SLO means something else: anything but description, links and place in a file."""
-    fields = slo.model_dump(exclude={"description", "links", "source", "sli"})
+    fields = slo.model_dump(exclude={"description", "links", "source", "sli"}, exclude_defaults=True)
     return _digest({**fields, "sli": _sli_fields(slo)})
 
 
@@ -253,10 +253,15 @@ def sli_hash(slo: SLO) -> str:
 
 
 def _sli_fields(slo: SLO) -> dict[str, Any]:
-    """The SLI's fields with selectors as text; the order of a sum does not matter."""
-    fields: dict[str, Any] = {}
-    for name in type(slo.sli).model_fields:
+    """The SLI's fields with selectors as text; the order of a sum does not matter.
+
+    Defaults are left out, so that a field that a later version adds changes no hash.
+    """
+    fields: dict[str, Any] = {"kind": slo.sli.kind}
+    for name, described in type(slo.sli).model_fields.items():
         value = getattr(slo.sli, name)
+        if value == described.default:
+            continue
         if isinstance(value, tuple):
             value = sorted(map(str, value))
         fields[name] = str(value) if isinstance(value, Selector) else value

@@ -1,0 +1,306 @@
+"""SLO files: what good ones become, and the exact sentence for everything wrong in bad ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from slo_budget_tracker.errors import SpecError
+from slo_budget_tracker.specfiles import load
+from slo_budget_tracker.specs import LatencySli, PromqlSli, RequestsSli
+
+HERE = Path(__file__).parent.parent / "specfiles"
+SLI = '{requests: {total: x_total, bad: "x_total{code=~\\"5..\\"}"}}'
+
+# The fixture files of tests/specfiles/bad by what they show.
+ROWS = {
+    "C5": ("anchors", "billion-laughs", "self-reference"),
+    "C6": ("anchors",),
+    "C8": ("deep",),
+    "C9": ("anchors",),
+    "C10": ("duplicate-keys",),
+    "C11": ("yaml-1.1", "targets", "bare-target"),
+    "C12": ("unknown-keys",),
+    "C13": ("twice",),
+    "C17": ("promql", "selectors"),
+    "C18": ("secrets",),
+    "C19": ("names", "control", "latin"),
+    "C20": ("later",),
+    "H8": ("links",),
+    "H19": ("labels",),
+}
+
+
+def faults_of(*paths: Path, **options) -> list[str]:
+    """The sentences of a refused load, or none."""
+    try:
+        load(paths, **options)
+    except SpecError as error:
+        return str(error).splitlines()
+    return []
+
+
+def slo(name: str, target: str = "99.9%") -> str:
+    """A small file with one SLO."""
+    return f"slos:\n  - name: {name}\n    target: {target}\n    sli: {SLI}\n"
+
+
+@pytest.mark.parametrize("path", sorted((HERE / "bad").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_bad_file_is_told_exactly(path, monkeypatch):
+    """C5-C13, C17-C20: every fault of a bad file is told at once, with place, path, found, expected, suggestion."""
+    monkeypatch.chdir(path.parent)
+    expected = path.with_suffix(".expected").read_text()
+    assert expected == "\n".join(faults_of(Path(path.name))) + "\n"
+
+
+def test_every_row_of_the_fault_catalogue_has_a_bad_file():
+    """C5-C13, C17-C20: the fixture files that show a row exist."""
+    missing = [
+        f"{row} {name}"
+        for row, names in ROWS.items()
+        for name in names
+        if not (HERE / "bad" / f"{name}.yaml").exists()
+    ]
+    assert [] == missing
+
+
+def test_all_faults_of_all_files_are_told_at_once():
+    """Nothing is left for a second run: the faults of all bad files come in one error, sorted by place."""
+    alone = [line for path in sorted((HERE / "bad").glob("*.yaml")) for line in faults_of(path)]
+    together = faults_of(HERE / "bad")
+    duplicates = [line for line in together if " again in " in line]
+    assert sorted(line for line in alone if " again in " not in line) == sorted(
+        set(together) - set(duplicates)
+    )
+    assert len(duplicates) > 0
+
+
+def test_a_file_with_every_key_becomes_its_slos():
+    """What the native format says is what the SLO has."""
+    catalogue = load([HERE / "good"])
+    slos = {one.name: one for one in catalogue.slos}
+    assert ["checkout-availability", "checkout-latency", "jobs", "one", "ratio", "sums", "two"] == list(slos)
+    assert () == catalogue.warnings
+    one = slos["checkout-availability"]
+    assert ("checkout", "shop@example.org") == (one.service, one.owner)
+    assert (("area", "shop"), ("team", "payments"), ("tier", "2")) == one.labels
+    assert (Decimal("0.999"), 2_592_000) == (one.target, one.window)
+    assert isinstance(one.sli, RequestsSli)
+    assert 'http_requests_total{code=~"5..",job="checkout"}' == str(one.sli.bad[0])
+    assert ["14.4", "6", "3", "1"] == [str(alert.burn_rate) for alert in one.alerts]
+    two = slos["checkout-latency"]
+    assert isinstance(two.sli, LatencySli)
+    assert Decimal("0.3") == two.sli.threshold
+    assert (120, 600) == (two.alerts[0].for_seconds, two.alerts[0].keep_firing_for)
+    assert "payments@example.org" == two.owner
+    assert [3_600, 21_600] == [alert.long for alert in slos["jobs"].alerts]
+    assert () == slos["sums"].alerts
+    assert (Decimal("0.5"), Decimal("0.9995")) == (slos["sums"].target, slos["ratio"].target)
+
+
+def test_a_comment_in_an_expression_cannot_swallow_the_query_around_it():
+    """Comments of PromQL are taken out, a $ in a text stays."""
+    slos = {one.name: one for one in load([HERE / "good"]).slos}
+    assert isinstance(slos["jobs"].sli, PromqlSli)
+    assert "sum(increase(jobs_total[$window]))" == slos["jobs"].sli.total
+    assert '1 - avg_over_time(up{job="a$"}[$window])' == slos["ratio"].sli.error_ratio
+
+
+def test_unreachable_tiers_of_the_workbook_are_left_out_with_a_warning(tmp_path):
+    """A tier that the target makes unreachable is a warning where it stands, not an error."""
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a", "90%"))
+    catalogue = load([path])
+    assert 3 == len(catalogue.slos[0].alerts)
+    expected = (
+        f"{path}:2:11: warning: slos[0].alerts: the page pair 1h&5m of `workbook` is left out: "
+        "its factor 14.4 cannot be reached, at most 10"
+    )
+    assert [expected] == [str(warning) for warning in catalogue.warnings]
+
+
+def test_an_equal_factor_is_reachable(tmp_path):
+    """A factor of exactly 1 / (1 - target) is accepted."""
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a", "99%") + "    alerts: [{long: 1h, short: 5m, burn_rate: 100}]\n")
+    assert Decimal(100) == load([path]).slos[0].alerts[0].burn_rate
+
+
+def test_the_shortest_alert_window_follows_from_the_interval(tmp_path):
+    """Two ticks of the interval in use are the least."""
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a") + "    alerts: [{long: 1h, short: 1m, burn_rate: 2}]\n")
+    assert [f"{path}:5:32: slos[0].alerts[0].short: 1m, expected at least 2m"] == faults_of(path)
+    assert 60 == load([path], tick=30).slos[0].alerts[0].short
+
+
+def test_the_same_name_in_two_files_rejects_both_in_any_order(tmp_path):
+    """C13: both files are named, whichever is read first."""
+    one, two = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    one.write_text(slo("a"))
+    two.write_text(slo("a", "99.5%"))
+    expected = [
+        f"{one}:2:11: slos[0].name: the name 'a' again in {two}:2:11, expected each name once over all files",
+        f"{two}:2:11: slos[0].name: the name 'a' again in {one}:2:11, expected each name once over all files",
+    ]
+    assert expected == faults_of(one, two)
+    assert expected == faults_of(two, one)
+    assert expected == faults_of(tmp_path)
+
+
+def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path):
+    """A file named beside its folder does not collide with itself."""
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a"))
+    assert 1 == len(load([path, tmp_path, Path(f"{tmp_path}/*.yaml")]).slos)
+
+
+def test_folders_are_read_recursively_and_hidden_names_are_not(tmp_path):
+    """.yaml and .yml at any depth; no dot files, no other suffixes."""
+    for name in ("a.yaml", "deep/er/b.yml", ".hidden.yaml", ".git/c.yaml", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(slo(path.stem.strip(".")))
+    assert ["a", "b"] == [one.name for one in load([tmp_path]).slos]
+
+
+def test_a_configmap_is_read_through_its_links(tmp_path):
+    """C4: links of Kubernetes through ..data stay inside the folder and are followed, files and folders alike."""
+    data = tmp_path / "..2026_10_31"
+    (data / "sub").mkdir(parents=True)
+    (data / "a.yaml").write_text(slo("a"))
+    (data / "sub" / "b.yaml").write_text(slo("b"))
+    (tmp_path / "..data").symlink_to("..2026_10_31")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    (tmp_path / "sub").symlink_to("..data/sub")
+    assert ["a", "b"] == [one.name for one in load([tmp_path]).slos]
+
+
+def test_links_out_of_the_folder_pipes_large_and_unreadable_files_are_all_named(tmp_path):
+    """C4: regular files up to 1 MiB inside the folder only; everything else rejects the load, at once."""
+    outside = tmp_path / "outside.yaml"
+    outside.write_text(slo("secret"))
+    root = tmp_path / "slos"
+    root.mkdir()
+    (root / "good.yaml").write_text(slo("a"))
+    (root / "link.yaml").symlink_to(outside)
+    (root / "loop.yaml").symlink_to("loop.yaml")
+    (root / "gone.yaml").symlink_to("nowhere.yaml")
+    (root / "folder").symlink_to(tmp_path)
+    os.mkfifo(root / "pipe.yaml")
+    (root / "large.yaml").write_bytes(b"#" * 1_048_577)
+    start = time.monotonic()
+    expected = [
+        f"{root}/folder:1:1: a link that leads out of the folder, expected links inside the folder",
+        f"{root}/gone.yaml:1:1: a file that cannot be opened (No such file or directory)",
+        f"{root}/large.yaml:1:1: more than 1048576 bytes, expected a smaller file; split it",
+        f"{root}/link.yaml:1:1: a link that leads out of the folder, expected links inside the folder",
+        f"{root}/loop.yaml:1:1: a file that cannot be opened (Too many levels of symbolic links)",
+        f"{root}/pipe.yaml:1:1: no regular file, expected a regular file",
+    ]
+    assert expected == faults_of(root)
+    assert time.monotonic() - start < 1
+
+
+def test_devices_missing_paths_and_empty_folders_are_faults(tmp_path):
+    """C4: a path that brings no SLO file is told, never skipped."""
+    (tmp_path / "empty").mkdir()
+    expected = [
+        "/dev/zero:1:1: no regular file, expected a regular file",
+        f"{tmp_path}/*.yaml:1:1: a pattern that matches no file, expected at least one",
+        f"{tmp_path}/empty:1:1: a folder without .yaml or .yml files, expected at least one",
+        f"{tmp_path}/gone.yaml:1:1: a file that cannot be opened (No such file or directory)",
+    ]
+    paths = [tmp_path / "empty", tmp_path / "gone.yaml", Path("/dev/zero"), tmp_path / "*.yaml"]
+    assert expected == faults_of(*paths)
+    assert ["slo_files:1:1: no SLO files, expected at least one file or folder"] == faults_of()
+
+
+def test_too_many_files_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    """C4: the number of files has a limit."""
+    monkeypatch.setattr("slo_budget_tracker.filesets.MOST_FILES", 20)
+    for number in range(21):
+        (tmp_path / f"{number}.yaml").write_text("[")
+    assert [f"{tmp_path}:1:1: more than 20 files, expected fewer"] == faults_of(tmp_path)
+
+
+def test_too_many_slos_are_refused(tmp_path, monkeypatch):
+    """C4: the number of SLOs has a limit."""
+    monkeypatch.setattr("slo_budget_tracker.specfiles.MOST_SLOS", 1)
+    (tmp_path / "a.yaml").write_text(slo("a"))
+    (tmp_path / "b.yaml").write_text(slo("b"))
+    assert [f"{tmp_path}/b.yaml:2:11: slos[0].name: 2 SLOs in all files, expected at most 1"] == faults_of(
+        tmp_path
+    )
+
+
+def test_many_faults_of_one_file_are_cut(tmp_path):
+    """A file of nothing but faults does not fill the terminal."""
+    path = tmp_path / "a.yaml"
+    path.write_text("slos:\n" + "  - {}\n" * 200)
+    lines = faults_of(path)
+    assert 101 == len(lines)
+    assert f"{path}:201:5: 500 more faults, expected none" == lines[-1]
+
+
+def test_a_long_expression_is_refused_before_it_is_parsed(tmp_path):
+    """C17: 16 KiB are the most, and no number of brackets or operators overflows the parser's stack."""
+    path = tmp_path / "a.yaml"
+    expressions = ["x" * 20_000, "(" * 8_000 + "x" + ")" * 8_000, "x" + "+x" * 8_000, "-" * 16_000 + "x"]
+    items = "".join(
+        f"  - {{name: s{at}, target: 99%, sli: {{promql: {{error_ratio: 'rate(x[$window]) + {text}'}}}}}}\n"
+        for at, text in enumerate(expressions)
+    )
+    path.write_text(f"slos:\n{items}")
+    limit = "more than 100 nested brackets or 500 operators"
+    lines = faults_of(path)
+    assert ["20014 characters; at most 16384 are accepted", limit, limit, limit] == [
+        line.split('": ' if '": ' in line else "': ")[-1].split(", expected")[0] for line in lines
+    ]
+
+
+def test_laughs_of_a_billion_and_merge_bombs_are_quick():
+    """C5, C6: aliases are refused where they stand and never followed."""
+    start = time.process_time()
+    for name in ("billion-laughs", "anchors", "self-reference", "deep"):
+        faults_of(HERE / "bad" / f"{name}.yaml")
+    assert time.process_time() - start < 0.5
+
+
+def test_no_secret_is_in_any_message(tmp_path):
+    """C18, H14: values that look like secrets appear in no sentence."""
+    lines = faults_of(HERE / "bad" / "secrets.yaml")
+    assert [] == [line for line in lines if "S3CR3T" in line or "hunter2" in line]
+    path = tmp_path / "a.yaml"
+    secret = "Bearer S3CR3T0123456789abcdef"
+    path.write_text(
+        f"service: {secret}\nslos:\n  - name: {secret}\n    target: {secret}\n    window: {secret}\n    sli: {secret}\n"
+        f"    alerts: {secret}\n    no_data: {secret}\n    labels: {secret}\n    datasource: {secret}\n"
+        f"    links: {{a: {secret}}}\n    burn_rate: {{threshold: {secret}, windows: {secret}}}\n"
+    )
+    lines = faults_of(path)
+    assert 12 == len(lines)
+    assert [] == [line for line in lines if "S3CR3T" in line]
+
+
+def test_a_missing_environment_variable_is_named_not_filled_in(tmp_path, monkeypatch):
+    """C18: ${NAME} is refused by name, set or not; its value appears nowhere."""
+    monkeypatch.setenv("TEAM_SECRET", "S3CR3T-value")
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a") + "    owner: ${TEAM_SECRET:-x}\n")
+    expected = (
+        f"{path}:5:12: slos[0].owner: the environment variable TEAM_SECRET, expected the value itself; "
+        "variables are not filled in here"
+    )
+    assert [expected] == faults_of(path)
+
+
+def test_titles_are_in_normal_form(tmp_path):
+    """C19: a description in decomposed letters is stored composed."""
+    path = tmp_path / "a.yaml"
+    path.write_text(slo("a") + "    description: Cafe\u0301\n")
+    assert "Café" == load([path]).slos[0].description
