@@ -37,15 +37,23 @@ class Lines:
     def of(cls, feed: RawFeed, sorting: Sorting, series: Iterable[Series], start: int) -> Lines:
         """The series that an SLO selects; samples up to `start` (ms) are not looked at."""
         lines = cls(replicas=None if feed.replica_label is None else [])
+        memo = sorting.memo
+        add_place, add_times, add_values = lines.places.append, lines.times.append, lines.values.append
+        add_labels, add_done = lines.labels.append, lines.done.append
         for labels, times, values in series:
-            place = sorting.sort(feed, labels)
+            # Label names and values in the order they came: cheap to look up, and right in any order.
+            spelled = (*labels, *labels.values())
+            try:
+                place = memo[spelled]
+            except KeyError:
+                place = memo[spelled] = sorting.sort(feed, labels)
             if place is None or not times:
                 continue
-            lines.places.append(place)
-            lines.times.append(times)
-            lines.values.append(values)
-            lines.labels.append(labels)
-            lines.done.append(0 if times[0] > start else bisect_right(times, start))
+            add_place(place)
+            add_times(times)
+            add_values(values)
+            add_labels(labels)
+            add_done(0 if times[0] > start else bisect_right(times, start))
             if lines.replicas is not None:
                 lines.replicas.append(labels.get(feed.replica_label or "", ""))
         return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -38,33 +39,29 @@ class Sorted(NamedTuple):
 
 @dataclass(eq=False)
 class Sorting:
-    """The memo of one feed: pure in the labels, so it may be shared and dropped at any time."""
+    """The memo of one feed: pure in the labels, so it may be shared and dropped at any time.
+
+    `memo` has the place of each series by its label names and values, spelled in the order they came.
+    """
 
     feed_key: str
     replica_label: str | None
     lanes: list[Lane] = field(default_factory=list)
     _lane_of: dict[Lane, int] = field(default_factory=dict)
-    _by_labels: dict[tuple[str, ...], Sorted | None] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+    memo: dict[tuple[str, ...], Sorted | None] = field(default_factory=dict)
 
     def sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
         """The series' place; None where no SLO selects it."""
-        # Label names and values in the order they came: cheap, and right whatever the order is.
-        spelled = (*labels, *labels.values())
-        try:
-            return self._by_labels[spelled]
-        except KeyError:
-            place = self._by_labels[spelled] = self._sort(feed, labels)
-            return place
-
-    def _sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
         slots = feed.classify(labels)
         if not slots:
             return None
         target = Target.of(labels)
         lane = Lane(slots, target.job)
-        if lane not in self._lane_of:
-            self._lane_of[lane] = len(self.lanes)
-            self.lanes.append(lane)
+        with self._lock:  # a first fill and the ticks may sort at the same time
+            if lane not in self._lane_of:
+                self.lanes.append(lane)
+                self._lane_of[lane] = len(self.lanes) - 1
         return Sorted(self.key(labels), target_key(target), self._lane_of[lane])
 
     def key(self, labels: Labels) -> int:
@@ -74,8 +71,8 @@ class Sorting:
 
     def trim(self, current: int) -> None:
         """Forget series when far more were met than there are now."""
-        if len(self._by_labels) > 2 * current + _SPARE:
-            self._by_labels.clear()
+        if len(self.memo) > 2 * current + _SPARE:
+            self.memo.clear()
 
 
 def target_key(target: Target) -> int:
