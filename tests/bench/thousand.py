@@ -174,7 +174,10 @@ def markdown(bench: Bench, found: dict[str, Any]) -> str:
     lines = [
         (f"{bench.slos:,} SLOs, {bench.slos * 8:,} series", ""),
         ("requests per tick", f"{tick['requests']:.0f}"),
-        ("samples read per tick", f"{tick['samples']:,.0f} ({bench.samples_per_tick:,.0f} stored)"),
+        (
+            "samples fetched per tick",
+            f"{tick['samples']:,.0f} ({bench.samples_per_tick:,.0f} stored; `promql` SLIs fetch sums)",
+        ),
         ("daemon CPU per tick", f"{tick['daemon_cpu']:.2f} s"),
         ("Prometheus CPU per tick", f"{tick['prometheus_cpu']:.2f} s"),
         ("a tick takes", f"{tick['wall']:.2f} s of {INTERVAL} s"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slo_budget_tracker import filling
 from tests.worlds import catalogue
 from tests.worlds.history import DAY, END, START, write
 from tests.worlds.ours import fill, run
@@ -106,6 +107,26 @@ def test_live_ticks_see_what_scrapes_showed(ticked, worlds, name):
 def test_live_windows_of_an_hour_are_within_two_per_cent(ticked, worlds, name):
     """Windows of an hour that end at ticks are within 2 % of what the scrapes up to their ends had shown."""
     assert [] == windows_off(ticked, worlds[name], window=HOUR)
+
+
+STATELESS = ["replaced", "crashes", "server-down"]
+
+
+@pytest.fixture(scope="module")
+def stateless(worlds_server, worlds):
+    """A fill that reads all but the last two days by range queries, as after very many samples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "RAW_BUDGET", 0)
+        return fill(worlds_server.url, [worlds[name] for name in STATELESS], at=AT)
+
+
+@pytest.mark.parametrize("name", STATELESS)
+def test_the_stateless_form_of_old_history_is_close_and_never_over(stateless, worlds, name):
+    """Range queries of old history lose at most 1.5 % where processes crash with few failures each, and add none."""
+    most, truth = worlds[name].truth(AT, 30 * DAY + 30), worlds[name].truth(AT, 30 * DAY)
+    counts = stateless.window(name, AT, 30 * DAY)
+    assert 0.985 * truth.bad <= counts.bad <= most.bad + FEW
+    assert 0.9975 * truth.total <= counts.total <= 1.0001 * most.total
 
 
 @pytest.mark.long
