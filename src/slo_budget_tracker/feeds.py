@@ -12,8 +12,6 @@ from slo_budget_tracker.selectors import Selector
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RESTART = 2  # seconds that two starts of one process may differ: some clients compute it from the uptime
-
 Role = Literal["total", "bad", "good", "error_ratio"]
 
 
@@ -79,16 +77,9 @@ def _fill_form(selector: Selector, step: int, replica_label: str | None) -> str:
     # and their counters do not begin at 0. While both names are in the step, nobody can tell them apart.
     known = f"(max_over_time({Selector('up', target)}[1d] offset {step}s) == 1) and {scraped}"
     renamed = f"count by (job, instance) ({alike}) > 1"
-    start = Selector("process_start_time_seconds", target)
-    started = f"last_over_time({start}[{step}s])"
-    # a new process whose counter has passed the old one's value within the step shows no fall
-    restarted = (
-        f"max by (job, instance) ({started})"
-        f" - max by (job, instance) (last_over_time({start}[1d] offset {step}s)) > {RESTART}"
-    )
+    started = f"last_over_time({Selector('process_start_time_seconds', target)}[{step}s])"
     return (
-        f"({now} - {before} >= 0 unless on (job, instance) ({restarted}))"
-        f" or ({now} >= {before} and on (job, instance) ({restarted}))"
+        f"({now} - {before} >= 0)"
         f" or ({now} + clamp_min(max_over_time({selector}[{step}s]) - {before}, 0))"
         f" or ({now} and on (job, instance) ({known}) unless on (job, instance) ({renamed}))"
         f" or ({now} and on (job, instance) ({started} >= time() - {step * 6 // 5}))"
