@@ -28,7 +28,7 @@ from traffic import BUCKETS, HANDLERS, PODS, Handler, Incident, crowd, strength
 
 STEP = 0.25  # seconds between two rounds of requests
 DEPLOY = 420  # seconds between two deploys
-FIRST_TROUBLE, TROUBLE_EVERY, TROUBLE_LASTS = 100, 900, 120  # seconds
+FIRST_TROUBLE, TROUBLE_EVERY, TROUBLE_LASTS = 60, 900, 120  # seconds
 TROUBLE_SHARE = 0.6
 
 
