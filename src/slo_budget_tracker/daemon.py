@@ -103,6 +103,8 @@ class Daemon:
             server = WebServer(build(self.display, listen=listen), listen=listen)
             server.start()
             log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
+            if self.settings.audit.url is not None:
+                log.warning("audit.url is set: this version keeps events in the ledger and does not send them")
             self._catch_signals()
             scheduler = self._schedule(evaluator, sources)
             filling = threading.Thread(target=self._fill, args=(evaluator, sources), name="fill", daemon=True)
