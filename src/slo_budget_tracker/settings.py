@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as MappingABC
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -23,17 +24,11 @@ from pydantic import (
 )
 
 from slo_budget_tracker.addresses import parse_listen
-from slo_budget_tracker.documents import Broken, Kind, Mapping, Node, Scalar, Sequence, read_documents
+from slo_budget_tracker.configfile import overlay, place_of_key, plain, read_config, strange, variable
+from slo_budget_tracker.documents import Mapping, Node, shown
 from slo_budget_tracker.durations import parse_duration, parse_fine_duration
 from slo_budget_tracker.errors import Fault, SettingsError, UsageError
-from slo_budget_tracker.filesets import read_text
 
-PREFIX = "SLO_BUDGET_TRACKER_"
-KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "PROMETHEUS_URL": ("prometheus", "url"),
-    "AUDIT_STREAM_URL": ("audit", "url"),
-    "AUDIT_STREAM_TIMEOUT_S": ("audit", "timeout"),
-}
 _SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -149,6 +144,10 @@ class Audit(Section):
     def _http(cls, url: str | None) -> str | None:
         return None if url is None else _http_url(url)
 
+    def __repr_args__(self) -> Any:
+        """The address may carry a password."""
+        yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
+
 
 class Web(Section):
     """Where metrics and API are served."""
@@ -189,7 +188,10 @@ class Settings(Section):
     def _one_default(cls, data: Any) -> Any:
         if not isinstance(data, MappingABC):
             return data
-        named = dict(data.get("datasources") or {})
+        given = data.get("datasources") or {}
+        if not isinstance(given, MappingABC):
+            return data  # a fault of its own place
+        named = dict(given)
         single = data.get("prometheus")
         if single is not None and "default" in named:
             raise ValueError("both `prometheus` and a datasource named `default`: name it once")
@@ -219,88 +221,60 @@ def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:
     Raises:
         SettingsError: all faults, each with its place.
     """
-    file = str(path) if path is not None else "environment"
-    root: Node = Mapping(file, 1, 1, "", {}, {})
-    if path is not None:
-        root = _read(path)
-    data = _plain(root)
-    sources = _overlay(data, env)
+    root: Mapping = read_config(path) if path is not None else Mapping("environment", 1, 1, "", {}, {})
+    data = plain(root)
+    sources = overlay(data, env)
     base = path.parent.resolve() if path is not None else Path.cwd()
+    faults = list(strange(root))
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(
-            [_fault(one, root, sources) for one in error.errors(include_input=False)]
-        ) from None
-    return _resolved(settings, base)
-
-
-def _read(path: Path) -> Node:
-    """The file's single document with keys."""
-    text = read_text(path)
-    if isinstance(text, Fault):
-        raise SettingsError([text])
-    reading = read_documents(text, file=str(path))
-    root = reading.documents[0] if reading.documents else Mapping(str(path), 1, 1, "", {}, {})
-    faults = list(reading.faults)
-    if not faults and (len(reading.documents) > 1 or not isinstance(root, Mapping)):
-        faults = [root.fault("something else", "one document with keys such as `prometheus:`")]
+        told = {fault.path for fault in faults}
+        found = [_fault(one, root, sources) for one in error.errors(include_input=False)]
+        faults += [fault for fault in found if fault.path not in told]
     if faults:
-        raise SettingsError(faults)
-    return root
-
-
-def _plain(node: Node) -> Any:
-    """Nodes as plain values; numbers stay text, pydantic knows what each key wants."""
-    match node:
-        case Mapping():
-            return {key: _plain(value) for key, value in node.values.items()}
-        case Sequence():
-            return [_plain(item) for item in node.items]
-        case Scalar():
-            return None if node.kind is Kind.NULL else node.text
-        case Broken() | _:
-            return None
-
-
-def _overlay(data: dict[str, Any], env: MappingABC[str, str]) -> dict[tuple[str, ...], str]:
-    """Put the environment's values over the file's; returns which variable gave which key."""
-    sources: dict[tuple[str, ...], str] = {}
-    given = {KNOWN_ELSEWHERE[name]: (name, value) for name, value in env.items() if name in KNOWN_ELSEWHERE}
-    if isinstance(data.get("datasources"), dict):
-        given.pop(("prometheus", "url"), None)  # named datasources say where they are
-    for name, value in sorted(env.items()):
-        if name.startswith(PREFIX):
-            given[tuple(name.removeprefix(PREFIX).lower().split("__"))] = (name, value)
-    for keys, (name, value) in given.items():
-        at = data
-        for key in keys[:-1]:
-            inner = at.get(key)
-            if not isinstance(inner, dict):
-                inner = at[key] = {}
-            at = inner
-        at[keys[-1]] = value.split(",") if keys == ("slo_files",) else value
-        sources[keys] = name
-    return sources
+        raise SettingsError(sorted(set(faults)))
+    return _resolved(settings, base)
 
 
 def _fault(error: Any, root: Node, sources: MappingABC[tuple[str, ...], str]) -> Fault:
     """One of pydantic's errors as a fault with its place; values are never repeated: they may be secrets."""
-    keys = [str(key) for key in error["loc"]]
-    if keys[:2] == ["datasources", "default"] and not _holds(root, "datasources"):
-        keys[:2] = ["prometheus"]
-    path = ".".join(keys)
+    keys = tuple(map(str, error["loc"]))
+    if keys[:2] == ("datasources", "default") and not _holds(root, "datasources"):
+        keys = ("prometheus", *keys[2:])
+    unknown = error["type"] == "extra_forbidden"
+    close = get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1) if unknown else []
     for length in range(len(keys), 0, -1):
-        name = sources.get(tuple(keys[:length]))
+        name = sources.get(keys[:length])
+        if name is not None and unknown:
+            hint = f"did you mean {variable((*keys[:-1], close[0]))}?" if close else ""
+            return Fault("environment", 1, 1, name, "a variable for an unknown key", "", hint)
         if name is not None:
             return Fault("environment", 1, 1, name, "a value that does not fit", _expected(error))
-    node: Node = root
-    for key in keys:
-        node = _child(node, key)
-    if error["type"] == "extra_forbidden":
-        return Fault(node.file, node.line, node.column, path, "an unknown key", "one of the documented keys")
+    place = place_of_key(root, keys, of_key=unknown)
+    where, path = (place.file, place.line, place.column), ".".join(keys)
+    if unknown:
+        hint = f"did you mean {close[0]}?" if close else ""
+        expected = f"one of {', '.join(_known_keys(keys[:-1]))}"
+        return Fault(*where, path, f"the unknown key {shown(keys[-1])}", expected, hint)
     found = "nothing" if error["type"] == "missing" else "a value that does not fit"
-    return Fault(node.file, node.line, node.column, path, found, _expected(error))
+    return Fault(*where, path, found, _expected(error))
+
+
+def _known_keys(section: tuple[str, ...]) -> list[str]:
+    """The keys that a section may have."""
+    at: Any = Settings
+    for key in section:
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            field = at.model_fields.get(key)
+            at = field.annotation if field is not None else None
+        else:
+            at = None
+        inner = [one for one in (at, *get_args(at)) if isinstance(one, type) and issubclass(one, Section)]
+        at = get_args(at)[1] if get_origin(at) is dict else inner[0] if inner else at
+        if get_origin(at) is dict:
+            at = None
+    return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
 
 
 def _expected(error: Any) -> str:
@@ -314,15 +288,6 @@ def _expected(error: Any) -> str:
 
 def _holds(node: Node, key: str) -> bool:
     return isinstance(node, Mapping) and key in node.values
-
-
-def _child(node: Node, key: str) -> Node:
-    """The node a key leads to; the nearest one above where it is missing."""
-    if isinstance(node, Mapping) and key in node.values:
-        return node.values[key]
-    if isinstance(node, Sequence) and key.isdigit() and int(key) < len(node.items):
-        return node.items[int(key)]
-    return node
 
 
 def _resolved(settings: Settings, base: Path) -> Settings:
@@ -342,7 +307,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         return one.model_copy(update=files)
 
     ledger = settings.ledger.url
-    if ledger.startswith("sqlite:///") and not ledger.startswith("sqlite:////"):
+    if ledger.startswith("sqlite:///") and not ledger.startswith(("sqlite:////", "sqlite:///:memory:")):
         ledger = f"sqlite:///{base / ledger.removeprefix('sqlite:///')}"
     return settings.model_copy(
         update={
