@@ -21,7 +21,7 @@ from slo_budget_tracker import __version__
 from slo_budget_tracker.errors import PrometheusError, TrackerError
 from slo_budget_tracker.evaluator import Evaluator, Report, density_of
 from slo_budget_tracker.figures import OwnFigures
-from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.filling import Filled, Filler
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.listening import WebServer
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 STARTING = "no tick has been evaluated yet"
 STOP_WITHIN = 4.0  # seconds for everything that hangs, when asked to stop
 FILL_PAUSE = 10.0  # seconds to wait when Prometheus cannot answer the first fill
+MOST_REASONS = 5
 TOO_LONG_WITHOUT_TICK = 3  # intervals after which the daemon is not ready
 
 log = structlog.get_logger()
@@ -75,6 +76,7 @@ class Daemon:
     _last_at: int | None = None
     _filling: int = 0
     _troubles: set[str] = field(default_factory=set)
+    _fill_trouble: str = ""
 
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or `stop`; the exit status.
@@ -104,7 +106,9 @@ class Daemon:
             server.start()
             log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
             if self.settings.audit.url is not None:
-                log.warning("audit.url is set: this version keeps events in the ledger and does not send them")
+                log.warning(
+                    "audit.url is set: this version keeps events in the ledger and does not send them"
+                )
             self._catch_signals()
             scheduler = self._schedule(evaluator, sources)
             filling = threading.Thread(target=self._fill, args=(evaluator, sources), name="fill", daemon=True)
@@ -202,7 +206,8 @@ class Daemon:
         self.display.view = compose(
             metrics=render(snapshots, self.slos, self._own, now=now, data_until=self._data_until(evaluator)),
             snapshots=snapshots,
-            unready=self._not_ready(evaluator),
+            unready=self._not_ready(),
+            fresh_until=time.monotonic() + TOO_LONG_WITHOUT_TICK * evaluator.interval,
         )
 
     def _data_until(self, evaluator: Evaluator) -> dict[Identity, float]:
@@ -214,50 +219,55 @@ class Daemon:
                 found[identity(slo.name, {})] = until
         return found
 
-    def _not_ready(self, evaluator: Evaluator) -> Iterator[str]:
+    def _not_ready(self) -> Iterator[str]:
         if self._last_at is None:
             yield STARTING
-        for key in sorted(self._troubles)[:5]:
+        for key in sorted(self._troubles)[:MOST_REASONS]:
             yield f"trouble with {key}"
-        if self._own.last_tick_at is not None:
-            since = self.clock() - self._own.last_tick_at
-            if since > TOO_LONG_WITHOUT_TICK * evaluator.interval:
-                yield f"no tick for {since:.0f} s"
+        if self._fill_trouble:
+            yield f"the first fill waits: {self._fill_trouble}"
 
     # first fill
 
     def _fill(self, evaluator: Evaluator, sources: Mapping[str, Prometheus]) -> None:
         """Fill what is not filled, newest first, beside the ticks; goes on where it was after a restart."""
-        ledger = evaluator.ledger
         for filler in fillers(evaluator):
-            self._filling += filler.remaining
+            self._filling = filler.remaining
             log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining)
+            filled: Filled | None = None
             while not self.stop.is_set():
                 try:
-                    filled = filler.step(evaluator.asks, workers=1)
+                    filled = filled or filler.step(evaluator.asks, workers=1)
+                    if filled is None:
+                        log.info("filled", samples=filler.samples, given_up=dict(filler.given_up))
+                        break
+                    self._add(filled, evaluator, sources)
                 except TrackerError as error:
-                    log.warning("filling waits", detail=str(error))
-                    self.stop.wait(FILL_PAUSE)
-                    continue
-                if filled is None:
-                    log.info("filled", samples=filler.samples, given_up=dict(filler.given_up))
-                    break
-                with self._lock:
-                    if self.stop.is_set():
-                        return
-                    ledger.commit(
-                        Entry(
-                            rows=filled.rows,
-                            cursors={_fill_key(evaluator.ids[slo]): filled.filled_to for slo in filled.slos},
-                        )
-                    )
-                    if self._last_at is None:
-                        evaluator.seen.update(
-                            {k: v for k, v in filled.newest.items() if k not in evaluator.seen}
-                        )
-                    at = self._newest(evaluator, self._now(evaluator))
-                    self._publish(evaluator, sources, evaluator.look(at))
-                self._filling = filler.remaining
+                    self._fill_waits(str(error))
+                except Exception as error:  # noqa: BLE001 - what is not filled stays unknown, the ticks go on
+                    self._fill_waits(f"internal error: {type(error).__name__}: {error}")
+                else:
+                    filled, self._fill_trouble = None, ""
+                    self._filling = filler.remaining
+
+    def _add(self, filled: Filled, evaluator: Evaluator, sources: Mapping[str, Prometheus]) -> None:
+        """One chunk into the ledger, and onto the page."""
+        filled_to = {_fill_key(evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
+        with self._lock:
+            if self.stop.is_set():
+                return
+            evaluator.ledger.commit(Entry(rows=filled.rows, cursors=filled_to))
+            for slo, outcome in filled.newest.items():
+                evaluator.seen.setdefault(slo, outcome)
+            at = self._last_at or self._newest(evaluator, self._now(evaluator))
+            self._publish(evaluator, sources, evaluator.look(at))
+
+    def _fill_waits(self, why: str) -> None:
+        """Told once per trouble; tried again after a pause."""
+        if why != self._fill_trouble:
+            log.warning("filling waits", detail=why)
+        self._fill_trouble = why
+        self.stop.wait(FILL_PAUSE)
 
     # time and ends
 

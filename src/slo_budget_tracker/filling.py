@@ -180,7 +180,8 @@ class Filler:
 def chunks(*, until: int, filled_to: int, begin: int, interval: int, delay: int) -> list[Chunk]:
     """The spans from `filled_to` back to `begin`, newest chunk first, by the table at the top of this file.
 
-    Inner edges are on the tick grid and on the ledger's own cells, so that filled and live rows share points.
+    Rows of a chunk have one length; their edges are on the tick grid and on the ledger's own cells, so that
+    filled and live rows share points.
     """
     step = max(STEP // interval, 1) * interval
     spans = Density((Stage(RECENT, step),)).spans(begin, until, interval=interval, delay=delay)
@@ -190,7 +191,7 @@ def chunks(*, until: int, filled_to: int, begin: int, interval: int, delay: int)
         if start >= filled_to:
             continue
         longest = RECENT_PIECE if end > until - RECENT else OLDER_PIECE
-        if piece and (piece[0].end - start > longest or (end <= until - RECENT < piece[0].end)):
+        if piece and (piece[0].end - start > longest or end - start != piece[-1].seconds):
             found.append(Chunk(tuple(reversed(piece))))
             piece = []
         piece.append(Tick(start, min(end, filled_to)))
