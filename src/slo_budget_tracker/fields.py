@@ -121,7 +121,7 @@ class Fields:
         if node.kind is Kind.NULL:
             self.refuse(node, "nothing", expected)
             return None
-        if _SECRET_VALUE.search(node.text):
+        if looks_secret(node.text):
             self.refuse(node, "what looks like a secret", "none in this file", _SECRETS_GO)
             return None
         return node
@@ -241,7 +241,7 @@ class Fields:
         if isinstance(node, Broken):
             return
         if isinstance(node, Scalar):
-            quiet = _SECRET_VALUE.search(node.text)
+            quiet = looks_secret(node.text)
             found = "nothing" if node.kind is Kind.NULL else "a single value" if quiet else shown(node.text)
         else:
             found = "a list" if isinstance(node, documents.Sequence) else "a mapping"
@@ -251,6 +251,11 @@ class Fields:
 def is_secret(key: str) -> bool:
     """Whether the name of a key or header says that its value is a secret."""
     return _SECRET_KEY.search(key) is not None and not key.endswith("_file")
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a value has the form of a token, a key or a URL with a password."""
+    return _SECRET_VALUE.search(text) is not None
 
 
 def _strange(character: str) -> bool:

@@ -50,9 +50,10 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return _fault(path, f"a file that cannot be opened ({error.strerror})")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return _fault(path, "no regular file", "a regular file")
     with open(handle, "rb") as file:  # noqa: PTH123 - the handle was opened above so that nothing blocks
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return _fault(path, "no regular file", "a regular file")
         try:
             content = file.read(most + 1)
         except OSError as error:

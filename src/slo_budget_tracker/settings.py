@@ -265,16 +265,19 @@ def _known_keys(section: tuple[str, ...]) -> list[str]:
     """The keys that a section may have."""
     at: Any = Settings
     for key in section:
-        if isinstance(at, type) and issubclass(at, BaseModel):
-            field = at.model_fields.get(key)
-            at = field.annotation if field is not None else None
-        else:
-            at = None
-        inner = [one for one in (at, *get_args(at)) if isinstance(one, type) and issubclass(one, Section)]
-        at = get_args(at)[1] if get_origin(at) is dict else inner[0] if inner else at
-        if get_origin(at) is dict:
-            at = None
-    return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
+        if get_origin(at) is dict:  # the names are the user's own
+            at = get_args(at)[1]
+            continue
+        model = _model(at)
+        field = model.model_fields.get(key) if model is not None else None
+        at = field.annotation if field is not None else None
+    found = _model(at) if get_origin(at) is not dict else None
+    return list(found.model_fields) if found is not None else []
+
+
+def _model(annotation: Any) -> type[Section] | None:
+    kinds = (annotation, *get_args(annotation))
+    return next((one for one in kinds if isinstance(one, type) and issubclass(one, Section)), None)
 
 
 def _expected(error: Any) -> str:
