@@ -186,14 +186,14 @@ colour: blue
     assert [
         (f"{path}:2:8", "prometheus.url", "a value that does not fit"),
         (f"{path}:3:12", "prometheus.timeout", "a value that does not fit"),
-        (f"{path}:4:12", "prometheus.retries", "an unknown key"),
+        (f"{path}:4:3", "prometheus.retries", 'the unknown key "retries"'),
         (f"{path}:6:13", "evaluation.interval", "a value that does not fit"),
         (f"{path}:7:15", "ledger.url", "a value that does not fit"),
         (f"{path}:9:11", "web.listen", "a value that does not fit"),
         (f"{path}:10:15", "log.format", "a value that does not fit"),
-        (f"{path}:11:9", "colour", "an unknown key"),
+        (f"{path}:11:1", "colour", 'the unknown key "colour"'),
         ("environment:1:1", "SLO_BUDGET_TRACKER_AUDIT__URL", "a value that does not fit"),
-        ("environment:1:1", "SLO_BUDGET_TRACKER_AUDIT__VOLUME", "an unknown key"),
+        ("environment:1:1", "SLO_BUDGET_TRACKER_AUDIT__VOLUME", "a variable for an unknown key"),
     ] == sorted(
         (tuple(line.partition(", expected")[0].split(": ", 2)) for line in found),
         key=lambda one: (one[0].startswith("environment"), int(one[0].split(":")[1]), one),
@@ -272,23 +272,20 @@ def test_slo_files_come_as_a_list_from_the_environment():
     assert (Path("/a"), Path("/b.yaml")) == settings.slo_files
 
 
-def test_secrets_are_read_and_never_shown(write):
+def test_secrets_are_read_and_never_shown():
     """C12: neither text nor representation of the settings has a secret in it."""
-    path = write("prometheus: {url: 'http://u:" + SECRET + "@prom:9090'}\n")
     env = {
+        variable("prometheus.url"): f"http://u:{SECRET}@prom:9090",
         variable("prometheus.basic_auth.username"): "slo",
         variable("prometheus.basic_auth.password"): SECRET,
         variable("prometheus.headers.authorization"): SECRET,
         variable("audit.url"): f"http://u:{SECRET}@audit:8093",
     }
-    settings = load_settings(path, env)
+    settings = load_settings(None, env)
     one = settings.datasources["default"]
     assert SECRET == one.basic_auth.password.get_secret_value()
     assert SECRET == one.headers["authorization"].get_secret_value()
-    assert (
-        SECRET
-        not in f"{settings!r} {settings} {one!r} {one} {settings.audit} {settings.model_dump_json()[:0]}"
-    )
+    assert SECRET not in f"{settings!r} {settings} {one!r} {one} {settings.audit}"
 
 
 @pytest.mark.parametrize(
@@ -318,6 +315,6 @@ def test_a_password_does_not_stand_in_the_file(write):
     found = faults(path)
     assert 2 == len(found)
     assert any(
-        line.startswith(f"{path}:2:39: prometheus.basic_auth.password: a secret") and "password_file" in line
+        line.startswith(f"{path}:2:29: prometheus.basic_auth.password: a secret") and "environment" in line
         for line in found
     )
