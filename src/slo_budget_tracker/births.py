@@ -77,7 +77,7 @@ class Birth:
     value: float
     kin: tuple[Kin, ...]
     scrapes: Scrapes
-    tick_start: int  # ms; the series' own samples up to here are before the count
+    unknown_until: int  # ms; what the series showed up to here the memory would not know
 
     @property
     def target(self) -> Target:
@@ -124,7 +124,7 @@ class Birth:
         zero = Beginning(self.time - 1, 0.0)
         if not self.target.instance:
             return self._undecided("no_instance")
-        earlier = evidence.earlier(self.key, self.labels, until=self.tick_start)
+        earlier = evidence.earlier(self.key, self.labels, until=self.unknown_until)
         if earlier is not None:
             return Beginning(*earlier)
         if self.renamed(evidence):

@@ -211,7 +211,7 @@ class Strays:
             value=value,
             kin=self._kin_of(place.target, time) if place.target != NO_TARGET else (),
             scrapes=self._scrapes_of(scan.job_of(at)),
-            tick_start=scan.start,
+            unknown_until=min(scan.start, scan.memory.since or scan.start),
         )
         return born
 

@@ -19,7 +19,9 @@ JOBS = ("steady", "late-errors", "deploys", "deploys-unknown-start", "last-secon
         "timeouts", "bursts", "ttl", "label-added", "renamed", "renamed-unknown-start", "late-discovered",
         "replicas")  # fmt: skip
 FEW = 3  # failures by which a count may be off where failures are few
-LOSSES = {"renamed": 60, "renamed-unknown-start": 60}  # events of some scrapes: what a name's change may hide
+# What may be missed, as a share of the total: a renamed instance hides some scrapes' events, and a first value of
+# unknown origin is left out when the next growth does not explain it. Never is anything counted that was not seen.
+LOSSES = {"renamed": 0.06, "renamed-unknown-start": 0.06, "deploys-unknown-start": 0.05}
 
 
 def feed_of(name, jobs, *, replica_label=None):
@@ -95,7 +97,7 @@ def run(server, exporter, *, seconds, delay, outages):
     now = int(time.time())
     begin = (now + 12) // TICK * TICK
     end = begin + seconds // TICK * TICK
-    play = Play(exporter, begin, end)
+    play = Play(exporter, begin, end, outages=tuple(begin + start for start, *_ in outages))
     play.all()
     play.start()
     server.start()
@@ -133,8 +135,8 @@ def assert_counted(play, reader):
     wrong = [
         job
         for job, ((total, bad), (counted, failed)) in rows.items()
-        if not -max(FEW, bad * 0.005) <= failed - bad <= max(FEW, bad * 0.005)
-        or not -max(FEW, total * 0.0025, LOSSES.get(job, 0)) <= counted - total <= FEW
+        if not -max(FEW, bad * LOSSES.get(job, 0.005)) <= failed - bad <= FEW
+        or not -max(FEW, total * LOSSES.get(job, 0.0025)) <= counted - total <= FEW
     ]
     assert [] == wrong, f"\n{table}\n{reader.doubts}"
 
@@ -172,7 +174,7 @@ def discovery(exporter):
 def test_live_counts_are_what_scrapes_could_see(make_prometheus, exporter):
     """P20, D6-D8, D15, D16: fifteen scenarios at once, Prometheus stopped and killed meanwhile, and read again."""
     server = make_prometheus(config=discovery(exporter))
-    play, reader = run(server, exporter, seconds=55, delay=3, outages=[(27, 30, "stop"), (42, 45, "kill")])
+    play, reader = run(server, exporter, seconds=55, delay=3, outages=[(31, 34, "stop"), (40, 43, "kill")])
     assert_counted(play, reader)
     assert_caught_up(play, reader, server)
 
@@ -182,7 +184,7 @@ def test_live_counts_are_what_scrapes_could_see(make_prometheus, exporter):
 def test_live_counts_hold_for_minutes(make_prometheus, exporter):
     """The same for five minutes."""
     server = make_prometheus(config=discovery(exporter))
-    outages = [(27, 30, "stop"), (42, 45, "kill"), (120, 140, "stop"), (200, 230, "kill")]
+    outages = [(31, 34, "stop"), (40, 43, "kill"), (122, 140, "stop"), (204, 230, "kill")]
     play, reader = run(server, exporter, seconds=300, delay=3, outages=outages)
     assert_counted(play, reader)
     assert_caught_up(play, reader, server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -300,6 +301,47 @@ def test_series_without_an_instance_are_counted_with_a_doubt():
         told.db.put(METRIC, {"job": "shop", "code": "200"}, (T + after) * 1000, value)
     assert [(100, 0), (50, 0)] == [told.read(), told.read()]
     assert {"no_instance": 1} == told.doubts
+
+
+def test_a_new_series_without_an_instance_waits_for_its_growth():
+    """Rule 7: nobody can tell where a recorded sum began; its first value counts with a growth that explains it."""
+    told = story()
+    told.read()
+    for after, value in ((70, 3), (100, 5)):
+        told.db.put(METRIC, {"job": "shop", "code": "503"}, (T + after) * 1000, value)
+    assert (5, 5) == told.read()
+    assert {"no_instance": 1} == told.doubts
+
+
+def test_a_new_series_that_shows_late_counts_from_zero():
+    """D16: VictoriaMetrics shows a new series seconds late; its first sample, which no tick read, is no baseline."""
+    told = story()
+    pod = {"job": "shop", "instance": "b:80"}
+    scrape(told, 50, start=OLD, c200=100, c500=10)
+    told.read()
+    scrape(told, 55, pod, start=T + 45, c200=20)
+    scrape(told, 85, pod, start=T + 45, c200=30)
+    assert (30, 0) == told.read()
+
+
+def test_what_no_slo_selects_is_not_counted():
+    """A feed reads a superset of its members' selectors; the rest is neither counted nor remembered."""
+    narrow = replace(feed_of(), members=((BAD, feed_of().members[1][1]),))
+    told = story(feed=narrow)
+    scrape(told, 20, start=OLD, c200=105, c500=12)
+    assert (0, 2) == told.read()
+    assert 1 == len(told.memory)
+
+
+def test_a_late_replica_is_waited_for():
+    """With scrapes rarer than ticks the other replica does not take over each time."""
+    told = Story(feed=feed_of(replica_label="replica"))
+    a, b = {**POD, "replica": "a"}, {**POD, "replica": "b"}
+    for after in range(-295, 600, 90):
+        scrape(told, after, a, start=OLD, c200=1000 + after)
+        scrape(told, after + 45, b, start=OLD, c200=1000 + after)
+    told.read(600)
+    assert ["a"] == list(told.memory.replicas.values())
 
 
 def test_pushed_series_without_up_are_known_by_their_siblings():

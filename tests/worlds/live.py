@@ -11,7 +11,6 @@ import json
 import random
 import threading
 import time
-import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -186,8 +185,9 @@ class Exporter:
 class Play:
     """All scenarios on one clock: what happens when, and the events in between."""
 
-    def __init__(self, exporter: Exporter, begin: int, end: int) -> None:
+    def __init__(self, exporter: Exporter, begin: int, end: int, *, outages: tuple[float, ...] = ()) -> None:
         self.exporter = exporter
+        self.outages = outages  # instants at which the server is stopped: an answer just before may be lost
         self.begin, self.end = begin, end
         self._todo: list[tuple[float, int, Callable[[], None]]] = []
         self._alive: list[Process] = []
@@ -227,7 +227,10 @@ class Play:
 
     def quiet(self, now: float) -> bool:
         """Whether nothing may happen now, so that it is plain on which side of a border an event lies."""
-        return self.begin - QUIET_BEFORE < now < self.begin + QUIET_AFTER or now > self.end - QUIET_BEFORE
+        borders = (self.begin, *self.outages)
+        return now > self.end - QUIET_BEFORE or any(
+            border - QUIET_BEFORE < now < border + QUIET_AFTER for border in borders
+        )
 
     def _run(self) -> None:
         try:
@@ -405,8 +408,3 @@ class Play:
             before = found.get(process.job, (0, 0))
             found[process.job] = (before[0] + total, before[1] + bad)
         return found
-
-
-def seed_of(name: str) -> int:
-    """A stable seed for a name."""
-    return zlib.crc32(name.encode())
