@@ -32,7 +32,7 @@ _SECRET_KEY = re.compile(
 _SECRET_VALUE = re.compile(
     r"-----BEGIN|\b(?:ghp|gho|ghs|glpat|xox[abprs]|glsa|sk)[-_][A-Za-z0-9_-]{16,}|\bAKIA[A-Z0-9]{16}\b"
     r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{16,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
-    r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@"
+    r"|://[^/\s:@]*:[^/\s@]+@"
 )
 _SECRETS_GO = "secrets belong into files of their own"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}")
@@ -145,7 +145,9 @@ class Fields:
 
     def harmless(self, value: Scalar, *, lines: bool = False) -> bool:
         """Whether the text has no environment variable and nothing that cannot be seen."""
-        strange = next((c for c in value.text if _strange(c) and not (lines and c in "\n\t")), None)
+        plain = value.text.isascii() and value.text.isprintable()
+        among = () if plain else value.text
+        strange = next((c for c in among if _strange(c) and not (lines and c in "\n\t")), None)
         variable = _VARIABLE.search(value.text)
         if strange is not None:
             self.refuse(value, f"the character U+{ord(strange):04X}", "characters that can be seen")

@@ -182,7 +182,7 @@ class _Reader:
         kind = self._peek()
         if kind in {"A", "z", "b", "B"}:
             self._at += 1
-            return {"A": r"(?:\A)", "z": r"(?:\Z)", "b": r"(?a:\b)", "B": r"(?a:\B)"}[kind]
+            return {"A": r"(?:\A)", "z": r"(?:\Z)", "b": r"(?a:\b)", "B": r"(?a:(?!\b))"}[kind]
         if kind and kind in "dswDSW":
             self._at += 1
             return _letters(_CLASSES[kind.lower()], Flags(), negated=kind.isupper())

@@ -7,6 +7,7 @@ import json
 import re
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -315,6 +316,7 @@ def _tiers(window: int) -> tuple[Tier, ...]:
     return tuple(Tier(*pair, Fraction(share, 100)) for pair, share in zip(_PAIRS, shares, strict=True))
 
 
+@lru_cache(maxsize=1_024)
 def workbook(
     target: Decimal, window: int, tick: int = 60
 ) -> tuple[tuple[BurnRateAlert, ...], tuple[str, ...]]:

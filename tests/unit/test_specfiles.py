@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import SpecError
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import LatencySli, PromqlSli, RequestsSli
@@ -304,3 +305,51 @@ def test_titles_are_in_normal_form(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(slo("a") + "    description: Cafe\u0301\n")
     assert "Café" == load([path]).slos[0].description
+
+
+def test_a_file_that_takes_too_long_to_read_is_refused():
+    """C7: reading has a budget of time; what was read until then is not used."""
+    clock = iter(range(100))
+    text = "slos:\n" + "- a\n" * 2_000
+    reading = read_documents(text, file="a.yaml", seconds=3, stopwatch=lambda: next(clock))
+    expected = "a.yaml:1020:3: a file that takes over 3 s to read, expected a smaller one"
+    assert ((), [expected]) == (reading.documents, [str(fault) for fault in reading.faults])
+
+
+def test_a_full_megabyte_of_slos_is_read_within_the_budget():
+    """C7: 1 MiB of ordinary SLOs is no reason to refuse a file."""
+    text = "slos:\n"
+    for number in range(4_500):
+        text += (
+            f"  - name: slo-{number}\n    description: {'words ' * 18}\n    target: 99.9%\n    sli: {SLI}\n"
+        )
+    assert () == read_documents(text[: 1 << 20].rpartition("  - name")[0], file="a.yaml").faults
+
+
+def test_the_ends_of_what_is_checked(tmp_path):
+    """C12, C17: lists of selectors, long texts, empty expressions, wrong shapes and strange links are faults too."""
+    path = tmp_path / "a.yaml"
+    many = ", ".join(f"t{at}" for at in range(101))
+    path.write_text(
+        f"service: {'x' * 201}\nlabels: {{{', '.join(f'l{at}: x' for at in range(33))}}}\nslos:\n"
+        f"  - {{name: a, target: 99%, sli: {{requests: {{total: [{many}], bad: b}}}}, links: {{a: 'http://[x/'}}}}\n"
+        "  - {name: b, target: 99%, sli: {latency: [x]}, burn_rate: [x]}\n"
+        "  - {name: c, target: 99%, sli: {promql: x}, alerts: [x], burn_rate: {threshold: much}}\n"
+        "  - {name: d, target: 99%, sli: {requests: x}}\n"
+        "  - x\n"
+    )
+    told = [line.removeprefix(f"{path}:").split(", expected")[0] for line in faults_of(path)]
+    expected = [
+        "1:10: service: 201 characters",
+        "2:9: labels: 33 labels",
+        "4:52: slos[0].sli.requests.total: 101 selectors",
+        '4:571: slos[0].links.a: "http://[x/"',
+        "5:43: slos[1].sli.latency: a list",
+        "5:60: slos[1].burn_rate: a list",
+        '6:42: slos[2].sli.promql: "x"',
+        "6:70: slos[2].burn_rate: both `alerts` and `burn_rate`",
+        '6:82: slos[2].burn_rate.threshold: "much"',
+        '7:44: slos[3].sli.requests: "x"',
+        '8:5: slos[4]: "x"',
+    ]
+    assert expected == told
