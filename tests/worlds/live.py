@@ -90,6 +90,16 @@ class Target:
     down: bool = False
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server whose clients may go away at any time."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_args) -> None:
+        """Nothing: a scraper that was killed resets its connections."""
+
+
 class Exporter:
     """Answers for all targets on one loopback port and keeps the discovery file."""
 
@@ -101,9 +111,7 @@ class Exporter:
         self.processes: list[Process] = []
         self.port = free_port()
         self._count = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
-        self._server.daemon_threads = True
-        self._server.request_queue_size = 128
+        self._server = QuietServer(("127.0.0.1", self.port), self._handler())
 
     def start(self) -> None:
         """Begin to answer."""
