@@ -19,7 +19,7 @@ from prometheus_client import ProcessCollector
 
 from slo_budget_tracker import __version__
 from slo_budget_tracker.errors import PrometheusError, TrackerError
-from slo_budget_tracker.evaluator import Evaluator, Report, density_of
+from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.filling import Filled, Filler
 from slo_budget_tracker.gauges import identity, render
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.gauges import Identity
     from slo_budget_tracker.queries import Answer, Query, RangeQuery
     from slo_budget_tracker.reading import Ask
+    from slo_budget_tracker.reports import Report
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO

@@ -7,7 +7,6 @@ samples, so the next tick reads a longer range and nothing is lost.
 
 from __future__ import annotations
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.budget import exhaustion_window
 from slo_budget_tracker.counting import Memory
 from slo_budget_tracker.density import Density
-from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed
+from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan
-from slo_budget_tracker.reading import PERMANENT, Reading, Unit, read, split, units
+from slo_budget_tracker.reading import PERMANENT, Unit, read, split, units
+from slo_budget_tracker.reports import Attempt, Report, Tally
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specs import sli_hash
 from slo_budget_tracker.ticks import Counts, Outcome, Tick, ticks_between
@@ -36,34 +36,6 @@ if TYPE_CHECKING:
 
 PIECE = 3_600  # seconds of data time in one transaction of a catch-up
 GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one `advance` did; counters are of this call."""
-
-    at: int
-    snapshots: tuple[SLOSnapshot, ...]
-    transitions: tuple[Transition, ...] = ()
-    outcomes: Mapping[str, int] = field(default_factory=dict)  # SLO ticks by outcome
-    errors: Mapping[str, PrometheusError] = field(default_factory=dict)  # by unit
-    faults: Mapping[str, str] = field(default_factory=dict)  # by SLO
-    store_error: LedgerError | None = None
-    samples: int = 0
-    series: int = 0
-    doubts: Mapping[str, int] = field(default_factory=dict)
-    clamped: int = 0
-    pending_seconds: int = 0  # data time that could not be read yet
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """A unit's contiguous ticks, and what reading them brought."""
-
-    unit: Unit
-    ticks: Sequence[Tick]
-    reading: Reading | None = None
-    error: PrometheusError | None = None
 
 
 @dataclass(slots=True)
@@ -97,17 +69,40 @@ class Evaluator:
         self._units = list(units(plan(self.slos, replica_labels=self.replica_labels)))
         ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in self.slos], at=at)
         self.ids = dict(zip((slo.name for slo in self.slos), ids, strict=True))
+        for slo in self.slos:
+            self._remember(slo.name)
         return self
+
+    def _remember(self, name: str) -> None:
+        """What the last tick before a restart brought: until the next one it is still what is known."""
+        at = self.ledger.slo_cursor(self.ids[name])
+        if at is not None:
+            last = self.ledger.history.window(at, [self.interval])[self.ids[name]][self.interval]
+            self.seen[name] = _outcome(last)
+            if self.seen[name].known:
+                self.data_until[name] = at
 
     def advance(self, until: int) -> Report:
         """Bring every SLO to the data instant `until`; what fails is left for the next call."""
-        report = _Tally()
+        report = Tally()
         while report.store_error is None and (attempts := self._attempts(until, report.errors)):
-            results = self._read_all(attempts)
+            try:
+                results = self._read_all(attempts)
+            except LedgerError as error:
+                report.store_error = error
+                break
             for result in results:
                 report.add(result)
             done = [result for result in results if result.reading is not None]
-            gave_up = [self._rest(result.unit, until) for result in results if self._hopeless(result, until)]
+            gave_up = []
+            for result in results:
+                if not self._hopeless(result, until):
+                    continue
+                if self._is_hole(result, until):
+                    done.append(result)
+                    del report.errors[result.unit.key]
+                else:
+                    gave_up.append(self._rest(result.unit, until))
             if done or gave_up:
                 self._commit(done, gave_up, until, report)
         return self._report(until, report)
@@ -119,7 +114,7 @@ class Evaluator:
 
     # reading
 
-    def _attempts(self, until: int, failed: Container[str]) -> list[_Attempt]:
+    def _attempts(self, until: int, failed: Container[str]) -> list[Attempt]:
         """The next piece of every unit that is behind and has not failed in this call."""
         found = []
         for unit in self._units:
@@ -128,7 +123,7 @@ class Evaluator:
             longest = max(self._piece.get(unit.key, PIECE), self.interval)
             size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
             if ticks and unit.key not in failed:
-                found.append(_Attempt(unit, ticks[:size]))
+                found.append(Attempt(unit, ticks[:size]))
         return found
 
     def _cursor(self, unit: Unit) -> int:
@@ -137,12 +132,13 @@ class Evaluator:
         known = [cursor for cursor in cursors if cursor is not None]
         return min(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
 
-    def _rest(self, unit: Unit, until: int) -> _Attempt:
-        """All ticks up to `until` of a unit that was given up: they are stepped as unknown."""
-        ticks = ticks_between(self._cursor(unit), until, interval=self.interval, delay=self.delay)
-        return _Attempt(unit, ticks)
+    def _rest(self, unit: Unit, until: int) -> Attempt:
+        """The ticks up to `until` of a unit that was given up, if not done before: stepped as unknown."""
+        stepped = max(self._cursor(unit), min(self._stepped(name, {}) for name in unit.slos))
+        ticks = ticks_between(stepped, until, interval=self.interval, delay=self.delay)
+        return Attempt(unit, ticks)
 
-    def _read_all(self, attempts: Sequence[_Attempt]) -> list[_Attempt]:
+    def _read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Read all units side by side; a refused batch is split until the poisoned member is alone."""
         results = []
         todo = list(attempts)
@@ -151,17 +147,22 @@ class Evaluator:
                 tried = list(pool.map(self._try, todo))
                 todo = []
                 for attempt in tried:
+                    shorter = self._shorter(attempt)
                     halves = split(attempt.unit) if isinstance(attempt.error, PERMANENT) else ()
-                    if halves:
+                    if shorter is not None:
+                        todo.append(shorter)
+                    elif halves:
                         at = self._units.index(attempt.unit)
                         self._units[at : at + 1] = halves
-                        todo += [_Attempt(half, attempt.ticks) for half in halves]
+                        todo += [Attempt(half, attempt.ticks) for half in halves]
                     else:
                         results.append(attempt)
-                        self._adapt(attempt)
+                        if attempt.reading is not None:
+                            self._failing_since.pop(attempt.unit.key, None)
         return results
 
-    def _try(self, attempt: _Attempt) -> _Attempt:
+    def _try(self, attempt: Attempt) -> Attempt:
+        """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
         unit = attempt.unit
         memories = {}
         for feed in unit.feeds:
@@ -173,43 +174,58 @@ class Evaluator:
         try:
             reading = read(unit, attempt.ticks, memories, self.asks[unit.datasource])
         except PrometheusError as error:
-            return _Attempt(unit, attempt.ticks, error=error)
-        return _Attempt(unit, attempt.ticks, reading=reading)
+            return Attempt(unit, attempt.ticks, error=error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
+            fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
+            return Attempt(unit, attempt.ticks, error=fault)
+        return Attempt(unit, attempt.ticks, reading=reading)
 
-    def _adapt(self, attempt: _Attempt) -> None:
-        """A range that was too much for the server is asked for in halves the next time."""
-        key = attempt.unit.key
-        if isinstance(attempt.error, (QueryFailed, BadAnswer)) and len(attempt.ticks) > 1:
-            self._piece[key] = (attempt.ticks[-1].end - attempt.ticks[0].start) // 2
-        elif attempt.reading is not None:
-            self._failing_since.pop(key, None)
+    def _shorter(self, attempt: Attempt) -> Attempt | None:
+        """The older half of a range that was too much for the server; further ranges are as short (P12)."""
+        if not isinstance(attempt.error, (QueryFailed, BadAnswer)) or len(attempt.ticks) == 1:
+            return None
+        half = attempt.ticks[: len(attempt.ticks) // 2]
+        self._piece[attempt.unit.key] = half[-1].end - half[0].start
+        return Attempt(attempt.unit, half)
 
-    def _hopeless(self, attempt: _Attempt, until: int) -> bool:
+    def _hopeless(self, attempt: Attempt, until: int) -> bool:
         """Whether a server that does answer has refused these ticks too long: they are stepped as unknown."""
         if not isinstance(attempt.error, PERMANENT):
             return False  # read, or the server does not answer at all: the past can still come
         since = self._failing_since.setdefault(attempt.unit.key, until)
         return until - since >= GIVE_UP_AFTER
 
+    def _is_hole(self, attempt: Attempt, until: int) -> bool:
+        """Whether an expression fails at an old tick only: that one is left behind, not all after it."""
+        newest = ticks_between(until - self.interval, until, interval=self.interval, delay=self.delay)
+        if (
+            attempt.unit.batch is None
+            or isinstance(attempt.error, QueryRejected)
+            or [*attempt.ticks] == newest
+        ):
+            return False
+        return self._try(Attempt(attempt.unit, newest)).reading is not None
+
     # concluding
 
-    def _commit(
-        self, done: Sequence[_Attempt], gave_up: Sequence[_Attempt], until: int, report: _Tally
-    ) -> None:
+    def _commit(self, done: Sequence[Attempt], gave_up: Sequence[Attempt], until: int, report: Tally) -> None:
         """Rows, states, events, memories and cursors of one piece: one transaction."""
         counts: dict[str, Mapping[int, Counts]] = {}
+        found: dict[Tick, dict[int, Counts]] = {}
         memories: dict[str, Memory] = {}
         cursors: dict[str, int] = {}
-        for attempt in done:
-            assert attempt.reading is not None
-            counts.update(attempt.reading.counts)
-            memories.update(attempt.reading.memories)
-            cursors.update(dict.fromkeys(_cursor_keys(attempt.unit), attempt.ticks[-1].end))
-        for attempt in gave_up:
+        for attempt in (*done, *gave_up):
             unknown = {tick.end: Counts(0, 0, Outcome.UNKNOWN) for tick in attempt.ticks}
-            counts.update(dict.fromkeys(attempt.unit.slos, unknown))
-        spans = sorted({tick for attempt in (*done, *gave_up) for tick in attempt.ticks})
-        rows = [Row.of(tick, self._by_id(counts, tick)) for tick in spans]
+            brought = dict.fromkeys(attempt.unit.slos, unknown)
+            counts.update(brought if attempt.reading is None else attempt.reading.counts)
+            memories.update({} if attempt.reading is None else attempt.reading.memories)
+            for tick in attempt.ticks:
+                row = {self.ids[name]: counts[name][tick.end] for name in attempt.unit.slos}
+                found.setdefault(tick, {}).update(row)
+        for attempt in done:
+            cursors.update(dict.fromkeys(_cursor_keys(attempt.unit), attempt.ticks[-1].end))
+        spans = sorted(found)
+        rows = [Row.of(tick, found[tick]) for tick in spans]
         self.ledger.stage(rows)
         states: dict[int, Mapping[str, AlertState]] = {}
         stepped: dict[int, int] = {}
@@ -254,9 +270,6 @@ class Evaluator:
         self._memories.update(memories)
         report.transitions += transitions
 
-    def _by_id(self, counts: Mapping[str, Mapping[int, Counts]], tick: Tick) -> dict[int, Counts]:
-        return {self.ids[slo]: of_slo[tick.end] for slo, of_slo in counts.items() if tick.end in of_slo}
-
     def _stepped(self, name: str, stepped: Mapping[int, int]) -> int:
         instance = self.ids[name]
         return stepped.get(instance) or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
@@ -287,18 +300,21 @@ class Evaluator:
             late=late,
         )
 
-    def _report(self, until: int, report: _Tally) -> Report:
+    def _report(self, until: int, report: Tally) -> Report:
         """What came of it; an SLO that is behind shows its figures with the fault as its state."""
         behind = [
             slo
             for slo in self.slos
             if slo.name not in report.verdicts or report.verdicts[slo.name].snapshot.evaluated_at < until
         ]
-        windows = self._windows(until, behind) if behind else {}
+        at = max((self._stepped(slo.name, {}) for slo in behind), default=until)
+        at = max(at, until)  # the clock may have gone back (T2)
+        windows = self._windows(at, behind) if behind else {}
         for slo in behind:
-            self.seen[slo.name] = Outcome.ERROR
+            if slo.name in report.faults or self._stepped(slo.name, {}) < until:
+                self.seen[slo.name] = Outcome.ERROR
             try:
-                report.verdicts[slo.name] = self._assess(slo, until, windows, live=False)
+                report.verdicts[slo.name] = self._assess(slo, at, windows, live=False)
             except Exception as error:  # noqa: BLE001 - as above
                 report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
         pending = sum(until - self._cursor(unit) for unit in self._units)
@@ -320,36 +336,6 @@ class Evaluator:
         )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What adds up during one `advance`."""
-
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    transitions: list[Transition] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    errors: dict[str, PrometheusError] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    doubts: Counter[str] = field(default_factory=Counter)
-    store_error: LedgerError | None = None
-    samples: int = 0
-    series: int = 0
-    clamped: int = 0
-
-    def add(self, attempt: _Attempt) -> None:
-        """Count an attempt."""
-        if attempt.error is not None:
-            self.errors[attempt.unit.key] = attempt.error
-            self.faults.update(dict.fromkeys(attempt.unit.slos, str(attempt.error)))
-        if attempt.reading is not None:
-            self.samples += attempt.reading.samples
-            self.series += attempt.reading.series
-            self.doubts.update(attempt.reading.doubts)
-            self.clamped += attempt.reading.clamped
-            self.faults.update(attempt.reading.faults)
-            for of_slo in attempt.reading.counts.values():
-                self.outcomes.update(counts.outcome.name.lower() for counts in of_slo.values())
-
-
 def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
     """How closely a ledger of these SLOs keeps its counts, by age."""
     known = list(slos)
@@ -358,6 +344,13 @@ def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
         longest_short=max((alert.short for slo in known for alert in slo.alerts), default=0),
         longest_window=max((slo.window for slo in known), default=0),
     )
+
+
+def _outcome(tick: WindowCounts) -> Outcome:
+    """The outcome of a tick by what the ledger keeps of it."""
+    if tick.known > 0:
+        return Outcome.PARTIAL if tick.partial > 0 else Outcome.OK if tick.total > 0 else Outcome.NO_TRAFFIC
+    return Outcome.NO_DATA if tick.absent > 0 else Outcome.ERROR
 
 
 def _cursor_keys(unit: Unit) -> list[str]:

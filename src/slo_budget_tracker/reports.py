@@ -1,0 +1,74 @@
+"""Reports: what one call of the cycle tried, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.errors import LedgerError, PrometheusError
+    from slo_budget_tracker.reading import Reading, Unit
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.ticks import Tick
+    from slo_budget_tracker.verdict import Transition, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one `advance` did; counters are of this call."""
+
+    at: int
+    snapshots: tuple[SLOSnapshot, ...]
+    transitions: tuple[Transition, ...] = ()
+    outcomes: Mapping[str, int] = field(default_factory=dict)  # SLO ticks by outcome
+    errors: Mapping[str, PrometheusError] = field(default_factory=dict)  # by unit
+    faults: Mapping[str, str] = field(default_factory=dict)  # by SLO
+    store_error: LedgerError | None = None
+    samples: int = 0
+    series: int = 0
+    doubts: Mapping[str, int] = field(default_factory=dict)
+    clamped: int = 0
+    pending_seconds: int = 0  # data time that could not be read yet
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A unit's contiguous ticks, and what reading them brought."""
+
+    unit: Unit
+    ticks: Sequence[Tick]
+    reading: Reading | None = None
+    error: PrometheusError | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What adds up during one `advance`."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, PrometheusError] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    doubts: Counter[str] = field(default_factory=Counter)
+    store_error: LedgerError | None = None
+    samples: int = 0
+    series: int = 0
+    clamped: int = 0
+
+    def add(self, attempt: Attempt) -> None:
+        """Count an attempt."""
+        if attempt.error is not None:
+            self.errors[attempt.unit.key] = attempt.error
+            self.faults.update(dict.fromkeys(attempt.unit.slos, str(attempt.error)))
+        if attempt.reading is not None:
+            self.samples += attempt.reading.samples
+            self.series += attempt.reading.series
+            self.doubts.update(attempt.reading.doubts)
+            self.clamped += attempt.reading.clamped
+            self.faults.update(attempt.reading.faults)
+            for of_slo in attempt.reading.counts.values():
+                self.outcomes.update(counts.outcome.name.lower() for counts in of_slo.values())
