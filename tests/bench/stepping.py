@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slo_budget_tracker import specfiles
+from slo_budget_tracker import filling, specfiles
 from slo_budget_tracker.daemon import asks, clients
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.figures import OwnFigures
@@ -101,17 +101,27 @@ class Stepped:
             client.close()
 
 
-def fill(config: Path, *, at: int, count: int) -> dict[str, Any]:
-    """The first fill of a fresh ledger for the catalogue's first `count` SLOs: samples, requests, given up."""
+def fill(
+    config: Path, *, at: int, count: int | None = None, of: int | None = None, chunks: int = 10**6
+) -> dict[str, Any]:
+    """The first fill of a fresh ledger for the catalogue's first `count` SLOs, or only the newest chunks of it.
+
+    `of` is how large the catalogue is that the `count` stand for: they get their share of the raw budget.
+    """
     settings = load_settings(config, {})
     slos = specfiles.load(settings.slo_files).slos[:count]
+    if of is not None:
+        filling.RAW_BUDGET = filling.RAW_BUDGET * len(slos) // of
     sources = clients(settings)
-    with Ledger.open("sqlite://") as ledger:
+    with Ledger.open(f"sqlite:///{config.with_name('fill.db')}") as ledger:
         evaluator = Evaluator(slos=slos, ledger=ledger, asks=asks(sources, budget=60)).prepare(at)
         filler = Filler(slos=slos, ids=evaluator.ids, until=at, filled_to=at, interval=60, delay=30).prepare()
-        while (filled := filler.step(evaluator.asks, workers=1)) is not None:
+        done = 0
+        while done < chunks and (filled := filler.step(evaluator.asks, workers=1)) is not None:
             ledger.stage(filled.rows)
             ledger.commit(Entry(rows=filled.rows))
+            done += 1
+    config.with_name("fill.db").unlink()
     requests = sum(sum(client.stats.requests.values()) for client in sources.values())
     for client in sources.values():
         client.close()
