@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.density import Density, Stage
-from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
+from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
 from slo_budget_tracker.reading import PERMANENT, Reading, Unit, combine, read, roles, split, units
 from slo_budget_tracker.rows import Row
@@ -36,6 +36,7 @@ RAW_BUDGET = 20_000_000  # samples read raw by one first fill before older data 
 RECENT_PIECE = 6 * 3_600  # seconds of one chunk
 OLDER_PIECE = 86_400
 SMALLEST_PIECE = 1_800  # a chunk that fails even so short is given up
+ENOUGH = 5  # short chunks that were given up: longer ones are no more cut for the same unit
 
 
 class Chunk(NamedTuple):
@@ -118,12 +119,13 @@ class Filler:
         wanted = [unit for unit in self._units if unit.key not in self._read]
         with ThreadPoolExecutor(max_workers=workers) as pool:
             readings = list(pool.map(partial(self._try, chunk=chunk, asks=asks), wanted))
-        for unit, (reading, error) in zip(wanted, readings, strict=True):
+        for unit, (reading, _) in zip(wanted, readings, strict=True):  # first of all: an error may end this
             if reading is not None:
                 self._read[unit.key] = reading.counts
                 self.samples += reading.samples
                 self.doubts.update(reading.doubts)
-            elif isinstance(error, PERMANENT) and (halves := split(unit)):
+        for unit, (_, error) in zip(wanted, readings, strict=True):
+            if isinstance(error, PERMANENT) and (halves := split(unit)):
                 at = self._units.index(unit)
                 self._units[at : at + 1] = halves
             elif isinstance(error, QueryRejected):
@@ -138,14 +140,16 @@ class Filler:
 
     def _try(
         self, unit: Unit, *, chunk: Chunk, asks: Mapping[str, Ask]
-    ) -> tuple[Reading | None, Exception | None]:
+    ) -> tuple[Reading | None, PrometheusError | None]:
         ask = asks[unit.datasource]
         try:
             if unit.batch is not None or self._raw(chunk):
                 return read(unit, chunk.ticks, {}, ask), None
             return read_steps(unit, chunk.ticks, ask), None
-        except Exception as error:  # noqa: BLE001 - sorted out by `step`, in its own thread
-            return None, error
+        except PrometheusError as error:
+            return None, error  # sorted out by `step`, in its own thread
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others (T12)
+            return None, BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
 
     def _raw(self, chunk: Chunk) -> bool:
         return chunk.end > self.until - RECENT or self.samples < RAW_BUDGET
@@ -156,13 +160,13 @@ class Filler:
 
     def _halve(self, chunk: Chunk, unit: Unit) -> None:
         """Too much for the server at once: the newer half first, the older one after it."""
-        if chunk.seconds < SMALLEST_PIECE or len(chunk.ticks) == 1:
+        hopeless = all(self.given_up[slo] >= ENOUGH for slo in unit.slos)
+        if hopeless or chunk.seconds < SMALLEST_PIECE or len(chunk.ticks) == 1:
             self._give_up(unit)
         elif self._pending[0] == chunk:
             middle = len(chunk.ticks) // 2
             self._pending[0] = Chunk(chunk.ticks[:middle])
-            self._pending.appendleft(Chunk(chunk.ticks[middle:]))
-            self._read.clear()
+            self._pending.appendleft(Chunk(chunk.ticks[middle:]))  # what was read of others covers it
 
     def _finish(self) -> Filled:
         chunk = self._pending.popleft()
