@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from slo_budget_tracker.cli.app import app
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
-from slo_budget_tracker.errors import TrackerError
+from slo_budget_tracker.errors import PrometheusError, TrackerError
 
 __all__ = ["app", "evaluate", "main", "plan", "replay", "run", "validate"]
 
@@ -23,3 +25,15 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        with suppress(OSError):
+            sys.stdout.close()  # what could not be written is not tried again at exit
+        _fail(f"{error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - never a traceback: a sentence that can be reported
+        _fail(f"internal error, please report it: {type(error).__name__}: {error}")
+
+
+def _fail(sentence: str) -> NoReturn:
+    """Nobody can say: not the answer is bad, there is none."""
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(PrometheusError.exit_status)

@@ -20,7 +20,7 @@ from slo_budget_tracker.cli.app import (
     settings_of,
 )
 from slo_budget_tracker.daemon import Daemon, asks, clients
-from slo_budget_tracker.errors import UsageError
+from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.replays import replay as replay_between
@@ -121,6 +121,8 @@ def replay(
         tables.print_json(tables.replay_json(result))
     else:
         tables.print_replay(result)
+    if result.errors:
+        raise typer.Exit(PrometheusError.exit_status)
 
 
 @app.command()
@@ -170,7 +172,7 @@ def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:
             raise UsageError(
                 f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
             )
-    return [known[name] for name in names] if names else slos
+    return [known[name] for name in dict.fromkeys(names)] if names else slos
 
 
 def _grid(settings: Settings) -> Grid:

@@ -1,0 +1,263 @@
+"""The command line: exit statuses, sentences instead of tracebacks, and the shapes that scripts read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from slo_budget_tracker import __version__
+from slo_budget_tracker.cli import commands, main
+from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
+from tests.servers import free_port
+from tests.unit.serving import BEGIN, HOUR, Server, no_trouble, traffic
+
+COMMANDS = ["run", "evaluate", "replay", "validate", "plan"]
+SLOS = """
+slos:
+  - name: shop
+    target: 99%
+    window: 2h
+    sli:
+      requests: {total: http_requests_total, bad: 'http_requests_total{code=~"5.."}'}
+    alerts: [{severity: page, long: 1h, short: 5m, burn_rate: 14.4}]
+"""
+SNAPSHOT = {
+    *("name", "labels", "unit", "target", "window_seconds", "evaluated_at", "state", "coverage", "total"),
+    *("failures", "success_ratio", "error_budget_remaining", "burn_rate", "error_budget_remaining_bounds"),
+    *("exhaustion_seconds", "breached", "budget_exhausted", "burn_rate_samples", "alerts"),
+}
+SAMPLE = {"window_seconds", "burn_rate", "success_ratio", "sample_count", "failures", "coverage"}
+ALERT = {
+    *("severity", "long_window_seconds", "short_window_seconds", "threshold", "state", "since", "reason"),
+    "suppressed_by",
+}
+TRANSITION = {"at", "slo", "labels", "severity", "window_seconds", "kind", "burn_rate"}
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: exit status, standard output, standard error; never a traceback."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["slo-budget-tracker", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return left.value.code or 0, out, err
+
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("PROMETHEUS_URL", raising=False)
+    return run
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A configuration with one SLO and a Prometheus that nobody runs."""
+    (tmp_path / "slos.yaml").write_text(SLOS)
+    path = tmp_path / "tracker.yaml"
+    path.write_text(
+        f"prometheus: {{url: 'http://127.0.0.1:{free_port()}', timeout: 300ms}}\nslo_files: [slos.yaml]\n"
+        "ledger: {url: 'sqlite:///tracker.db'}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """Two hours of a shop that fails for twenty minutes."""
+    return traffic(Server().db)
+
+
+@pytest.fixture
+def server(shop, monkeypatch):
+    """The shop's samples in the place of Prometheus."""
+    one = Server(shop)
+    monkeypatch.setattr(commands, "_asks", lambda _: {"default": one})
+    return one
+
+
+def test_the_version_is_printed(call):
+    """One line that scripts can read."""
+    assert (0, f"slo-budget-tracker {__version__}\n", "") == call("--version")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(call, command):
+    """Contract section 4: each command's help has a line to copy."""
+    status, out, _ = call(command, "--help")
+    assert (0, True) == (status, f"Example: slo-budget-tracker {command}" in out)
+
+
+def test_help_names_every_command(call):
+    """What there is can be seen from outside."""
+    _, out, _ = call("--help")
+    assert [] == [command for command in COMMANDS if f" {command} " not in out]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["nonsense"], id="an unknown command"),
+        pytest.param(["evaluate", "--nonsense"], id="an unknown option"),
+        pytest.param(["evaluate", "-c", "/missing.yaml"], id="a missing configuration"),
+        pytest.param(["run", "-c", "/dev/null/x"], id="an impossible path"),
+        pytest.param(["plan", "-c", "/"], id="a folder as configuration"),
+        pytest.param(["evaluate", "-c", "CONFIG", "nobody"], id="an unknown SLO"),
+        pytest.param(["evaluate", "-c", "CONFIG", "--at", "yesterday"], id="a time in words"),
+        pytest.param(["evaluate", "-c", "CONFIG", "--at", "1e18"], id="a time beyond all calendars"),
+        pytest.param(
+            ["evaluate", "-c", "CONFIG", "--at", "-99999999y"], id="a time long before all calendars"
+        ),
+        pytest.param(["evaluate", "-c", "CONFIG", "--at", "2026-13-01T00:00:00Z"], id="a thirteenth month"),
+        pytest.param(["evaluate", "-c", "CONFIG", "--output", "xml"], id="an unknown output"),
+        pytest.param(["replay", "-c", "CONFIG"], id="a replay without a begin"),
+        pytest.param(
+            ["replay", "-c", "CONFIG", "--from", "-1h", "--to", "-2h"], id="an end before the begin"
+        ),
+        pytest.param(["validate"], id="nothing to validate"),
+    ],
+)
+def test_wrong_usage_is_status_2(call, config, arguments):
+    """Contract section 4: one sentence, status 2."""
+    status, _, err = call(*(config if one == "CONFIG" else one for one in arguments))
+    assert (2, True) == (status, bool(err.strip()))
+
+
+def test_an_unknown_slo_is_told_with_the_known_ones(call, config):
+    """The sentence helps with the next try."""
+    assert "no SLO named 'shopp', expected one of shop\n" == call("evaluate", "-c", config, "shopp")[2]
+
+
+def test_a_faulty_configuration_is_status_2_with_its_places(call, config):
+    """Every fault on its line."""
+    config.write_text("prometheus: {url: nowhere}\nweb: {listen: x}\n")
+    status, _, err = call("run", "-c", config)
+    assert (2, [f"{config}:1:19", f"{config}:2:15"]) == (
+        status,
+        [line.partition(": ")[0] for line in err.splitlines()],
+    )
+
+
+def test_an_unknown_datasource_is_status_2(call, config, tmp_path):
+    """An SLO names what the configuration does not have."""
+    (tmp_path / "slos.yaml").write_text(SLOS.replace("target: 99%", "target: 99%\n    datasource: mars"))
+    status, _, err = call("plan", "-c", config)
+    assert (2, "SLO shop: no datasource named 'mars', expected one of default\n") == (status, err)
+
+
+def test_faulty_slo_files_are_status_1(call, config, tmp_path):
+    """Bad news about a file is an answer: status 1 and the place."""
+    path = tmp_path / "slos.yaml"
+    path.write_text(SLOS.replace("99%", "101%").replace("window: 2h", "windows: 2h"))
+    for arguments in (["validate", path], ["evaluate", "-c", config], ["plan", "-c", config]):
+        status, out, err = call(*arguments)
+        assert (1, "", 2) == (status, out, err.count(f"{path}:"))
+
+
+def test_valid_files_are_named(call, tmp_path, config):
+    """Status 0 and what was found, by the tick of the configuration where one is given."""
+    assert (0, "1 SLO is valid: shop\n", "") == call("validate", tmp_path / "slos.yaml")
+    assert 0 == call("validate", tmp_path / "slos.yaml", "-c", config)[0]
+
+
+def test_a_plan_needs_no_prometheus(call, config):
+    """The queries of a tick and who shares them."""
+    status, out, _ = call("plan", "-c", config, "--output", "json")
+    expected = [{"datasource": "default", "queries": ["http_requests_total[60s]"], "slos": ["shop"]}]
+    assert (0, expected) == (status, json.loads(out))
+    status, out, _ = call("plan", "-c", config)
+    assert (0, True) == (status, out.endswith("1 requests per tick for 1 SLOs\n") and "[60s]" in out)
+
+
+@pytest.mark.parametrize("arguments", [["evaluate"], ["replay", "--from", "-1h"]])
+def test_prometheus_out_of_reach_is_status_3(call, config, arguments):
+    """P1: nobody listens; a sentence and status 3."""
+    status, out, err = call(*arguments, "-c", config)
+    assert (3, "", True) == (status, out, "refused" in err)
+
+
+def test_a_ledger_that_cannot_be_opened_is_status_3(call, config):
+    """S1: the daemon says why and leaves."""
+    config.write_text("ledger: {url: 'sqlite:////dev/null/tracker.db'}\nslo_files: [slos.yaml]\n")
+    status, _, err = call("run", "-c", config)
+    assert (3, True) == (status, bool(err))
+
+
+def test_an_evaluation_prints_snapshots(call, config, server):
+    """Contract section 7: every key, and the figures of two hours."""
+    status, out, _ = call("evaluate", "-c", config, "--at", BEGIN + 2 * HOUR + 17, "--output", "json")
+    (one,) = json.loads(out)
+    assert (0, SNAPSHOT) == (status, set(one))
+    assert ("shop", "1970-01-14T23:19:30Z", "ok", 1.0, 36_000, 2_960) == tuple(
+        one[key] for key in ("name", "evaluated_at", "state", "coverage", "total", "failures")
+    )
+    assert ({frozenset(SAMPLE)}, [ALERT]) == (
+        {frozenset(sample) for sample in one["burn_rate_samples"]},
+        [set(alert) for alert in one["alerts"]],
+    )
+    assert {"worst", "best"} == set(one["error_budget_remaining_bounds"])
+
+
+def test_an_evaluation_is_a_table_for_people(call, config, server):
+    """One line per SLO, no more columns than fit."""
+    status, out, _ = call("evaluate", "-c", config, "--at", BEGIN + 2 * HOUR, "shop", "shop")
+    assert (0, 1) == (status, out.count("shop"))
+    assert "36,000" in out
+
+
+def test_a_replay_prints_what_would_have_fired(call, config, server):
+    """Contract section 7: the span, its ticks, the transitions in order, the snapshots at the end."""
+    span = ["--from", BEGIN + 600, "--to", BEGIN + 2 * HOUR]
+    status, out, _ = call("replay", "-c", config, *span, "--output", "json")
+    result = json.loads(out)
+    assert (0, {"from", "to", "ticks", "transitions", "final"}) == (status, set(result))
+    assert ("1970-01-14T21:29:30Z", "1970-01-14T23:19:30Z", 110) == tuple(
+        result[key] for key in ("from", "to", "ticks")
+    )
+    assert {frozenset(TRANSITION)} == {frozenset(one) for one in result["transitions"]}
+    kinds = [one["kind"] for one in result["transitions"] if one["severity"] == "page"]
+    assert ["slo_burn_started", "slo_recovered"] == kinds
+    assert (SNAPSHOT, 36_000) == (set(result["final"][0]), result["final"][0]["total"])
+    assert "slo_burn_started" in call("replay", "-c", config, *span)[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("gone", reason="refused"), QueryRejected("no", reason="x"), QueryFailed("no", reason="x")],
+)
+def test_a_replay_that_could_not_read_everything_is_status_3(call, config, server, error):
+    """What is printed is not the whole truth, and scripts are told."""
+    server.trouble = lambda query: error if query.at > BEGIN + HOUR else no_trouble(query)
+    status, _, err = call("replay", "-c", config, "--from", BEGIN + HOUR, "--to", BEGIN + 2 * HOUR)
+    assert (3, f"default/http_requests_total: {error}\n") == (status, err)
+
+
+def test_a_fault_of_ours_is_a_sentence(call, config, monkeypatch):
+    """Contract section 4: never a traceback."""
+
+    def broken(_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(commands, "catalogue_of", broken)
+    expected = (3, "", "internal error, please report it: ZeroDivisionError: oh\n")
+    assert expected == call("plan", "-c", config)
+
+
+@pytest.mark.parametrize("target", ["a full disk", "a closed pipe"])
+def test_output_that_nobody_takes_is_no_traceback(config, target):
+    """T17: `… | head -0` is fine, a full disk is told; the module runs as a program too."""
+    command = [sys.executable, "-m", "slo_budget_tracker", "plan", "-c", str(config)]
+    if target == "a full disk":
+        with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (3, True) == (done.returncode, "No space left" in done.stderr), done.stderr
+        assert "Traceback" not in done.stderr
+        return
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    said = process.stderr.read()
+    assert ("", True) == (said, process.wait(timeout=30) in {0, 1})
