@@ -85,6 +85,7 @@ class Daemon:
         Raises:
             TrackerError: the ledger or the address to listen on cannot be had.
         """
+        self._catch_signals()
         evaluation = self.settings.evaluation
         budget = max(min(self.settings.longest_timeout * 2, evaluation.interval * 0.8), 1.0)
         sources = clients(self.settings)
@@ -110,7 +111,6 @@ class Daemon:
                 log.warning(
                     "audit.url is set: this version keeps events in the ledger and does not send them"
                 )
-            self._catch_signals()
             scheduler = self._schedule(evaluator, sources)
             filling = threading.Thread(target=self._fill, args=(evaluator, sources), name="fill", daemon=True)
             filling.start()
@@ -123,12 +123,12 @@ class Daemon:
 
     def tick(self, evaluator: Evaluator, sources: Mapping[str, Prometheus]) -> Report | None:
         """One tick: bring every SLO to the newest data instant and publish what came of it."""
-        at = self._now(evaluator)
-        if self._last_at is not None and at <= self._last_at:
-            self._note_clock(at)
-            return None
-        started = time.perf_counter()
         with self._lock:
+            at = self._now(evaluator)
+            if self._last_at is not None and at <= self._last_at:
+                self._note_clock(at)
+                return None
+            started = time.perf_counter()
             report = evaluator.advance(at)
             seconds = time.perf_counter() - started
             self._tell(report, seconds)
