@@ -1,0 +1,212 @@
+"""The daemon as a process, a real Prometheus under it and an exporter that counts under that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.prometheus
+
+INTERVAL, DELAY = 2, 2
+SLOS = """
+service: shop
+slos:
+  - name: shop
+    target: 99%
+    window: 1h
+    sli:
+      requests: {total: shop_requests_total, bad: 'shop_requests_total{code="500"}'}
+    alerts: [{severity: page, long: 10m, short: 1m, burn_rate: 2}]
+  - name: typo
+    target: 99%
+    window: 1h
+    sli:
+      promql: {error_ratio: 'sum(rate(shop_requests_total{code="500"}[$window])) / on(x) group_left(y) shop_requests_total', window: 1m}
+    alerts: [{severity: page, long: 10m, short: 1m, burn_rate: 2}]
+"""
+
+
+class Exporter:
+    """A shop that serves nine requests and fails one each time it is scraped."""
+
+    def __init__(self):
+        self.scrapes = 0
+        exporter = self
+        started = time.time() - 3_600
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                exporter.scrapes += 1
+                body = (
+                    f'shop_requests_total{{code="200"}} {exporter.scrapes * 9}\n'
+                    f'shop_requests_total{{code="500"}} {exporter.scrapes}\n'
+                    f"process_start_time_seconds {started}\n"
+                ).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@dataclass
+class Tracker:
+    """The daemon's process and its configuration."""
+
+    folder: Path
+    prometheus: str
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen | None = None
+
+    @property
+    def config(self):
+        """The configuration file."""
+        return self.folder / "tracker.yaml"
+
+    @property
+    def log(self):
+        """What it said so far."""
+        return (self.folder / "tracker.log").read_text()
+
+    def write(self):
+        """Write configuration and SLOs."""
+        (self.folder / "slos.yaml").write_text(SLOS)
+        self.config.write_text(
+            f"prometheus: {{url: '{self.prometheus}', timeout: 5s}}\n"
+            f"slo_files: [slos.yaml]\nevaluation: {{interval: {INTERVAL}s, delay: {DELAY}s}}\n"
+            f"ledger: {{url: 'sqlite:///ledger.db'}}\nweb: {{listen: '127.0.0.1:{self.port}'}}\n"
+            "log: {format: json}\n"
+        )
+        return self
+
+    def start(self):
+        """Start it and wait until somebody listens."""
+        with (self.folder / "tracker.log").open("ab") as log:
+            command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(self.config)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.until(lambda: self.get("/-/healthy").status_code == 200)
+
+    def get(self, path):
+        """A plain GET."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=2, trust_env=False)
+
+    def until(self, true, *, seconds=25):
+        """Wait for something."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log
+            with contextlib.suppress(httpx.HTTPError):
+                if true():
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s; the daemon's log:\n{self.log}")
+
+    def snapshot(self):
+        """The shop's snapshot."""
+        return self.get("/api/v1/slos/shop").json()
+
+    def gauge(self, name):
+        """The shop's value of a gauge, None where it has none."""
+        found = re.search(rf'^{name}{{slo="shop"}} (\S+)$', self.get("/metrics").text, re.MULTILINE)
+        return None if found is None else float(found[1])
+
+    def stop(self):
+        """SIGTERM; exit status and the seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20), time.monotonic() - began
+
+    def command(self, *arguments):
+        """A command over the same configuration, as JSON."""
+        command = [sys.executable, "-m", "slo_budget_tracker", *arguments, "-c", str(self.config)]
+        done = subprocess.run([*command, "--output", "json"], capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def tracker(tmp_path, make_prometheus):
+    """A daemon that is not started yet, over a Prometheus that has scraped a few times."""
+    exporter = Exporter()
+    server = make_prometheus(scrape={"shop": [exporter.address]}).start()
+    one = Tracker(tmp_path, server.url).write()
+    one.server = server
+    one.exporter = exporter
+    end = time.monotonic() + 20
+    while exporter.scrapes < 5 and time.monotonic() < end:
+        time.sleep(0.1)
+    yield one
+    with contextlib.suppress(OSError):
+        os.kill(server.pid or 0, signal.SIGCONT)
+    if one.process is not None and one.process.poll() is None:
+        one.process.kill()
+        one.process.wait()
+    exporter.server.shutdown()
+    exporter.server.server_close()
+
+
+def test_a_daemon_lives_restarts_and_leaves(tracker):
+    """T6, T14: gauges come and are true, a restart shows them before any tick, and SIGTERM is obeyed while all hangs."""
+    tracker.start()
+    tracker.until(lambda: tracker.gauge("slo_total") and tracker.gauge("slo_total") > 100)
+    assert 0.1 == pytest.approx(1 - tracker.gauge("slo_success_ratio"), abs=0.01)
+    assert {"shop", "typo"} == {one["name"] for one in tracker.get("/api/v1/slos").json()["slos"]}
+    assert "trouble" in tracker.get("/-/ready").text
+
+    before = tracker.snapshot()
+    at = before["evaluated_at"]
+    counted = [before["total"], before["failures"]]
+    (again,) = tracker.command("evaluate", "shop", "--at", at)
+    assert [at, *counted] == [again[key] for key in ("evaluated_at", "total", "failures")]
+    begin = str(int(time.time()) - 20)
+    replayed = tracker.command("replay", "shop", "--from", begin, "--to", at)["final"][0]
+    assert [at, *counted] == [replayed[key] for key in ("evaluated_at", "total", "failures")]
+
+    last = tracker.snapshot()
+    status, seconds = tracker.stop()
+    assert (0, True) == (status, seconds < 5), tracker.log
+    assert "Traceback" not in tracker.log
+
+    os.kill(tracker.server.pid, signal.SIGSTOP)
+    tracker.start()
+    shown = tracker.snapshot()
+    assert shown["evaluated_at"] >= last["evaluated_at"]
+    assert (shown["state"], True) == ("ok", shown["total"] >= last["total"])
+    assert (503, shown["total"]) == (tracker.get("/-/ready").status_code, tracker.gauge("slo_total"))
+    time.sleep(1.5)
+    status, seconds = tracker.stop()
+    assert (0, True) == (status, seconds < 5), tracker.log
+
+    os.kill(tracker.server.pid, signal.SIGCONT)
+    (tracker.folder / "slos.yaml").write_text(SLOS.partition("  - name: typo")[0])
+    tracker.start()
+    tracker.until(lambda: tracker.get("/-/ready").status_code == 200)
+    after = tracker.snapshot()
+    (again,) = tracker.command("evaluate", "shop", "--at", after["evaluated_at"])
+    assert (after["total"], after["failures"]) == (again["total"], again["failures"])
+    assert (0, True) == (tracker.stop()[0], "Traceback" not in tracker.log)
