@@ -50,12 +50,16 @@ log = structlog.get_logger()
 
 
 def asks(clients: Mapping[str, Prometheus], *, budget: float) -> dict[str, Ask]:
-    """How to ask each datasource; `budget` seconds for one request with its retries."""
+    """How to ask each datasource within `budget` seconds, retries included; errors name who failed."""
 
-    def ask(client: Prometheus, query: Query | RangeQuery) -> Answer:
-        return client.ask(query, budget_seconds=budget)
+    def ask(name: str, client: Prometheus, query: Query | RangeQuery) -> Answer:
+        try:
+            return client.ask(query, budget_seconds=budget)
+        except PrometheusError as error:
+            error.args = (f"datasource {name} at {client.address}: {error}",)
+            raise
 
-    return {name: partial(ask, client) for name, client in clients.items()}
+    return {name: partial(ask, name, client) for name, client in clients.items()}
 
 
 def clients(settings: Settings) -> dict[str, Prometheus]:

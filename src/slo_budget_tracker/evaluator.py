@@ -7,6 +7,7 @@ samples, so the next tick reads a longer range and nothing is lost.
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from slo_budget_tracker.density import Density
 from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan
-from slo_budget_tracker.reading import PERMANENT, Unit, read, split, units
+from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, units
 from slo_budget_tracker.reports import Attempt, Report, Tally
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specs import sli_hash
@@ -66,12 +67,18 @@ class Evaluator:
 
     def prepare(self, at: int) -> Evaluator:
         """Plan the requests and register the SLOs; the first live tick of a new one ends after `at`."""
-        self._units = list(units(plan(self.slos, replica_labels=self.replica_labels)))
         ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in self.slos], at=at)
         self.ids = dict(zip((slo.name for slo in self.slos), ids, strict=True))
+        planned = units(plan(self.slos, replica_labels=self.replica_labels))
+        self._units = [part for unit in planned for part in apart(unit, self._read_until)]
         for slo in self.slos:
             self._remember(slo.name)
         return self
+
+    def _read_until(self, name: str) -> int:
+        """Up to which data instant the expressions of an SLO were read."""
+        cursor = self.ledger.cursor(_expression_key(name))
+        return self.ledger.born(self.ids[name]) if cursor is None else cursor
 
     def _remember(self, name: str) -> None:
         """What the last tick before a restart brought: until the next one it is still what is known."""
@@ -105,6 +112,9 @@ class Evaluator:
                     gave_up.append(self._rest(result.unit, until))
             if done or gave_up:
                 self._commit(done, gave_up, until, report)
+            for result in done:
+                if result.ticks[-1].end == until:  # caught up: what was too long once need not be so again
+                    self._piece.pop(result.unit.key, None)
         return self._report(until, report)
 
     def look(self, at: int) -> tuple[SLOSnapshot, ...]:
@@ -127,10 +137,14 @@ class Evaluator:
         return found
 
     def _cursor(self, unit: Unit) -> int:
-        """Up to which data instant a unit was read."""
+        """Up to which data instant a unit was read.
+
+        Feeds that a changed catalogue brought together may stand at different instants. They go on at the
+        newest: what is counted already must not be counted again with a memory that is ahead of it.
+        """
         cursors = [self.ledger.cursor(key) for key in _cursor_keys(unit)]
         known = [cursor for cursor in cursors if cursor is not None]
-        return min(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
+        return max(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
 
     def _rest(self, unit: Unit, until: int) -> Attempt:
         """The ticks up to `until` of a unit that was given up, if not done before: stepped as unknown."""
@@ -166,11 +180,7 @@ class Evaluator:
         unit = attempt.unit
         memories = {}
         for feed in unit.feeds:
-            memory = self._memories.get(feed.key)
-            if memory is None:
-                stored = self.ledger.memory(feed.key)
-                memory = Memory.empty() if stored is None else Memory.loads(stored)
-            memories[feed.key] = memory
+            memories[feed.key] = self._memory(feed.key, attempt.ticks[0].start)
         try:
             reading = read(unit, attempt.ticks, memories, self.asks[unit.datasource])
         except PrometheusError as error:
@@ -180,13 +190,27 @@ class Evaluator:
             return Attempt(unit, attempt.ticks, error=fault)
         return Attempt(unit, attempt.ticks, reading=reading)
 
+    def _memory(self, key: str, start: int) -> Memory:
+        """What a feed remembers, if it was read exactly up to `start`; else it begins anew there."""
+        if self.ledger.cursor(key) != start:
+            return Memory.empty()
+        known = self._memories.get(key)
+        if known is not None:
+            return known
+        stored = self.ledger.memory(key)
+        return Memory.empty() if stored is None else Memory.loads(stored)
+
     def _shorter(self, attempt: Attempt) -> Attempt | None:
-        """The older half of a range that was too much for the server; further ranges are as short (P12)."""
-        if not isinstance(attempt.error, (QueryFailed, BadAnswer)) or len(attempt.ticks) == 1:
+        """The older half of a range that was too much for the server; further ranges are as short (P12).
+
+        Where time ran out, the half is for the next tick: a server that hangs would take all of this one.
+        """
+        slow = attempt.error is not None and attempt.error.reason in SLOW
+        if not (slow or isinstance(attempt.error, (QueryFailed, BadAnswer))) or len(attempt.ticks) == 1:
             return None
         half = attempt.ticks[: len(attempt.ticks) // 2]
         self._piece[attempt.unit.key] = half[-1].end - half[0].start
-        return Attempt(attempt.unit, half)
+        return None if slow else Attempt(attempt.unit, half)
 
     def _hopeless(self, attempt: Attempt, until: int) -> bool:
         """Whether a server that does answer has refused these ticks too long: they are stepped as unknown."""
@@ -230,6 +254,7 @@ class Evaluator:
         states: dict[int, Mapping[str, AlertState]] = {}
         stepped: dict[int, int] = {}
         transitions: list[Transition] = []
+        outcomes: Counter[str] = Counter()
         by_name = {slo.name: slo for slo in self.slos}
         for tick in spans:
             due = [
@@ -240,6 +265,7 @@ class Evaluator:
             windows = self._windows(tick.end, due)
             for slo in due:
                 self.seen[slo.name] = counts[slo.name][tick.end].outcome
+                outcomes[self.seen[slo.name].name.lower()] += 1
                 if self.seen[slo.name].known:
                     self.data_until[slo.name] = tick.end
                 stepped[self.ids[slo.name]] = tick.end
@@ -269,6 +295,7 @@ class Evaluator:
             return
         self._memories.update(memories)
         report.transitions += transitions
+        report.outcomes.update(outcomes)
 
     def _stepped(self, name: str, stepped: Mapping[int, int]) -> int:
         instance = self.ids[name]
@@ -331,7 +358,6 @@ class Evaluator:
             samples=report.samples,
             series=report.series,
             doubts=report.doubts,
-            clamped=report.clamped,
             pending_seconds=pending,
         )
 
@@ -355,4 +381,8 @@ def _outcome(tick: WindowCounts) -> Outcome:
 
 def _cursor_keys(unit: Unit) -> list[str]:
     """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
-    return [feed.key for feed in unit.feeds] or [f"expression/{slo}" for slo in unit.slos]
+    return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
+
+
+def _expression_key(slo: str) -> str:
+    return f"expression/{slo}"

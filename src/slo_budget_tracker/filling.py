@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slo_budget_tracker.density import Density, Stage
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
-from slo_budget_tracker.reading import PERMANENT, Reading, Unit, combine, read, roles, split, units
+from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, combine, read, roles, split, units
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
@@ -35,6 +35,7 @@ STEP = 300  # seconds of an older row: 10 scrapes of 30 s
 RAW_BUDGET = 20_000_000  # samples read raw by one first fill before older data come by range queries
 RECENT_PIECE = 6 * 3_600  # seconds of one chunk
 OLDER_PIECE = 86_400
+SLOW_PIECE = 3_600  # where time runs out even for so little, the server is not there
 SMALLEST_PIECE = 1_800  # a chunk that fails even so short is given up
 ENOUGH = 5  # short chunks that were given up: longer ones are no more cut for the same unit
 
@@ -87,6 +88,7 @@ class Filler:
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     samples: int = 0
     given_up: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)  # by SLO: why something of it was given up
     doubts: Counter[str] = field(default_factory=Counter)
     _units: list[Unit] = field(default_factory=list)
     _pending: deque[Chunk] = field(default_factory=deque)
@@ -125,18 +127,25 @@ class Filler:
                 self.samples += reading.samples
                 self.doubts.update(reading.doubts)
         for unit, (_, error) in zip(wanted, readings, strict=True):
-            if isinstance(error, PERMANENT) and (halves := split(unit)):
-                at = self._units.index(unit)
-                self._units[at : at + 1] = halves
-            elif isinstance(error, QueryRejected):
-                self._give_up(unit)
-            elif isinstance(error, (QueryFailed, BadAnswer)):
-                self._halve(chunk, unit)
-            elif error is not None:
-                raise error
+            if error is not None:
+                self._sort_out(error, unit, chunk)
         if any(unit.key not in self._read for unit in self._units):
             return self.step(asks, workers=workers)
         return self._finish()
+
+    def _sort_out(self, error: PrometheusError, unit: Unit, chunk: Chunk) -> None:
+        """Isolate, shorten or give up what the server refuses; raise what may be better later."""
+        if isinstance(error, PERMANENT) and (halves := split(unit)):
+            at = self._units.index(unit)
+            self._units[at : at + 1] = halves
+        elif isinstance(error, QueryRejected):
+            self._give_up(unit, error)
+        elif isinstance(error, (QueryFailed, BadAnswer)) or (
+            error.reason in SLOW and chunk.seconds > SLOW_PIECE
+        ):
+            self._halve(chunk, unit, error)
+        else:
+            raise error
 
     def _try(
         self, unit: Unit, *, chunk: Chunk, asks: Mapping[str, Ask]
@@ -154,15 +163,16 @@ class Filler:
     def _raw(self, chunk: Chunk) -> bool:
         return chunk.end > self.until - RECENT or self.samples < RAW_BUDGET
 
-    def _give_up(self, unit: Unit) -> None:
+    def _give_up(self, unit: Unit, error: PrometheusError) -> None:
         self._read[unit.key] = {}
         self.given_up.update(unit.slos)
+        self.reasons.update(dict.fromkeys(unit.slos, str(error)))
 
-    def _halve(self, chunk: Chunk, unit: Unit) -> None:
+    def _halve(self, chunk: Chunk, unit: Unit, error: PrometheusError) -> None:
         """Too much for the server at once: the newer half first, the older one after it."""
         hopeless = all(self.given_up[slo] >= ENOUGH for slo in unit.slos)
         if hopeless or chunk.seconds < SMALLEST_PIECE or len(chunk.ticks) == 1:
-            self._give_up(unit)
+            self._give_up(unit, error)
         elif self._pending[0] == chunk:
             middle = len(chunk.ticks) // 2
             self._pending[0] = Chunk(chunk.ticks[:middle])

@@ -86,6 +86,11 @@ class Prometheus:
         self._door: Transport | None = None
         self._method = "POST"
 
+    @property
+    def address(self) -> str:
+        """Where it is, without user, password and query."""
+        return base_address(self._settings)
+
     def ask(self, query: Query | RangeQuery, *, budget_seconds: float) -> Answer:
         """The answer, at the latest after `budget_seconds`; raises a PrometheusError when there is none."""
         path, form = _request_of(query)

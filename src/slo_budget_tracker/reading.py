@@ -15,7 +15,7 @@ from slo_budget_tracker.ticks import Counts, Outcome, Tick
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.queries import Plan, Role
+    from slo_budget_tracker.queries import Member, Plan, Role
 
     Ask = Callable[[Query | RangeQuery], Answer]
 
@@ -83,6 +83,18 @@ def split(unit: Unit) -> tuple[Unit, ...]:
     if unit.batch is None or len(unit.slos) < 2:  # noqa: PLR2004 - two halves
         return ()
     return tuple(map(_batch_unit, unit.batch.split()))
+
+
+def apart(unit: Unit, read_until: Callable[[str], int]) -> tuple[Unit, ...]:
+    """A batch as several where its SLOs were read up to different instants; other units as they are."""
+    if unit.batch is None:
+        return (unit,)
+    together: dict[int, list[Member]] = {}
+    for member in unit.batch.members:
+        together.setdefault(read_until(member.slot.slo), []).append(member)
+    if len(together) == 1:
+        return (unit,)
+    return tuple(_batch_unit(ExpressionBatch.of(unit.datasource, some)) for some in together.values())
 
 
 def read(unit: Unit, ticks: Sequence[Tick], memories: Mapping[str, Memory], ask: Ask) -> Reading:
@@ -224,4 +236,5 @@ def _drive(steps: Generator[tuple[Query, ...], tuple[Answer, ...], T], ask: Ask)
         return result
 
 
+SLOW = frozenset({"timeout", "query_timeout"})  # reasons of failures that a shorter range may not have
 PERMANENT = (QueryRejected, QueryFailed, BadAnswer)  # failures that may be one member's and not the server's

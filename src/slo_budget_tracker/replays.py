@@ -13,7 +13,6 @@ from slo_budget_tracker.ticks import align_down
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from slo_budget_tracker.errors import PrometheusError
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
@@ -43,7 +42,7 @@ class Replay:
     ticks: int
     transitions: tuple[Transition, ...]
     final: tuple[SLOSnapshot, ...]
-    errors: Mapping[str, PrometheusError]
+    errors: Mapping[str, str]  # why something could not be read
 
 
 def evaluate_at(
@@ -53,8 +52,11 @@ def evaluate_at(
     at: float,
     grid: Grid = Grid(),
     progress: Progress | None = None,
+    refused: dict[str, str] | None = None,
 ) -> tuple[SLOSnapshot, ...]:
     """The figures of each SLO at the data instant `at` (aligned down), from Prometheus alone.
+
+    `refused` is filled, by SLO, with why something of it could not be read.
 
     Raises:
         PrometheusError: Prometheus is out of reach or refuses to answer.
@@ -62,7 +64,9 @@ def evaluate_at(
     instant = align_down(at, interval=grid.interval, delay=grid.delay)
     with Ledger.open("sqlite://", density=density_of(slos, interval=grid.interval)) as ledger:
         evaluator = _evaluator(slos, asks, ledger, grid).prepare(instant)
-        _fill(evaluator, instant, progress, extra=0)
+        _, reasons = _fill(evaluator, instant, progress, extra=0)
+        if refused is not None:
+            refused.update(reasons)
         return evaluator.look(instant)
 
 
@@ -83,15 +87,17 @@ def replay(
     first = align_down(start, interval=grid.interval, delay=grid.delay)
     last = align_down(end, interval=grid.interval, delay=grid.delay)
     transitions: list[Transition] = []
+    errors: dict[str, str] = {}
     with Ledger.open("sqlite://", density=density_of(slos, interval=grid.interval)) as ledger:
         evaluator = _evaluator(slos, asks, ledger, grid).prepare(first)
-        total = _fill(evaluator, first, progress, extra=last - first)
+        total, reasons = _fill(evaluator, first, progress, extra=last - first)
         at = first
         report = None
         while at < last:
             at = min(at + REPLAY_PIECE, last)
             report = evaluator.advance(at)
             transitions += report.transitions
+            errors.update({key: str(error) for key, error in report.errors.items()})
             if progress is not None:
                 progress(total - (last - at), total)
         final = report.snapshots if report is not None else evaluator.look(last)
@@ -101,7 +107,7 @@ def replay(
         ticks=(last - first) // grid.interval,
         transitions=tuple(transitions),
         final=final,
-        errors=report.errors if report is not None else {},
+        errors={**reasons, **errors},
     )
 
 
@@ -117,8 +123,10 @@ def _evaluator(slos: Sequence[SLO], asks: Mapping[str, Ask], ledger: Ledger, gri
     )
 
 
-def _fill(evaluator: Evaluator, until: int, progress: Progress | None, *, extra: int) -> int:
-    """Fill the past of a fresh ledger; returns the seconds of data time that all work covers."""
+def _fill(
+    evaluator: Evaluator, until: int, progress: Progress | None, *, extra: int
+) -> tuple[int, dict[str, str]]:
+    """Fill the past of a fresh ledger; the seconds that all work covers, and what was refused."""
     filler = Filler(
         slos=evaluator.slos,
         ids=evaluator.ids,
@@ -135,4 +143,4 @@ def _fill(evaluator: Evaluator, until: int, progress: Progress | None, *, extra:
             evaluator.seen.update(filled.newest)
         if progress is not None:
             progress(total - extra - filler.remaining, total)
-    return total
+    return total, filler.reasons

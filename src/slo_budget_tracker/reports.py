@@ -30,7 +30,6 @@ class Report:
     samples: int = 0
     series: int = 0
     doubts: Mapping[str, int] = field(default_factory=dict)
-    clamped: int = 0
     pending_seconds: int = 0  # data time that could not be read yet
 
 
@@ -57,7 +56,6 @@ class Tally:
     store_error: LedgerError | None = None
     samples: int = 0
     series: int = 0
-    clamped: int = 0
 
     def add(self, attempt: Attempt) -> None:
         """Count an attempt."""
@@ -68,7 +66,5 @@ class Tally:
             self.samples += attempt.reading.samples
             self.series += attempt.reading.series
             self.doubts.update(attempt.reading.doubts)
-            self.clamped += attempt.reading.clamped
+            self.doubts["clamped"] += attempt.reading.clamped
             self.faults.update(attempt.reading.faults)
-            for of_slo in attempt.reading.counts.values():
-                self.outcomes.update(counts.outcome.name.lower() for counts in of_slo.values())

@@ -37,7 +37,7 @@ KINDS: dict[str, dict[Turn | None, str]] = {
 }
 BURN_KINDS: dict[Turn | None, str] = {"started": "slo_burn_started", "ended": "slo_recovered"}
 
-# A missed tick is an answer Prometheus still owes; one that was given up left nothing known.
+# A missed tick is an answer Prometheus still owes; so does one that was given up.
 DATA_STATES = {
     Outcome.OK: "ok",
     Outcome.NO_TRAFFIC: "no_traffic",
@@ -45,7 +45,7 @@ DATA_STATES = {
     Outcome.NO_DATA: "no_data",
     Outcome.ERROR: "error",
     Outcome.MISSED: "error",
-    Outcome.UNKNOWN: "no_data",
+    Outcome.UNKNOWN: "error",
 }
 
 

@@ -25,7 +25,7 @@ at        1h6m  data     error
 at        1h6m  why      page:1h held: Prometheus or the query failed
 at        1h7m  data     error
 at        1h7m  why      page:1h held: this tick has not been fetched yet
-at        1h8m  data     no_data
+at        1h8m  data     error
 at        1h8m  why      page:1h held: this tick is unknown
 at        1h11m page:1h  held since 1h1m
 

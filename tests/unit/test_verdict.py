@@ -148,7 +148,7 @@ def test_the_unit_follows_from_the_sli(sli, unit):
         (Outcome.NO_DATA, "no_data"),
         (Outcome.ERROR, "error"),
         (Outcome.MISSED, "error"),
-        (Outcome.UNKNOWN, "no_data"),
+        (Outcome.UNKNOWN, "error"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )

@@ -83,12 +83,17 @@ def evaluate(
     slos = _chosen(catalogue_of(settings).slos, names)
     grid = _grid(settings)
     moment = instant(at, option="--at") - (grid.delay if at is None else 0)
+    refused: dict[str, str] = {}
     with progress("reading history") as report:
-        snapshots = evaluate_at(slos, _asks(settings), at=moment, grid=grid, progress=report)
+        snapshots = evaluate_at(slos, _asks(settings), at=moment, grid=grid, progress=report, refused=refused)
     if output is Output.json:
         tables.print_json([snapshot_json(one) for one in snapshots])
     else:
         tables.print_snapshots(snapshots)
+    for slo, reason in refused.items():
+        sys.stderr.write(f"{slo}: {reason}\n")
+    if refused:
+        raise typer.Exit(1)
 
 
 @app.command()
