@@ -160,10 +160,9 @@ def measure(bench: Bench, folder: Path) -> dict[str, Any]:
         found["tick"] = pool.submit(step_ticks, config, server.pid, start, bench.ticks).result()
         found["prometheus_rss"] = server.resident_bytes()
         found["restart"] = time_restart(Path(config), port=port)
-        found["fill_shapes"] = pool.submit(
-            fill_fresh, config, server.pid, bench.end, len(shapes.SHAPES)
-        ).result()
-        found["fill_all"] = pool.submit(fill_fresh, config, server.pid, bench.end, bench.slos).result()
+        found["fill_all"] = pool.submit(fill_fresh, config, server.pid, bench.end, chunks=1).result()
+        scope = {"count": len(shapes.SHAPES), "of": bench.slos}
+        found["fill_shapes"] = pool.submit(fill_fresh, config, server.pid, bench.end, **scope).result()
     return found
 
 
