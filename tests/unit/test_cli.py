@@ -202,6 +202,13 @@ def test_an_evaluation_prints_snapshots(call, config, server):
     assert {"worst", "best"} == set(one["error_budget_remaining_bounds"])
 
 
+def test_an_evaluation_that_is_refused_says_why(call, config, server):
+    """P11: what Prometheus refuses is unknown and told in its words; the definition is bad news, status 1."""
+    server.trouble = lambda _: QueryRejected("parse error", reason="bad_data")
+    status, out, err = call("evaluate", "-c", config, "--at", BEGIN + HOUR, "--output", "json")
+    assert (1, "shop: parse error\n", None) == (status, err, json.loads(out)[0]["total"])
+
+
 def test_an_evaluation_is_a_table_for_people(call, config, server):
     """One line per SLO, no more columns than fit."""
     status, out, _ = call("evaluate", "-c", config, "--at", BEGIN + 2 * HOUR, "shop", "shop")
