@@ -49,7 +49,11 @@ test: .venv/ready servers ## everything but what is long, with branch coverage
 
 soak: .venv/ready servers ## everything, all servers, full counts
 	@config/get-server.sh victoria-metrics victoria-metrics || true
+	@config/get-server.sh prometheus prometheus sid || true
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
+	[ ! -x .cache/servers-sid/usr/bin/prometheus ] || \
+	  SLO_TEST_PROMETHEUS=$(CURDIR)/.cache/servers-sid/usr/bin/prometheus \
+	  $(BIN)/pytest tests/worlds tests/real/test_live_worlds.py tests/real/test_fill_expression.py tests/real/test_prometheus_client.py
 
 bench: .venv/ready servers ## what it costs, side by side with others
 	$(BIN)/python -m tests.bench

@@ -42,9 +42,3 @@ def test_every_endpoint_is_in_the_readme(route):
 def test_every_section_is_in_the_example(key):
     """The commented example configuration shows each section."""
     assert re.search(rf"^#? ?{key}:", EXAMPLE, re.MULTILINE)
-
-
-def test_no_path_of_this_machine_is_in_the_readme():
-    """The documentation stands alone."""
-    assert "../shared" not in README
-    assert "/work/" not in README
