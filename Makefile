@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# Test processes: many tests wait for servers, so more than the processors.
+WORKERS ?= 4
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):$(CURDIR)/.cache/servers/usr/bin
@@ -39,11 +41,12 @@ check: .venv/ready ## format, lint, types, layers, fast tests
 	$(BIN)/ruff check src tests config
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q tests/unit tests/property tests/stories
+	$(BIN)/pytest -q -n auto tests/unit tests/stories
 
 test: .venv/ready servers ## everything but what is long, with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -m "not long"
+	$(BIN)/coverage run -m pytest -q -m "alone and not long"
+	$(BIN)/coverage run -m pytest -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=25
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,7 @@ settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+HERE = Path(__file__).parent
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
     "victoriametrics": lambda: bool(victoriametrics_binary()),
@@ -32,13 +34,25 @@ REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
+def group_of(parts: tuple[str, ...]) -> str | None:
+    """What one process must run: the worlds share a loaded server, a file's tests share theirs; the rest is free."""
+    if parts[0] in {"worlds", "bench"}:
+        return "worlds"
+    return "/".join(parts) if parts[0] in {"real", "peers"} else None
+
+
 def missing_tiers() -> set[str]:
     """The tiers whose server is not on this machine."""
     return {tier for tier, there in TIERS.items() if not there()}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Deselect, and count, the tests of tiers whose server is missing (unless servers are required)."""
+    for item in items:
+        together = group_of(item.path.relative_to(HERE).parts)
+        if together:
+            item.add_marker(pytest.mark.xdist_group(together))
     left_out: dict[str, int] = {}
     config.stash[LEFT_OUT] = left_out
     missing = missing_tiers()
