@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from slo_budget_tracker.density import DAY, HOUR
