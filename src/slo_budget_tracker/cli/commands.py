@@ -19,12 +19,13 @@ from slo_budget_tracker.cli.app import (
     progress,
     settings_of,
 )
-from slo_budget_tracker.daemon import Daemon, asks, clients
+from slo_budget_tracker.daemon import Daemon
 from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.replays import replay as replay_between
 from slo_budget_tracker.snapshots import snapshot_json
+from slo_budget_tracker.sources import asks, clients
 from slo_budget_tracker.specfiles import load
 
 if TYPE_CHECKING:

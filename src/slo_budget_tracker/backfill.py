@@ -1,0 +1,115 @@
+"""Backfill: the first fill of what is not filled, newest first, in a thread beside the ticks."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from slo_budget_tracker.errors import TrackerError
+from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.ledger import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slo_budget_tracker.cycle import Cycle
+    from slo_budget_tracker.evaluator import Evaluator
+    from slo_budget_tracker.filling import Filled
+    from slo_budget_tracker.specs import SLO
+
+PAUSE = 10.0  # seconds to wait when Prometheus cannot answer
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Backfill:
+    """Fills what is not filled; goes on where it was after a restart."""
+
+    cycle: Cycle
+    thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Fill in a thread of its own."""
+        self.thread = threading.Thread(target=self.run, name="fill", daemon=True)
+        self.thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait until it has seen the stop."""
+        if self.thread is not None:
+            self.thread.join(timeout)
+
+    def run(self) -> None:
+        """Fill all that is due."""
+        for filler in fillers(self.cycle.evaluator):
+            self._fill(filler)
+
+    def _fill(self, filler: Filler) -> None:
+        cycle = self.cycle
+        cycle.filling = filler.remaining
+        log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining)
+        filled: Filled | None = None
+        while not cycle.stop.is_set():
+            try:
+                filled = filled or filler.step(cycle.evaluator.asks, workers=1)
+                if filled is None:
+                    log.info("filled", samples=filler.samples, given_up=dict(filler.given_up))
+                    break
+                self._add(filled)
+            except TrackerError as error:
+                self._wait(str(error))
+            except Exception as error:  # noqa: BLE001 - what is not filled stays unknown, the ticks go on
+                self._wait(f"internal error: {type(error).__name__}: {error}")
+            else:
+                filled, cycle.publisher.readiness.filling = None, ""
+                cycle.filling = filler.remaining
+
+    def _add(self, filled: Filled) -> None:
+        """One chunk into the ledger, and onto the page."""
+        cycle, evaluator = self.cycle, self.cycle.evaluator
+        filled_to = {_fill_key(evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
+        with cycle.lock:
+            if cycle.stop.is_set():
+                return
+            evaluator.ledger.commit(Entry(rows=filled.rows, cursors=filled_to))
+            for slo, outcome in filled.newest.items():
+                evaluator.seen.setdefault(slo, outcome)
+            cycle.show()
+
+    def _wait(self, why: str) -> None:
+        """Told once per trouble; tried again after a pause."""
+        readiness = self.cycle.publisher.readiness
+        if why != readiness.filling:
+            log.warning("filling waits", detail=why)
+        readiness.filling = why
+        self.cycle.stop.wait(PAUSE)
+
+
+def fillers(evaluator: Evaluator) -> Iterator[Filler]:
+    """The fills that are due: SLOs that are filled down to the same instant are filled together."""
+    ledger = evaluator.ledger
+    together: dict[tuple[int, int], list[SLO]] = {}
+    for slo in evaluator.slos:
+        instance = evaluator.ids[slo.name]
+        born = ledger.born(instance)
+        filled_to = ledger.cursor(_fill_key(instance))
+        together.setdefault((born, born if filled_to is None else filled_to), []).append(slo)
+    for (born, filled_to), slos in sorted(together.items(), key=lambda item: item[0]):
+        filler = Filler(
+            slos=slos,
+            ids=evaluator.ids,
+            until=born,
+            filled_to=filled_to,
+            interval=evaluator.interval,
+            delay=evaluator.delay,
+            replica_labels=evaluator.replica_labels,
+        ).prepare()
+        if filler.remaining > 0:
+            yield filler
+
+
+def _fill_key(instance: int) -> str:
+    return f"fill/{instance}"
