@@ -127,7 +127,7 @@ def _vector(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> I
 
 
 def _matrix(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
-    """Series of many samples; of raw samples NaN is dropped, and infinity cannot be counted."""
+    """Series of many samples; of raw samples NaN is dropped."""
     raw = isinstance(question, Query)
     pairs = [pair for item in result for pair in item["values"]]
     times = _times([stamp for stamp, _ in pairs])
@@ -136,8 +136,6 @@ def _matrix(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> I
         _refuse_times(times, None, question.at * 1_000)
     else:
         _refuse_times(times, question.start * 1_000, question.end * 1_000)
-    if raw and any(map(math.isinf, numbers)):
-        raise BadAnswer("a counter is infinite", reason="non_finite")
     gaps = raw and any(map(math.isnan, numbers))
     end = 0
     for labels, item in zip(_labels(result), result, strict=True):

@@ -1,52 +1,55 @@
 """The cycle: read what is new, add it to the ledger, step every SLO through its ticks, in one transaction.
 
 `Evaluator.advance(until)` is the daemon's tick, its catch-up and `replay`: they differ only in how many ticks
-lie between the ledger's cursors and `until`. A unit whose requests fail keeps its cursor and its remembered
-samples, so the next tick reads a longer range and nothing is lost.
+lie between the ledger's cursors and `until`.
+
+Every tick of every SLO ends with one outcome. While a server does not answer, its ticks are *missed*: they
+wait unstepped, alerts are held, `slo_data_lost` is sent after max(5 min, 3 ticks). When it is back they are
+read and stepped in order, their events marked late. What a server that answers has not given after five
+minutes is stepped as *unknown*; counts that come later correct budgets and send `slo_burn_revised` only. So
+at any time the seconds that the ledger has by outcome and those still missed add up to the time elapsed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.budget import exhaustion_window
-from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.density import Density
-from slo_budget_tracker.errors import BadAnswer, LedgerError, PrometheusError, QueryFailed, QueryRejected
-from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.queries import plan
-from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, units
-from slo_budget_tracker.reports import Attempt, Report, Tally
-from slo_budget_tracker.rows import Row
+from slo_budget_tracker.reading import units
+from slo_budget_tracker.rechecks import Rechecks
+from slo_budget_tracker.reports import Report, Tally
 from slo_budget_tracker.specs import sli_hash
-from slo_budget_tracker.ticks import Counts, Outcome, Tick, ticks_between
-from slo_budget_tracker.verdict import Transition, Verdict, assess
+from slo_budget_tracker.stepping import Stepper
+from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.alerts import AlertState
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reading import Ask
+    from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import WindowCounts
 
-PIECE = 3_600  # seconds of data time in one transaction of a catch-up
-GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(slots=True)
 class Evaluator:
-    """Steps a catalogue of SLOs over data time; the only writer of counts, states and events.
+    """Steps a catalogue of SLOs over data time.
 
     Args:
         slos: the catalogue; a reload makes a new evaluator over the same ledger.
         asks: how to ask each datasource.
         interval, delay: of the tick grid, seconds.
+        delays: of datasources whose data come later; they are read as many whole ticks later as it takes.
         workers: requests at once.
     """
 
@@ -57,28 +60,40 @@ class Evaluator:
     delay: int = 30
     workers: int = 4
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
+    delays: Mapping[str, int] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
     seen: dict[str, Outcome] = field(default_factory=dict)  # what the last tick brought
     data_until: dict[str, int] = field(default_factory=dict)  # the end of the newest known tick
-    _units: list[Unit] = field(default_factory=list)
-    _failing_since: dict[str, int] = field(default_factory=dict)
-    _piece: dict[str, int] = field(default_factory=dict)
-    _memories: dict[str, Memory] = field(default_factory=dict)
+    _attempts: Attempts = field(init=False)
+    _stepper: Stepper = field(init=False)
+    _rechecks: Rechecks = field(init=False)
+    _generation: int = field(init=False, default=0)  # of the ledger
 
     def prepare(self, at: int) -> Evaluator:
         """Plan the requests and register the SLOs; the first live tick of a new one ends after `at`."""
         ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in self.slos], at=at)
         self.ids = dict(zip((slo.name for slo in self.slos), ids, strict=True))
-        planned = units(plan(self.slos, replica_labels=self.replica_labels))
-        self._units = [part for unit in planned for part in apart(unit, self._read_until)]
+        self._attempts = Attempts(
+            ledger=self.ledger,
+            asks=self.asks,
+            ids=self.ids,
+            interval=self.interval,
+            delay=self.delay,
+            workers=self.workers,
+            planned=units(plan(self.slos, replica_labels=self.replica_labels)),
+        ).prepare()
+        self._stepper = Stepper(
+            slos={slo.name: slo for slo in self.slos},
+            ids=self.ids,
+            ledger=self.ledger,
+            interval=self.interval,
+            seen=self.seen,
+            data_until=self.data_until,
+        )
+        self._rechecks = Rechecks(self._attempts, self._stepper, self.interval, self.delay)
         for slo in self.slos:
             self._remember(slo.name)
         return self
-
-    def _read_until(self, name: str) -> int:
-        """Up to which data instant the expressions of an SLO were read."""
-        cursor = self.ledger.cursor(_expression_key(name))
-        return self.ledger.born(self.ids[name]) if cursor is None else cursor
 
     def _remember(self, name: str) -> None:
         """What the last tick before a restart brought: until the next one it is still what is known."""
@@ -89,262 +104,97 @@ class Evaluator:
             if self.seen[name].known:
                 self.data_until[name] = at
 
-    def advance(self, until: int) -> Report:
-        """Bring every SLO to the data instant `until`; what fails is left for the next call."""
+    def goal(self, datasource: str, until: int) -> int:
+        """The data instant that a datasource is read up to when the others are at `until`."""
+        later = max(self.delays.get(datasource, self.delay) - self.delay, 0)
+        return until - -(-later // self.interval) * self.interval
+
+    def advance(self, until: int, *, enough: Callable[[], bool] = _never) -> Report:
+        """Bring every SLO to the data instant `until`; what fails is left for the next call.
+
+        `enough` is asked after each committed piece of a catch-up (an hour of data time at most): when it
+        says so the call ends there, with `pending_seconds` in its report, and the next call goes on.
+        """
         report = Tally()
-        while report.store_error is None and (attempts := self._attempts(until, report.errors)):
-            try:
-                results = self._read_all(attempts)
-            except LedgerError as error:
-                report.store_error = error
+        generation = getattr(self.ledger, "generation", 0)
+        if generation != self._generation:
+            self._generation = generation
+            self._attempts.forget()
+            self._rechecks.trails.clear()
+        goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
+        self._attempts.begin(goals)
+        stopped = False
+        while not stopped and report.store_error is None:
+            attempts = self._attempts.pending(report.errors)
+            if not attempts:
                 break
-            for result in results:
-                report.add(result)
-            done = [result for result in results if result.reading is not None]
-            gave_up = []
-            for result in results:
-                if not self._hopeless(result, until):
-                    continue
-                if self._is_hole(result, until):
-                    done.append(result)
-                    del report.errors[result.unit.key]
-                else:
-                    gave_up.append(self._rest(result.unit, until))
-            if done or gave_up:
-                self._commit(done, gave_up, until, report)
-            for result in done:
-                if result.ticks[-1].end == until:  # caught up: what was too long once need not be so again
-                    self._piece.pop(result.unit.key, None)
-        return self._report(until, report)
+            self._advance_piece(attempts, goals, report)
+            stopped = enough()
+        if report.store_error is None:
+            self._stepper.tell_losses(self._failing(goals), goals, report)
+        if report.store_error is None and not stopped:
+            self._rechecks.run(report)
+        return self._report(until, goals, report)
+
+    def _advance_piece(self, attempts: Sequence[Attempt], goals: Mapping[str, int], report: Tally) -> None:
+        """One piece of every unit that is behind: read, sorted out and committed."""
+        try:
+            results = self._attempts.read_all(attempts)
+        except LedgerError as error:
+            report.store_error = error
+            return
+        done, gave_up = [], []
+        for result in results:
+            report.add(result)
+            if result.reading is not None:
+                done.append(result)
+            elif self._attempts.is_hole_given_up(result):
+                done.append(result)
+                del report.errors[result.unit.key]
+            elif self._attempts.hopeless(result):
+                stepped = min(map(self._stepper.stepped, result.unit.slos))
+                gave_up.append(self._attempts.rest(result.unit, stepped))
+        if done or gave_up:
+            remembered = self._stepper.commit(done, gave_up, goals, report)
+            if report.store_error is None:
+                self._attempts.remember(remembered)
+                self._rechecks.follow(done)
+
+    def _failing(self, goals: Mapping[str, int]) -> dict[str, int]:
+        """The SLOs whose ticks wait because nobody answers, with the data instant since when."""
+        since = self._attempts.failing_since
+        return {
+            name: since[unit.key]
+            for unit in self._attempts.units
+            if unit.key in since
+            for name in unit.slos
+            if self._stepper.stepped(name) < goals[unit.datasource]
+        }
 
     def look(self, at: int) -> tuple[SLOSnapshot, ...]:
         """The figures of every SLO at a data instant, from the ledger alone; steps nothing."""
-        windows = self._windows(at, self.slos)
-        return tuple(self._assess(slo, at, windows, live=False).snapshot for slo in self.slos)
+        windows = self._stepper.windows(at, self.slos)
+        return tuple(self._stepper.assess(slo, at, windows, live=False).snapshot for slo in self.slos)
 
-    # reading
-
-    def _attempts(self, until: int, failed: Container[str]) -> list[Attempt]:
-        """The next piece of every unit that is behind and has not failed in this call."""
-        found = []
-        for unit in self._units:
-            cursor = self._cursor(unit)
-            ticks = ticks_between(cursor, until, interval=self.interval, delay=self.delay)
-            longest = max(self._piece.get(unit.key, PIECE), self.interval)
-            size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
-            if ticks and unit.key not in failed:
-                found.append(Attempt(unit, ticks[:size]))
-        return found
-
-    def _cursor(self, unit: Unit) -> int:
-        """Up to which data instant a unit was read.
-
-        Feeds that a changed catalogue brought together may stand at different instants. They go on at the
-        newest: what is counted already must not be counted again with a memory that is ahead of it.
-        """
-        cursors = [self.ledger.cursor(key) for key in _cursor_keys(unit)]
-        known = [cursor for cursor in cursors if cursor is not None]
-        return max(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
-
-    def _rest(self, unit: Unit, until: int) -> Attempt:
-        """The ticks up to `until` of a unit that was given up, if not done before: stepped as unknown."""
-        stepped = max(self._cursor(unit), min(self._stepped(name, {}) for name in unit.slos))
-        ticks = ticks_between(stepped, until, interval=self.interval, delay=self.delay)
-        return Attempt(unit, ticks)
-
-    def _read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """Read all units side by side; a refused batch is split until the poisoned member is alone."""
-        results = []
-        todo = list(attempts)
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            while todo:
-                tried = list(pool.map(self._try, todo))
-                todo = []
-                for attempt in tried:
-                    shorter = self._shorter(attempt)
-                    halves = split(attempt.unit) if isinstance(attempt.error, PERMANENT) else ()
-                    if shorter is not None:
-                        todo.append(shorter)
-                    elif halves:
-                        at = self._units.index(attempt.unit)
-                        self._units[at : at + 1] = halves
-                        todo += [Attempt(half, attempt.ticks) for half in halves]
-                    else:
-                        results.append(attempt)
-                        if attempt.reading is not None:
-                            self._failing_since.pop(attempt.unit.key, None)
-        return results
-
-    def _try(self, attempt: Attempt) -> Attempt:
-        """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
-        unit = attempt.unit
-        memories = {}
-        for feed in unit.feeds:
-            memories[feed.key] = self._memory(feed.key, attempt.ticks[0].start)
-        try:
-            reading = read(unit, attempt.ticks, memories, self.asks[unit.datasource])
-        except PrometheusError as error:
-            return Attempt(unit, attempt.ticks, error=error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
-            fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
-            return Attempt(unit, attempt.ticks, error=fault)
-        return Attempt(unit, attempt.ticks, reading=reading)
-
-    def _memory(self, key: str, start: int) -> Memory:
-        """What a feed remembers, if it was read exactly up to `start`; else it begins anew there."""
-        if self.ledger.cursor(key) != start:
-            return Memory.empty()
-        known = self._memories.get(key)
-        if known is not None:
-            return known
-        stored = self.ledger.memory(key)
-        return Memory.empty() if stored is None else Memory.loads(stored)
-
-    def _shorter(self, attempt: Attempt) -> Attempt | None:
-        """The older half of a range that was too much for the server; further ranges are as short (P12).
-
-        Where time ran out, the half is for the next tick: a server that hangs would take all of this one.
-        """
-        slow = attempt.error is not None and attempt.error.reason in SLOW
-        if not (slow or isinstance(attempt.error, (QueryFailed, BadAnswer))) or len(attempt.ticks) == 1:
-            return None
-        half = attempt.ticks[: len(attempt.ticks) // 2]
-        self._piece[attempt.unit.key] = half[-1].end - half[0].start
-        return None if slow else Attempt(attempt.unit, half)
-
-    def _hopeless(self, attempt: Attempt, until: int) -> bool:
-        """Whether a server that does answer has refused these ticks too long: they are stepped as unknown."""
-        if not isinstance(attempt.error, PERMANENT):
-            return False  # read, or the server does not answer at all: the past can still come
-        since = self._failing_since.setdefault(attempt.unit.key, until)
-        return until - since >= GIVE_UP_AFTER
-
-    def _is_hole(self, attempt: Attempt, until: int) -> bool:
-        """Whether an expression fails at an old tick only: that one is left behind, not all after it."""
-        newest = ticks_between(until - self.interval, until, interval=self.interval, delay=self.delay)
-        if (
-            attempt.unit.batch is None
-            or isinstance(attempt.error, QueryRejected)
-            or [*attempt.ticks] == newest
-        ):
-            return False
-        return self._try(Attempt(attempt.unit, newest)).reading is not None
-
-    # concluding
-
-    def _commit(self, done: Sequence[Attempt], gave_up: Sequence[Attempt], until: int, report: Tally) -> None:
-        """Rows, states, events, memories and cursors of one piece: one transaction."""
-        counts: dict[str, Mapping[int, Counts]] = {}
-        found: dict[Tick, dict[int, Counts]] = {}
-        memories: dict[str, Memory] = {}
-        cursors: dict[str, int] = {}
-        for attempt in (*done, *gave_up):
-            unknown = {tick.end: Counts(0, 0, Outcome.UNKNOWN) for tick in attempt.ticks}
-            brought = dict.fromkeys(attempt.unit.slos, unknown)
-            counts.update(brought if attempt.reading is None else attempt.reading.counts)
-            memories.update({} if attempt.reading is None else attempt.reading.memories)
-            for tick in attempt.ticks:
-                row = {self.ids[name]: counts[name][tick.end] for name in attempt.unit.slos}
-                found.setdefault(tick, {}).update(row)
-        for attempt in done:
-            cursors.update(dict.fromkeys(_cursor_keys(attempt.unit), attempt.ticks[-1].end))
-        spans = sorted(found)
-        rows = [Row.of(tick, found[tick]) for tick in spans]
-        self.ledger.stage(rows)
-        states: dict[int, Mapping[str, AlertState]] = {}
-        stepped: dict[int, int] = {}
-        transitions: list[Transition] = []
-        outcomes: Counter[str] = Counter()
-        by_name = {slo.name: slo for slo in self.slos}
-        for tick in spans:
-            due = [
-                by_name[name]
-                for name, of_slo in counts.items()
-                if tick.end in of_slo and tick.end > self._stepped(name, stepped)
-            ]
-            windows = self._windows(tick.end, due)
-            for slo in due:
-                self.seen[slo.name] = counts[slo.name][tick.end].outcome
-                outcomes[self.seen[slo.name].name.lower()] += 1
-                if self.seen[slo.name].known:
-                    self.data_until[slo.name] = tick.end
-                stepped[self.ids[slo.name]] = tick.end
-                known = states.get(self.ids[slo.name])
-                try:
-                    verdict = self._assess(
-                        slo, tick.end, windows, live=True, late=tick.end < until, states=known
-                    )
-                except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
-                    report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
-                    continue
-                report.verdicts[slo.name] = verdict
-                states[self.ids[slo.name]] = verdict.states
-                transitions += verdict.transitions
-        entry = Entry(
-            rows=rows,
-            states=states,
-            events=transitions,
-            memories={key: memory.dumps() for key, memory in memories.items()},
-            cursors=cursors,
-            slo_cursors=stepped,
-        )
-        try:
-            self.ledger.commit(entry)
-        except LedgerError as error:
-            report.store_error = error  # memories and cursors stay: the next tick reads the same ticks again
-            return
-        self._memories.update(memories)
-        report.transitions += transitions
-        report.outcomes.update(outcomes)
-
-    def _stepped(self, name: str, stepped: Mapping[int, int]) -> int:
-        instance = self.ids[name]
-        return stepped.get(instance) or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
-
-    def _windows(self, at: int, slos: Iterable[SLO]) -> Mapping[int, Mapping[int, WindowCounts]]:
-        wanted = sorted({window for slo in slos for window in (*slo.windows, exhaustion_window(slo.window))})
-        return self.ledger.history.window(at, wanted)
-
-    def _assess(
-        self,
-        slo: SLO,
-        at: int,
-        windows: Mapping[int, Mapping[int, WindowCounts]],
-        *,
-        live: bool,
-        late: bool = False,
-        states: Mapping[str, AlertState] | None = None,
-    ) -> Verdict:
-        instance = self.ids[slo.name]
-        return assess(
-            slo,
-            at=at,
-            interval=self.interval,
-            outcome=self.seen.get(slo.name, Outcome.MISSED),
-            windows=windows[instance],
-            states=self.ledger.states.get(instance, {}) if states is None else states,
-            live=live,
-            late=late,
-        )
-
-    def _report(self, until: int, report: Tally) -> Report:
+    def _report(self, until: int, goals: Mapping[str, int], report: Tally) -> Report:
         """What came of it; an SLO that is behind shows its figures with the fault as its state."""
         behind = [
             slo
             for slo in self.slos
-            if slo.name not in report.verdicts or report.verdicts[slo.name].snapshot.evaluated_at < until
+            if slo.name not in report.verdicts
+            or report.verdicts[slo.name].snapshot.evaluated_at < goals[slo.datasource]
         ]
-        at = max((self._stepped(slo.name, {}) for slo in behind), default=until)
-        at = max(at, until)  # the clock may have gone back (T2)
-        windows = self._windows(at, behind) if behind else {}
         for slo in behind:
-            if slo.name in report.faults or self._stepped(slo.name, {}) < until:
+            goal = goals[slo.datasource]
+            stepped = self._stepper.stepped(slo.name)
+            if slo.name in report.faults:
                 self.seen[slo.name] = Outcome.ERROR
-            try:
-                report.verdicts[slo.name] = self._assess(slo, at, windows, live=False)
-            except Exception as error:  # noqa: BLE001 - as above
-                report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
-        pending = sum(until - self._cursor(unit) for unit in self._units)
+            elif stepped < goal:
+                self.seen[slo.name] = Outcome.MISSED
+        self._look_again(behind, goals, report)
+        pending = sum(
+            max(goals[unit.datasource] - self._attempts.cursor(unit), 0) for unit in self._attempts.units
+        )
         return Report(
             at=until,
             snapshots=tuple(
@@ -359,7 +209,22 @@ class Evaluator:
             series=report.series,
             doubts=report.doubts,
             pending_seconds=pending,
+            revised=report.revised,
         )
+
+    def _look_again(self, behind: Iterable[SLO], goals: Mapping[str, int], report: Tally) -> None:
+        """Figures of SLOs not stepped to their goal: at the goal, or later if the clock went back (T2)."""
+        together: dict[int, list[SLO]] = {}
+        for slo in behind:
+            at = max(goals[slo.datasource], self._stepper.stepped(slo.name))
+            together.setdefault(at, []).append(slo)
+        for at, slos in together.items():
+            windows = self._stepper.windows(at, slos)
+            for slo in slos:
+                try:
+                    report.verdicts[slo.name] = self._stepper.assess(slo, at, windows, live=False)
+                except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
+                    report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
 
 
 def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
@@ -377,12 +242,3 @@ def _outcome(tick: WindowCounts) -> Outcome:
     if tick.known > 0:
         return Outcome.PARTIAL if tick.partial > 0 else Outcome.OK if tick.total > 0 else Outcome.NO_TRAFFIC
     return Outcome.NO_DATA if tick.absent > 0 else Outcome.ERROR
-
-
-def _cursor_keys(unit: Unit) -> list[str]:
-    """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
-    return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
-
-
-def _expression_key(slo: str) -> str:
-    return f"expression/{slo}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from slo_budget_tracker.counting import Memory, count
@@ -47,6 +48,11 @@ class Reading:
     doubts: Mapping[str, int] = field(default_factory=dict)
     clamped: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
+    partial: bool = False
+
+    def doubting(self, doubts: Mapping[str, int]) -> Reading:
+        """The same with further doubts."""
+        return replace(self, doubts=Counter(self.doubts) + Counter(doubts)) if doubts else self
 
 
 def units(plan: Plan) -> tuple[Unit, ...]:
@@ -101,44 +107,87 @@ def read(unit: Unit, ticks: Sequence[Tick], memories: Mapping[str, Memory], ask:
     """Read the contiguous `ticks` of a unit; raises PrometheusError when any of its requests fails."""
     if unit.batch is not None:
         return _read_batch(unit.batch, ticks, ask)
-    increments: dict[int, dict[Slot, float]] = {tick.end: {} for tick in ticks}
-    present: dict[int, set[Slot]] = {tick.end: set() for tick in ticks}
-    partial = False
-    remembered: dict[str, Memory] = {}
-    doubts: Counter[str] = Counter()
-    samples = series_read = 0
+    brought = _Brought(ticks)
     for feed in unit.feeds:
-        answers = [
-            ask(Query(expression, ticks[-1].end))
-            for expression in feed.expressions(ticks[-1].end - ticks[0].start)
-        ]
-        partial = partial or any(answer.partial for answer in answers)
+        brought.add(feed, memories.get(feed.key) or Memory.empty(), ask)
+    return brought.reading(unit)
+
+
+@dataclass(slots=True)
+class _Brought:
+    """What the feeds of a unit bring to its ticks, one feed after the other."""
+
+    ticks: Sequence[Tick]
+    increments: dict[int, dict[Slot, float]] = field(init=False)
+    present: dict[int, set[Slot]] = field(init=False)
+    infinite: dict[str, set[int]] = field(default_factory=dict)  # ticks by SLO
+    memories: dict[str, Memory] = field(default_factory=dict)
+    doubts: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+    partial: bool = False
+    samples: int = 0
+    series: int = 0
+
+    def __post_init__(self) -> None:
+        self.increments = {tick.end: {} for tick in self.ticks}
+        self.present = {tick.end: set() for tick in self.ticks}
+
+    def add(self, feed: RawFeed, memory: Memory, ask: Ask) -> None:
+        """Read one feed and count it."""
+        start, end = self.ticks[0].start, self.ticks[-1].end
+        answers = [ask(Query(expression, end)) for expression in feed.expressions(end - start)]
+        self.partial = self.partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
-        memory = memories.get(feed.key) or Memory.empty()
-        tally = _drive(count(feed, series, memory, ticks), ask)
+        tally = _drive(count(feed, series, memory, self.ticks), ask)
         for end, by_slot in tally.counts.items():
             for slot, value in by_slot.items():
-                increments[end][slot] = increments[end].get(slot, 0.0) + value
+                self.increments[end][slot] = self.increments[end].get(slot, 0.0) + value
         for end, slots in tally.present.items():
-            present[end] |= slots
-        remembered[feed.key] = tally.memory
-        doubts.update(tally.doubts)
-        samples += tally.samples
-        series_read += tally.series
-    needed = roles(slot for feed in unit.feeds for slot, _ in feed.members)
-    counts: dict[str, dict[int, Counts]] = {}
-    clamped = 0
-    for slo, wanted in needed.items():
-        of_slo = counts[slo] = {}
-        for tick in ticks:
-            values = {
-                slot.role: increments[tick.end].get(slot, 0.0) for slot in wanted if slot in present[tick.end]
-            }
-            of_slo[tick.end], was_clamped = combine(
-                frozenset(slot.role for slot in wanted), values, partial=partial
-            )
-            clamped += was_clamped
-    return Reading(counts, remembered, samples, series_read, doubts, clamped)
+            self.present[end] |= slots
+        self.memories[feed.key] = tally.memory
+        self.doubts.update(tally.doubts)
+        self.samples += tally.samples
+        self.series += tally.series
+        for one in series:
+            if math.inf in one.values or -math.inf in one.values:
+                self._refuse(feed, one)
+
+    def _refuse(self, feed: RawFeed, series: Series) -> None:
+        """No counter is infinite: the ticks that hold such a sample are errors of the SLOs that select it."""
+        ends = [tick.end for tick in self.ticks]
+        times = [time for time, value in zip(series.times, series.values, strict=True) if math.isinf(value)]
+        places = (bisect_left(ends, time / 1000) for time in times if time > self.ticks[0].start * 1000)
+        found = {ends[place] for place in places if place < len(ends)}
+        for slot in feed.classify(series.labels) if found else ():
+            self.infinite.setdefault(slot.slo, set()).update(found)
+            self.faults[slot.slo] = f"{slot.slo}: {slot.role}: a sample of {feed.metric} is infinite"
+
+    def reading(self, unit: Unit) -> Reading:
+        """All of it by SLO and tick."""
+        counts: dict[str, dict[int, Counts]] = {}
+        clamped = 0
+        for slo, wanted in roles(slot for feed in unit.feeds for slot, _ in feed.members).items():
+            of_slo = counts[slo] = {}
+            needed = frozenset(slot.role for slot in wanted)
+            infinite = self.infinite.get(slo, ())
+            for end, increments in self.increments.items():
+                values = {
+                    slot.role: increments.get(slot, 0.0) for slot in wanted if slot in self.present[end]
+                }
+                of_slo[end], was_clamped = combine(needed, values, partial=self.partial)
+                if end in infinite:
+                    of_slo[end] = Counts(0, 0, Outcome.ERROR)
+                clamped += was_clamped
+        return Reading(
+            counts,
+            self.memories,
+            self.samples,
+            self.series,
+            self.doubts,
+            clamped,
+            self.faults,
+            partial=self.partial,
+        )
 
 
 def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
@@ -189,7 +238,9 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
     counts: dict[str, dict[int, Counts]] = {slo: {} for slo in wanted}
     faults: dict[str, str] = {}
     clamped = samples = 0
+    partial = False
     for tick, answer in _batch_answers(batch, ticks, ask):
+        partial = partial or answer.partial
         found = batch.read(answer)
         faulty = batch.faults(answer)
         faults.update({slo: str(fault) for slo, fault in faulty.items()})
@@ -203,7 +254,8 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
                 frozenset(slot.role for slot in slots), values, partial=answer.partial
             )
             clamped += was_clamped
-    return Reading(counts, samples=samples, series=len(batch.members), clamped=clamped, faults=faults)
+    size = len(batch.members)
+    return Reading(counts, samples=samples, series=size, clamped=clamped, faults=faults, partial=partial)
 
 
 def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Generator[tuple[Tick, Answer]]:

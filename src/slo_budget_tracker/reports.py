@@ -31,6 +31,7 @@ class Report:
     series: int = 0
     doubts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int = 0  # data time that could not be read yet
+    revised: int = 0  # SLO ticks whose counts were corrected by data that came late
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Tally:
     store_error: LedgerError | None = None
     samples: int = 0
     series: int = 0
+    revised: int = 0
 
     def add(self, attempt: Attempt) -> None:
         """Count an attempt."""

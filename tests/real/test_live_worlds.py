@@ -19,9 +19,11 @@ JOBS = ("steady", "late-errors", "deploys", "deploys-unknown-start", "last-secon
         "timeouts", "bursts", "ttl", "label-added", "renamed", "renamed-unknown-start", "late-discovered",
         "replicas")  # fmt: skip
 FEW = 3  # failures by which a count may be off where failures are few
-# What may be missed, as a share of the total: a renamed instance hides the events between its last scrape under the
-# old name and the first under the new one. Never is anything counted that was not seen.
-LOSSES = {"renamed": 0.06, "renamed-unknown-start": 0.06}
+# What may be missed, as a share of all. A renamed instance hides the events between its last scrape under the old
+# name and the first under the new one: a second or two of these fifty. Where nobody tells when a process started, the
+# first value of a series counts if it is at most four scrapes' worth, and a busy machine scrapes late. Each is told as
+# a doubt. Never is anything counted that was not seen.
+LOSSES = {"renamed": 0.06, "renamed-unknown-start": 0.06, "deploys-unknown-start": 0.06}
 
 
 def feed_of(name, jobs, *, replica_label=None):
@@ -171,6 +173,7 @@ def discovery(exporter):
 
 
 @pytest.mark.prometheus
+@pytest.mark.alone
 def test_live_counts_are_what_scrapes_could_see(make_prometheus, exporter):
     """P20, D6-D8, D15, D16: fifteen scenarios at once, Prometheus stopped and killed meanwhile, and read again."""
     server = make_prometheus(config=discovery(exporter))
@@ -181,6 +184,7 @@ def test_live_counts_are_what_scrapes_could_see(make_prometheus, exporter):
 
 @pytest.mark.prometheus
 @pytest.mark.long
+@pytest.mark.alone
 def test_live_counts_hold_for_minutes(make_prometheus, exporter):
     """The same for five minutes."""
     server = make_prometheus(config=discovery(exporter))
@@ -192,6 +196,7 @@ def test_live_counts_hold_for_minutes(make_prometheus, exporter):
 
 @pytest.mark.victoriametrics
 @pytest.mark.long
+@pytest.mark.alone
 def test_live_counts_on_victoriametrics(make_victoriametrics, exporter):
     """The same scenarios scraped by VictoriaMetrics, where new series appear late, with a delay of 15 s."""
     server = make_victoriametrics(config=discovery(exporter), flags=("-promscrape.fileSDCheckInterval=1s",))

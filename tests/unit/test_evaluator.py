@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from slo_budget_tracker import evaluator as evaluator_room
+from slo_budget_tracker import stepping
+from slo_budget_tracker.attempts import GIVE_UP_AFTER
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
-from slo_budget_tracker.evaluator import GIVE_UP_AFTER, Evaluator
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.reading import RANGE_FROM
 from slo_budget_tracker.ticks import Outcome
@@ -125,14 +126,20 @@ def test_hours_without_prometheus_end_like_no_outage_at_all(server, ledger, undi
     one = evaluator(server, ledger)
     advance(one, 1, 15)
     server.trouble = unreachable
-    for tick in range(16, LAST, 12):
-        assert () == one.advance(after(tick)).transitions
+    for tick in range(16, LAST):
+        report = one.advance(after(tick))
+        assert ((tick - 15) * INTERVAL, "error") == (report.pending_seconds, report.snapshots[0].state)
     server.trouble = no_trouble
     report = one.advance(after(LAST))
-    assert undisturbed == (counts(ledger, LAST), told(ledger))
+    data = {"slo_data_lost", "slo_data_restored"}
+    others = [event for event in told(ledger) if event[1] not in data]
+    assert undisturbed == (counts(ledger, LAST), others)
     during = [event for event in ledger.events() if event.created > after(15)]
-    assert len(during) == len(report.transitions) > 1
-    assert {True} == {event.payload["late"] for event in during}
+    assert [("slo_data_lost", after(20), False), ("slo_data_restored", after(21), True)] == [
+        (event.kind, event.created, event.payload["late"]) for event in during if event.kind in data
+    ]
+    assert len(during) - 1 == len(report.transitions) > 2
+    assert {True} == {event.payload["late"] for event in during if event.kind != "slo_data_lost"}
     assert () == one.advance(after(LAST)).transitions
 
 
@@ -184,7 +191,7 @@ def test_a_batch_whose_range_is_too_long_stays_together(server, ledger):
     )
     one = evaluator(server, ledger, ratio("a"), ratio("b"))
     one.advance(after(60))
-    assert 1 == len(one._units)
+    assert 1 == len(one._attempts.units)
     assert [(60, 0, HOUR), (60, 30, HOUR)] == [
         (window.total, window.bad, window.known)
         for instance in (1, 2)
@@ -212,12 +219,12 @@ def test_refused_ticks_are_unknown_after_five_minutes_and_corrected_later(server
 def test_what_was_given_up_is_not_written_again_each_tick(server, ledger):
     """P11: an SLO that is refused for days costs one row a tick, not all of them again."""
     commits = []
-    real = ledger.commit
-    one = evaluator(server, ledger)
-    one.ledger = Watched(ledger, lambda entry: commits.append(len(entry.rows)) or real(entry))
+    watched = Watched(ledger)
+    watched.commit = lambda entry: commits.append(len(entry.rows)) or ledger.commit(entry)
+    one = evaluator(server, watched)
     server.trouble = lambda _: QueryRejected("not today", reason="bad_data")
     advance(one, 1, 20)
-    assert [6, *[1] * 14] == commits
+    assert [0, 6, *[1] * 14] == commits  # first of all the loss of data is told, with no row
 
 
 def test_an_expression_that_fails_at_one_old_tick_leaves_a_hole(server, ledger):
@@ -236,11 +243,10 @@ def test_an_expression_that_fails_at_one_old_tick_leaves_a_hole(server, ledger):
 
 
 class Watched:
-    """A ledger whose commits go elsewhere first."""
+    """A ledger of which a test may replace a part."""
 
-    def __init__(self, real, commit):
+    def __init__(self, real):
         self.real = real
-        self.commit = commit
 
     def __getattr__(self, name):
         return getattr(self.real, name)
@@ -248,21 +254,21 @@ class Watched:
 
 def test_a_ledger_that_cannot_write_loses_nothing(server, ledger, undisturbed):
     """S3: a full disk for a while; figures go on, and the tick after it writes everything once."""
-    real = ledger.commit
+    watched = Watched(ledger)
 
     def full(_):
         ledger.unstage()
         raise LedgerError("no space left on device")
 
-    one = evaluator(server, ledger)
+    one = evaluator(server, watched)
     advance(one, 1, 30)
-    one.ledger = Watched(ledger, full)
+    watched.commit = full
     for tick in range(31, 46):
         report = one.advance(after(tick))
         assert ("no space left on device", ()) == (str(report.store_error), report.transitions)
         assert 1 == len(report.snapshots)
     assert after(30) == ledger.slo_cursor(1)
-    one.ledger = Watched(ledger, real)
+    del watched.commit
     assert None is advance(one, 46, LAST).store_error
     assert undisturbed == (counts(ledger, LAST), told(ledger))
 
@@ -270,29 +276,28 @@ def test_a_ledger_that_cannot_write_loses_nothing(server, ledger, undisturbed):
 def test_a_ledger_that_cannot_be_read_is_a_store_error(server, ledger):
     """S3: the tick ends with the fault told, and the next one does it all."""
     evaluator(server, ledger).advance(after(1))
-    one = evaluator(server, ledger)  # a restart: what is remembered is in the ledger only
+    watched = Watched(ledger)
 
     def locked(_):
         raise LedgerError("the ledger is locked")
 
-    unread = Watched(ledger, ledger.commit)
-    unread.memory = locked
-    one.ledger = unread
+    watched.memory = locked
+    one = evaluator(server, watched)  # a restart: what is remembered is in the ledger only
     assert "the ledger is locked" == str(one.advance(after(2)).store_error)
-    one.ledger = ledger
+    del watched.memory
     assert {"ok": 2} == one.advance(after(3)).outcomes
 
 
 def test_a_fault_in_judging_one_slo_is_its_own(server, ledger, monkeypatch):
     """T12: an exception while one SLO is judged leaves the others' verdicts and counts alone."""
-    real = evaluator_room.assess
+    real = stepping.assess
 
     def assess(slo, **options):
         if slo.name == "broken":
             raise ZeroDivisionError("oh")
         return real(slo, **options)
 
-    monkeypatch.setattr(evaluator_room, "assess", assess)
+    monkeypatch.setattr(stepping, "assess", assess)
     one = evaluator(server, ledger, availability("broken"), SHOP)
     report = advance(one, 1, 3)
     assert ({"broken": "internal error: ZeroDivisionError: oh"}, ["shop"]) == (

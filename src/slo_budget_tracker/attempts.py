@@ -1,0 +1,228 @@
+"""Attempts: which ticks of which unit are read next, and what is done about those that cannot be read.
+
+A unit whose requests fail keeps its cursor and its remembered samples, so the next call reads a longer range
+and nothing is lost. Two kinds of failure are told apart:
+
+- the server does not answer (refused, hangs, 5xx, 401): its ticks are *missed*. They wait, with alerts held,
+  until it is back; then they are read and stepped in order, however long that took.
+- the server answers others, or refuses this unit for good (4xx, 422, unusable answers): after GIVE_UP_AFTER
+  seconds of trying its ticks are stepped as *unknown*. Counts that come later correct the budget.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
+from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
+from slo_budget_tracker.reports import Attempt
+from slo_budget_tracker.ticks import Tick, ticks_between
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.reading import Ask
+
+PIECE = 3_600  # seconds of data time in one transaction of a catch-up
+GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
+JOIN_AFTER = 3_600  # seconds after which batches that were split are tried together again
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Reads units piece by piece from where the ledger says they stand; writes nothing.
+
+    `goals` says how far each datasource is to be read in this call, by data instant.
+    """
+
+    ledger: Ledger
+    asks: Mapping[str, Ask]
+    ids: Mapping[str, int]
+    interval: int
+    delay: int
+    workers: int
+    planned: Sequence[Unit]
+    units: list[Unit] = field(default_factory=list)
+    failing_since: dict[str, int] = field(default_factory=dict)
+    goals: Mapping[str, int] = field(default_factory=dict)
+    _answered: set[str] = field(default_factory=set)  # datasources, in this call
+    _split_at: int | None = None
+    _piece: dict[str, int] = field(default_factory=dict)
+    _memories: dict[str, Memory] = field(default_factory=dict)
+
+    def prepare(self) -> Attempts:
+        """The planned units, batches apart where their SLOs were read up to different instants."""
+        self.units = [part for unit in self.planned for part in apart(unit, self._read_until)]
+        return self
+
+    def begin(self, goals: Mapping[str, int]) -> None:
+        """A new call: nobody has answered yet, and what was split long ago is joined again."""
+        self.goals = goals
+        self._answered.clear()
+        now = max(goals.values(), default=0)
+        if self._split_at is not None and now - self._split_at >= JOIN_AFTER:
+            self._split_at = None
+            self.prepare()
+
+    def pending(self, failed: Container[str]) -> list[Attempt]:
+        """The next piece of every unit that is behind and has not failed in this call."""
+        found = []
+        for unit in self.units:
+            cursor = self.cursor(unit)
+            ticks = self.ticks(cursor, self.goals[unit.datasource])
+            longest = max(self._piece.get(unit.key, PIECE), self.interval)
+            size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
+            if ticks and unit.key not in failed:
+                found.append(Attempt(unit, ticks[:size]))
+        return found
+
+    def ticks(self, after: int, until: int) -> list[Tick]:
+        """The ticks of the grid between two data instants."""
+        return ticks_between(after, until, interval=self.interval, delay=self.delay)
+
+    def cursor(self, unit: Unit) -> int:
+        """Up to which data instant a unit was read.
+
+        Feeds that a changed catalogue brought together may stand at different instants. They go on at the
+        newest: what is counted already must not be counted again with a memory that is ahead of it.
+        """
+        cursors = [self.ledger.cursor(key) for key in cursor_keys(unit)]
+        known = [cursor for cursor in cursors if cursor is not None]
+        return max(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
+
+    def _read_until(self, name: str) -> int:
+        """Up to which data instant the expressions of an SLO were read."""
+        cursor = self.ledger.cursor(_expression_key(name))
+        return self.ledger.born(self.ids[name]) if cursor is None else cursor
+
+    def read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Read all units side by side; a refused batch is split until the poisoned member is alone."""
+        results = []
+        todo = list(attempts)
+        with ThreadPoolExecutor(max_workers=self.workers) as pool:
+            while todo:
+                tried = list(pool.map(self.attempt, todo))
+                todo = []
+                for attempt in tried:
+                    shorter = self._shorter(attempt)
+                    halves = split(attempt.unit) if isinstance(attempt.error, PERMANENT) else ()
+                    if shorter is not None:
+                        todo.append(shorter)
+                    elif halves:
+                        self._split(attempt.unit, halves)
+                        todo += [Attempt(half, attempt.ticks) for half in halves]
+                    else:
+                        results.append(attempt)
+                        self._note(attempt)
+        return results
+
+    def _split(self, unit: Unit, halves: Iterable[Unit]) -> None:
+        at = self.units.index(unit)
+        self.units[at : at + 1] = halves
+        if self._split_at is None:
+            self._split_at = self.goals[unit.datasource]
+
+    def _note(self, attempt: Attempt) -> None:
+        """Since when a unit fails, and who answers at all."""
+        unit = attempt.unit
+        if attempt.reading is None:
+            self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
+            return
+        self.failing_since.pop(unit.key, None)
+        self._answered.add(unit.datasource)
+        if attempt.ticks[-1].end == self.goals[unit.datasource]:
+            self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again
+
+    def attempt(self, attempt: Attempt) -> Attempt:
+        """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
+        unit = attempt.unit
+        memories = {}
+        damaged = 0
+        for feed in unit.feeds:
+            try:
+                memories[feed.key] = self._memory(feed.key, attempt.ticks[0].start)
+            except ValueError:  # begun anew: what a series counted while nobody remembered it is left out
+                memories[feed.key] = Memory.empty()
+                damaged += 1
+        return self.read(attempt, memories, doubts={"memory_damaged": damaged} if damaged else {})
+
+    def read(self, attempt: Attempt, memories: Mapping[str, Memory], *, doubts: Mapping[str, int]) -> Attempt:
+        """Read the ticks of an attempt, going on from these memories."""
+        unit = attempt.unit
+        try:
+            reading = read(unit, attempt.ticks, memories, self.asks[unit.datasource])
+        except PrometheusError as error:
+            return Attempt(unit, attempt.ticks, error=error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
+            fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
+            return Attempt(unit, attempt.ticks, error=fault)
+        return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts))
+
+    def _memory(self, key: str, start: int) -> Memory:
+        """What a feed remembers, if it was read exactly up to `start`; else it begins anew there."""
+        if self.ledger.cursor(key) != start:
+            return Memory.empty()
+        known = self._memories.get(key)
+        if known is not None:
+            return known
+        stored = self.ledger.memory(key)
+        return Memory.empty() if stored is None else Memory.loads(stored)
+
+    def forget(self) -> None:
+        """The ledger is not what it was: what was remembered of it is read again."""
+        self._memories.clear()
+
+    def remember(self, memories: Mapping[str, Memory]) -> None:
+        """Take over what was committed."""
+        self._memories.update(memories)
+
+    def _shorter(self, attempt: Attempt) -> Attempt | None:
+        """The older half of a range that was too much for the server; further ranges are as short (P12).
+
+        Where time ran out, the half is for the next tick: a server that hangs would take all of this one.
+        """
+        slow = attempt.error is not None and attempt.error.reason in SLOW
+        if not (slow or isinstance(attempt.error, (QueryFailed, BadAnswer))) or len(attempt.ticks) == 1:
+            return None
+        half = attempt.ticks[: len(attempt.ticks) // 2]
+        self._piece[attempt.unit.key] = half[-1].end - half[0].start
+        return None if slow else Attempt(attempt.unit, half)
+
+    def hopeless(self, attempt: Attempt) -> bool:
+        """Whether a server that does answer has not given these ticks for too long: they are unknown."""
+        source = attempt.unit.datasource
+        if attempt.error is None or not (isinstance(attempt.error, PERMANENT) or source in self._answered):
+            return False  # read, or the server does not answer at all: the past can still come
+        return self.goals[source] - self.failing_since[attempt.unit.key] >= GIVE_UP_AFTER
+
+    def is_hole_given_up(self, attempt: Attempt) -> bool:
+        """Whether an expression fails at an old tick only: that one is left behind, not all after it."""
+        if not self.hopeless(attempt):
+            return False
+        goal = self.goals[attempt.unit.datasource]
+        newest = self.ticks(goal - self.interval, goal)
+        if (
+            attempt.unit.batch is None
+            or not isinstance(attempt.error, PERMANENT)
+            or isinstance(attempt.error, QueryRejected)
+            or [*attempt.ticks] == newest
+        ):
+            return False
+        return self.attempt(Attempt(attempt.unit, newest)).reading is not None
+
+    def rest(self, unit: Unit, stepped: int) -> Attempt:
+        """The ticks of a unit that was given up, if not stepped before: stepped as unknown now."""
+        return Attempt(unit, self.ticks(max(self.cursor(unit), stepped), self.goals[unit.datasource]))
+
+
+def cursor_keys(unit: Unit) -> list[str]:
+    """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
+    return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
+
+
+def _expression_key(slo: str) -> str:
+    return f"expression/{slo}"

@@ -1,0 +1,312 @@
+"""Rechecks: did data come late? Every few ticks the newest of them is read once more and compared.
+
+Counting goes from remembered sample to remembered sample, so the counts of a block of ticks are one
+telescoped difference, and late samples before one that was seen are in the sum anyway. What can be missing
+shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
+knew, or a tick without data that has data now. So per block of BLOCK ticks, PATIENCE ticks after its end:
+
+- the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
+- ticks without data are asked about again (which costs nothing while there is none);
+- only on a mismatch the block is read and counted again, from what was remembered at its start.
+
+A recount is taken over where it takes nothing away from any SLO. Otherwise the source is not what it was (its
+data are lost, another replica answers): the counts stay, and that is told as a doubt, `inconsistent`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker.answers import Query
+from slo_budget_tracker.errors import PrometheusError
+from slo_budget_tracker.evidence import is_count
+from slo_budget_tracker.index import cover, pieces
+from slo_budget_tracker.reports import Attempt
+from slo_budget_tracker.revisions import revision
+from slo_budget_tracker.scan import USUAL_SPACING, Lines
+from slo_budget_tracker.sorting import sorting_of
+from slo_budget_tracker.ticks import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.answers import Answer, RangeQuery, Series
+    from slo_budget_tracker.attempts import Attempts
+    from slo_budget_tracker.feeds import RawFeed
+    from slo_budget_tracker.memory import Memory
+    from slo_budget_tracker.reading import Ask, Unit
+    from slo_budget_tracker.reports import Tally
+    from slo_budget_tracker.revisions import Revision
+    from slo_budget_tracker.stepping import Stepper
+    from slo_budget_tracker.ticks import Counts, Tick
+
+BLOCK = 10  # ticks that are compared at once
+PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
+MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
+A_SCRAPE = (
+    0.95  # of the usual spacing: a sample newer by so much was not there; less is another replica's phase
+)
+
+
+class Block(NamedTuple):
+    """The ticks that are compared at once: (start, end] in data time."""
+
+    start: int
+    end: int
+
+    def cuts(self, instants: Iterable[int]) -> bool:
+        """Whether any of the ticks that end at these instants belongs to the block."""
+        return any(self.start < at <= self.end for at in instants)
+
+
+@dataclass(slots=True)
+class Trail:
+    """A unit's last ticks: what was remembered at the borders of blocks, and which ticks had no data."""
+
+    until: int
+    borders: dict[int, Mapping[str, Memory]] = field(default_factory=dict)
+    holes: dict[int, frozenset[str]] = field(default_factory=dict)
+    partial: set[int] = field(default_factory=set)
+    skip: int = 0
+    vain: int = 0
+
+    def missing(self, block: Block) -> dict[int, frozenset[str]]:
+        """The SLOs without data, by the end of each tick of a block that had such."""
+        return {at: names for at, names in self.holes.items() if block.cuts([at])}
+
+    def forget(self, before: int) -> None:
+        """Drop what lies before a border."""
+        self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
+        self.holes = {at: names for at, names in self.holes.items() if at > before}
+        self.partial = {at for at in self.partial if at > before}
+
+    def pause(self) -> None:
+        """A recount changed nothing: the next ones are further and further apart."""
+        self.vain = min(self.vain + 1, MOST_SKIPPED)
+        self.skip = 2**self.vain - 1
+
+
+@dataclass(slots=True)
+class Rechecks:
+    """Follows what `advance` reads, and reads blocks again where data came late."""
+
+    attempts: Attempts
+    stepper: Stepper
+    interval: int
+    delay: int
+    trails: dict[str, Trail] = field(default_factory=dict)
+
+    def follow(self, attempts: Iterable[Attempt]) -> None:
+        """Take note of what was read and committed."""
+        for attempt in attempts:
+            if attempt.reading is None:
+                self.trails.pop(attempt.unit.key, None)
+                continue
+            trail = self.trails.get(attempt.unit.key)
+            if trail is None or trail.until != attempt.ticks[0].start:
+                trail = self.trails[attempt.unit.key] = Trail(attempt.ticks[0].start)
+            self._extend(trail, attempt)
+
+    def _extend(self, trail: Trail, attempt: Attempt) -> None:
+        reading = attempt.reading
+        assert reading is not None
+        for tick in attempt.ticks:
+            missing = frozenset(
+                name for name, counts in reading.counts.items() if not counts[tick.end].outcome.known
+            )
+            if missing:
+                trail.holes[tick.end] = missing
+            if any(counts[tick.end].outcome is Outcome.PARTIAL for counts in reading.counts.values()):
+                trail.partial.add(tick.end)
+        trail.until = attempt.ticks[-1].end
+        if self._is_border(trail.until):
+            trail.borders[trail.until] = reading.memories
+
+    def _is_border(self, at: int) -> bool:
+        return (at + self.delay) // self.interval % BLOCK == 0
+
+    def run(self, report: Tally) -> None:
+        """Compare every block that is due; what cannot be asked now is left alone."""
+        for unit in self.attempts.units:
+            trail = self.trails.get(unit.key)
+            if trail is None or report.store_error is not None or unit.key in report.errors:
+                continue
+            end = self._due(trail)
+            if end is None:
+                continue
+            block = Block(end - BLOCK * self.interval, end)
+            if trail.skip:
+                trail.skip -= 1
+            elif self._is_late(unit, trail, block, report):
+                self._recount(unit, trail, block, report)
+            self.trails[unit.key].forget(end)
+
+    def _due(self, trail: Trail) -> int | None:
+        """The end of a block that ended long enough ago, and whose start is remembered."""
+        ripe = trail.until - PATIENCE * self.interval
+        known = [end for end in trail.borders if end <= ripe and end - BLOCK * self.interval in trail.borders]
+        return min(known, default=None)
+
+    # comparing
+
+    def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+        if unit.batch is not None:
+            return self._expression_is_late(unit, trail, block, report)
+        ask = _Counted(self.attempts.asks[unit.datasource])
+        comparison = Comparison(unit, trail, block, ask, self.interval)
+        try:
+            return comparison.is_late()
+        except PrometheusError:
+            return False  # told by the ticks themselves, if it lasts
+        finally:
+            report.samples += ask.samples
+            report.doubts["inconsistent"] += comparison.gone
+
+    def _expression_is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+        """Whether an expression gives another value at the block's end, or fills a tick without data."""
+        ticks = self.attempts.ticks(block.end - self.interval, block.end)
+        again = self.attempts.read(Attempt(unit, ticks), {}, doubts={})
+        if again.reading is None or again.reading.partial:
+            return False
+        report.samples += again.reading.samples
+        found = again.reading.counts
+        answered = {name for name, counts in found.items() if counts[block.end].outcome.known}
+        if block.cuts(trail.partial) or any(names & answered for names in trail.missing(block).values()):
+            return True
+        return any(self._change(name, ticks, found[name]) is not None for name in answered)
+
+    # counting again
+
+    def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> None:
+        """Count the block again, and what came after it, from what was remembered at its start."""
+        memories = trail.borders[block.start]
+        results = []
+        for after, until in (block, (block.end, trail.until)):
+            wanted = Attempt(unit, self.attempts.ticks(after, until))
+            found = self.attempts.read(wanted, memories, doubts={})
+            if found.reading is None or found.reading.partial:
+                return
+            report.samples += found.reading.samples
+            memories = found.reading.memories
+            results.append(found)
+        changes = self._changes(unit, results)
+        worse = any(change.takes_away for change in changes.values())
+        report.doubts["inconsistent"] += worse
+        if worse or not changes:
+            trail.pause()
+            return
+        remembered = self.stepper.revise(results, changes, report)
+        if report.store_error is None:
+            self.attempts.remember(remembered)
+            fresh = self.trails[unit.key] = Trail(block.start)
+            for found in results:
+                self._extend(fresh, found)
+
+    def _changes(self, unit: Unit, results: Sequence[Attempt]) -> dict[str, Revision]:
+        ticks = [tick for found in results for tick in found.ticks]
+        changes = {}
+        for name in unit.slos:
+            counts: dict[int, Counts] = {}
+            for found in results:
+                assert found.reading is not None
+                counts.update(found.reading.counts[name])
+            change = self._change(name, ticks, counts)
+            if change is not None:
+                changes[name] = change
+        return changes
+
+    def _change(self, name: str, ticks: Sequence[Tick], counts: Mapping[int, Counts]) -> Revision | None:
+        stepper = self.stepper
+        return revision(stepper.ledger.history, stepper.ids[name], ticks, counts)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A way to ask that adds up the samples it was answered."""
+
+    ask: Ask
+    samples: int = 0
+
+    def __call__(self, query: Query | RangeQuery) -> Answer:
+        answer = self.ask(query)
+        self.samples += sum(len(one.times) for one in answer.series)
+        return answer
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What the server has now of a raw unit's block, beside what was remembered of it."""
+
+    unit: Unit
+    trail: Trail
+    block: Block
+    ask: Ask
+    interval: int
+    gone: int = 0  # feeds that have fewer samples than they had
+
+    def is_late(self) -> bool:
+        """Whether something came late."""
+        return any(map(self._feed_is_late, self.unit.feeds)) or self._hole_is_filled()
+
+    def _feed_is_late(self, feed: RawFeed) -> bool:
+        end = self.block.end
+        answers = [self.ask(Query(expression, end)) for expression in feed.expressions(self.interval)]
+        if any(answer.partial for answer in answers):
+            return False
+        series = [one for answer in answers for one in answer.series]
+        memory = self.trail.borders[end][feed.key]
+        newer, gone = compare(feed, memory, series, end - self.interval, end)
+        self.gone += gone
+        return newer or self.block.cuts(self.trail.partial)
+
+    def _hole_is_filled(self) -> bool:
+        """Whether ticks without data have some now, by the selectors of the SLOs that had none."""
+        holes = self.trail.missing(self.block)
+        names = frozenset[str]().union(*holes.values())
+        return any(self._fills(feed, holes, names) for feed in self.unit.feeds) if holes else False
+
+    def _fills(self, feed: RawFeed, holes: Mapping[int, frozenset[str]], names: frozenset[str]) -> bool:
+        first, last = min(holes) - self.interval, max(holes)
+        wanted = [selector for slot, selector in feed.members if slot.slo in names and slot.role != "bad"]
+        for selector in cover(wanted) if wanted else ():
+            for piece in pieces(selector):
+                answer = self.ask(Query(f"{piece}[{last - first}s]", last))
+                if any(self._is_in(feed, series, holes) for series in answer.series):
+                    return True
+        return False
+
+    def _is_in(self, feed: RawFeed, series: Series, holes: Mapping[int, frozenset[str]]) -> bool:
+        names = {slot.slo for slot in feed.classify(series.labels)}
+        return any(
+            names & missing and any((at - self.interval) * 1000 < time <= at * 1000 for time in series.times)
+            for at, missing in holes.items()
+        )
+
+
+def compare(
+    feed: RawFeed, memory: Memory, series: Iterable[Series], start: int, end: int
+) -> tuple[bool, bool]:
+    """Whether samples of (start, end] are newer than those remembered at `end`; whether some are gone."""
+    sorting = sorting_of(feed)
+    lines = Lines.of(feed, sorting, series, start * 1000)
+    newest: dict[int, tuple[int, float]] = {}  # by key: the newest sample and what a missing one amounts to
+    for at, (key, _, lane) in enumerate(lines.places):
+        kept = [
+            time
+            for time, value in zip(lines.times[at], lines.values[at], strict=True)
+            if start * 1000 < time <= end * 1000 and is_count(value)
+        ]
+        active = memory.replicas.get(key)
+        if not kept or (active is not None and lines.replicas is not None and lines.replicas[at] != active):
+            continue
+        job = memory.jobs.get(sorting.lanes[lane].job)
+        spacing = USUAL_SPACING if job is None or job.spacing is None else job.spacing
+        newest[key] = max(newest.get(key, (0, 0.0)), (kept[-1], A_SCRAPE * spacing))
+    index, times = memory.roll.index, memory.times
+    newer = any(
+        key not in index or time - times[index[key]] >= scrape for key, (time, scrape) in newest.items()
+    )
+    known = {key: times[row] for key, row in index.items() if times[row] > start * 1000}
+    gone = any(key not in newest or time - newest[key][0] >= newest[key][1] for key, time in known.items())
+    return newer, gone

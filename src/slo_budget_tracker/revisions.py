@@ -1,0 +1,120 @@
+"""Revisions: counts of ticks that were stepped before, corrected by data that came late (D16).
+
+A revision corrects budgets and burn rates from then on. It never steps the state machine again: what was sent
+is not unsaid, the revision is an event of its own, `slo_burn_revised`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slo_budget_tracker.snapshots import instant_text, number
+from slo_budget_tracker.ticks import Outcome
+from slo_budget_tracker.verdict import Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.history import History
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import Counts, Tick
+
+KIND = "slo_burn_revised"
+SAME = 1e-9  # relative difference up to which two values of an expression are one
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Events and observed seconds of some ticks."""
+
+    total: float = 0.0
+    bad: float = 0.0
+    known: int = 0
+
+    def to_json(self) -> dict[str, float | int]:
+        """As in the event's payload."""
+        return {"total": number(self.total), "bad": number(self.bad), "known_seconds": self.known}
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What changed of one SLO's ticks: the span from the first to the last, its sums before and after."""
+
+    ticks: tuple[Tick, ...]
+    before: Sums
+    after: Sums
+    lost: bool = False  # a tick that was known is not any more
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether something that was seen is not there now: the source is not what it was, nobody is late."""
+        return (
+            self.lost
+            or self.after.total < self.before.total * (1 - SAME)
+            or self.after.bad < self.before.bad * (1 - SAME)
+        )
+
+    def transition(self, slo: SLO, snapshot: SLOSnapshot) -> Transition:
+        """The event: told once, because its identity has the new sums in it."""
+        start, end = self.ticks[0].start, self.ticks[-1].end
+        after = self.after
+        old = self.before
+        reason = (
+            f"{len(self.ticks)} ticks corrected by late data: "
+            f"bad {old.bad:.10g} -> {after.bad:.10g}, total {old.total:.10g} -> {after.total:.10g}"
+        )
+        payload: dict[str, Any] = {
+            "event_kind": KIND,
+            "slo_name": slo.name,
+            "instance": dict(snapshot.labels),
+            "labels": dict(slo.labels),
+            "window_seconds": slo.window,
+            "burn_rate": snapshot.burn_rate,
+            "success_ratio": snapshot.success_ratio,
+            "sample_count": None if snapshot.total is None else number(snapshot.total),
+            "error_budget_remaining": snapshot.error_budget_remaining,
+            "reason": reason,
+            "revised": {
+                "from": instant_text(start),
+                "to": instant_text(end),
+                "ticks": len(self.ticks),
+                "before": self.before.to_json(),
+                "after": after.to_json(),
+            },
+            "evaluated_at": instant_text(end),
+            "late": True,
+        }
+        rule = f"revised/{start}/{after.known}/{after.total:.17g}/{after.bad:.17g}"
+        return Transition(KIND, rule, end, reason, payload, late=True)
+
+
+def revision(
+    history: History, instance: int, ticks: Sequence[Tick], counts: Mapping[int, Counts]
+) -> Revision | None:
+    """How the counts (by tick end) differ from what is stored for these ticks; None where nothing does."""
+    changed: list[Tick] = []
+    before, after = Sums(), Sums()
+    lost = False
+    for tick in ticks:
+        stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
+        new = counts[tick.end]
+        known = tick.seconds if new.outcome.known else 0
+        old = Sums(stored.total, stored.bad, round(stored.known))
+        now = Sums(new.total if known else 0.0, new.bad if known else 0.0, known)
+        before, after = _plus(before, old), _plus(after, now)
+        lost = lost or known < old.known
+        completed = stored.partial > 0 and new.outcome is not Outcome.PARTIAL
+        same = _same(old.total, now.total) and _same(old.bad, now.bad)
+        if completed or old.known != known or not same:
+            changed.append(tick)
+    return Revision(tuple(changed), before, after, lost) if changed else None
+
+
+def _plus(one: Sums, other: Sums) -> Sums:
+    return Sums(one.total + other.total, one.bad + other.bad, one.known + other.known)
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME * max(abs(one), abs(other))

@@ -1,0 +1,251 @@
+"""Stepping: what was read goes into the ledger, and every SLO's state machine forward, in one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker.attempts import cursor_keys
+from slo_budget_tracker.budget import exhaustion_window
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.revisions import revision
+from slo_budget_tracker.rows import Row
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.memory import Memory
+    from slo_budget_tracker.reports import Attempt, Tally
+    from slo_budget_tracker.revisions import Revision
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import WindowCounts
+
+    Windows = Mapping[int, Mapping[int, WindowCounts]]
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one transaction is to write."""
+
+    counts: dict[str, dict[int, Counts]] = field(default_factory=dict)
+    found: dict[Tick, dict[int, Counts]] = field(default_factory=dict)
+    memories: dict[str, Memory] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    states: dict[int, Mapping[str, AlertState]] = field(default_factory=dict)
+    stepped: dict[int, int] = field(default_factory=dict)
+    transitions: list[Transition] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    revised: int = 0
+
+    def add(self, attempt: Attempt, ids: Mapping[str, int]) -> None:
+        """The counts of one attempt that was read."""
+        assert attempt.reading is not None
+        self.memories.update(attempt.reading.memories)
+        for name in attempt.unit.slos:
+            self.counts.setdefault(name, {}).update(attempt.reading.counts[name])
+        for tick in attempt.ticks:
+            row = {ids[name]: self.counts[name][tick.end] for name in attempt.unit.slos}
+            self.found.setdefault(tick, {}).update(row)
+
+    def add_unknown(self, name: str, instance: int, ticks: Iterable[Tick]) -> None:
+        """Ticks of one SLO that were given up."""
+        for tick in ticks:
+            counts = self.counts.setdefault(name, {})[tick.end] = Counts(0, 0, Outcome.UNKNOWN)
+            self.found.setdefault(tick, {})[instance] = counts
+
+    def rows(self) -> list[Row]:
+        """The counts by tick, oldest first."""
+        return [Row.of(tick, self.found[tick]) for tick in sorted(self.found)]
+
+    def entry(self) -> Entry:
+        """All of it, for the ledger."""
+        return Entry(
+            rows=self.rows(),
+            states=self.states,
+            events=self.transitions,
+            memories={key: memory.dumps() for key, memory in self.memories.items()},
+            cursors=self.cursors,
+            slo_cursors=self.stepped,
+        )
+
+
+@dataclass(slots=True)
+class Stepper:
+    """The only writer of counts, states and events.
+
+    Ticks that an SLO was stepped over before are corrections: they change its counts and send
+    `slo_burn_revised`.
+    """
+
+    slos: Mapping[str, SLO]
+    ids: Mapping[str, int]
+    ledger: Ledger
+    interval: int
+    seen: dict[str, Outcome]
+    data_until: dict[str, int]
+
+    def commit(
+        self, done: Sequence[Attempt], gave_up: Sequence[Attempt], goals: Mapping[str, int], report: Tally
+    ) -> Mapping[str, Memory]:
+        """Rows, states, events, memories and cursors of one piece; what is remembered now."""
+        piece = Piece()
+        for attempt in done:
+            if attempt.reading is not None:
+                piece.add(attempt, self.ids)
+            piece.cursors.update(dict.fromkeys(cursor_keys(attempt.unit), attempt.ticks[-1].end))
+        for attempt in (*gave_up, *(one for one in done if one.reading is None)):
+            for name in attempt.unit.slos:
+                after = self.stepped(name)
+                ticks = [tick for tick in attempt.ticks if tick.end > after]
+                piece.add_unknown(name, self.ids[name], ticks)
+        corrected = self._corrected(piece)
+        self.ledger.stage(piece.rows())
+        for name, change in corrected.items():
+            self._revise(name, change, piece)
+        for tick in sorted(piece.found):
+            self._step_all(tick, piece, goals, report)
+        return self._write(piece, report)
+
+    def _corrected(self, piece: Piece) -> dict[str, Revision]:
+        """What changes of ticks that were stepped before."""
+        found = {}
+        for name, counts in piece.counts.items():
+            stepped = self.stepped(name)
+            ticks = [tick for tick in sorted(piece.found) if tick.end in counts and tick.end <= stepped]
+            change = revision(self.ledger.history, self.ids[name], ticks, counts) if ticks else None
+            if change is not None:
+                found[name] = change
+        return found
+
+    def _revise(self, name: str, change: Revision, piece: Piece) -> None:
+        slo = self.slos[name]
+        at = self.stepped(name)
+        snapshot = self.assess(slo, at, self.windows(at, [slo]), live=False).snapshot
+        piece.transitions.append(change.transition(slo, snapshot))
+        piece.revised += len(change.ticks)
+
+    def revise(
+        self, rows: Sequence[Attempt], changes: Mapping[str, Revision], report: Tally
+    ) -> Mapping[str, Memory]:
+        """Correct what was counted before, and send what changed; no state is stepped."""
+        piece = Piece()
+        for attempt in rows:
+            piece.add(attempt, self.ids)
+        self.ledger.stage(piece.rows())
+        for name, change in changes.items():
+            self._revise(name, change, piece)
+        return self._write(piece, report)
+
+    def _write(self, piece: Piece, report: Tally) -> Mapping[str, Memory]:
+        try:
+            self.ledger.commit(piece.entry())
+        except LedgerError as error:
+            report.store_error = error  # memories and cursors stay: the next tick reads the same ticks again
+            return {}
+        report.transitions += piece.transitions
+        report.outcomes.update(piece.outcomes)
+        report.revised += piece.revised
+        return piece.memories
+
+    # the state machine
+
+    def _step_all(self, tick: Tick, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
+        """Step every SLO whose next tick this is."""
+        due = [
+            self.slos[name]
+            for name, counts in piece.counts.items()
+            if tick.end in counts and tick.end > self.stepped(name, piece.stepped)
+        ]
+        windows = self.windows(tick.end, due)
+        for slo in due:
+            instance = self.ids[slo.name]
+            outcome = self.seen[slo.name] = piece.counts[slo.name][tick.end].outcome
+            piece.outcomes[outcome.name.lower()] += 1
+            if outcome.known:
+                self.data_until[slo.name] = tick.end
+            piece.stepped[instance] = tick.end
+            known = piece.states.get(instance, self.ledger.states.get(instance, {}))
+            try:
+                late = tick.end < goals[slo.datasource]
+                verdict = self.assess(slo, tick.end, windows, live=True, late=late, states=known)
+            except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
+                report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
+                continue
+            report.verdicts[slo.name] = verdict
+            piece.states[instance], transitions = _held(verdict, known, tick.end)
+            piece.transitions += transitions
+
+    def tell_losses(self, failing: Mapping[str, int], goals: Mapping[str, int], report: Tally) -> None:
+        """Send `slo_data_lost` while nobody answers; `failing` says by SLO since which data instant.
+
+        Its ticks still wait to be stepped. The state keeps the instant at which the loss was told, and ticks
+        up to there say nothing more about it: it is told once, and taken back once.
+        """
+        piece = Piece()
+        lost_after = max(LOSS_SECONDS, LOSS_TICKS * self.interval) - self.interval
+        for name, since in failing.items():
+            slo, instance = self.slos[name], self.ids[name]
+            states = self.ledger.states.get(instance, {})
+            state = states.get(DATA)
+            pending = state is not None and state.state == "pending"
+            waited = (state.progress or 0) + self.interval if state is not None and pending else 0
+            at = goals[slo.datasource]
+            if (state is not None and state.state == "firing") or waited + at - since < lost_after:
+                continue
+            ripe = {**states, DATA: AlertState("pending", since, lost_after)}
+            self.seen[name] = Outcome.MISSED
+            verdict = self.assess(slo, at, self.windows(at, [slo]), live=True, states=ripe)
+            piece.states[instance] = {**states, DATA: verdict.states[DATA]}
+            piece.transitions += [one for one in verdict.transitions if one.rule == DATA]
+        if piece.states:
+            self._write(piece, report)
+
+    def stepped(self, name: str, stepped: Mapping[int, int] | None = None) -> int:
+        """Up to which data instant an SLO was stepped."""
+        instance = self.ids[name]
+        found = None if stepped is None else stepped.get(instance)
+        return found or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
+
+    def windows(self, at: int, slos: Iterable[SLO]) -> Windows:
+        """The windows that the SLOs' verdicts at `at` need."""
+        wanted = sorted({window for slo in slos for window in (*slo.windows, exhaustion_window(slo.window))})
+        return self.ledger.history.window(at, wanted)
+
+    def assess(
+        self,
+        slo: SLO,
+        at: int,
+        windows: Windows,
+        *,
+        live: bool,
+        late: bool = False,
+        states: Mapping[str, AlertState] | None = None,
+    ) -> Verdict:
+        """The verdict of one SLO at a data instant."""
+        instance = self.ids[slo.name]
+        return assess(
+            slo,
+            at=at,
+            interval=self.interval,
+            outcome=self.seen.get(slo.name, Outcome.MISSED),
+            windows=windows[instance],
+            states=self.ledger.states.get(instance, {}) if states is None else states,
+            live=live,
+            late=late,
+        )
+
+
+def _held(
+    verdict: Verdict, known: Mapping[str, AlertState], at: int
+) -> tuple[Mapping[str, AlertState], Sequence[Transition]]:
+    """States and transitions of a tick; a loss of data that was told for a later instant stays as it is."""
+    told = known.get(DATA)
+    if told is None or told.state != "firing" or told.since < at:
+        return verdict.states, verdict.transitions
+    return {**verdict.states, DATA: told}, [one for one in verdict.transitions if one.rule != DATA]
