@@ -91,18 +91,22 @@ class Evaluator:
             data_until=self.data_until,
         )
         self._rechecks = Rechecks(self._attempts, self._stepper, self.interval, self.delay)
-        for slo in self.slos:
-            self._remember(slo.name)
+        self._remember()
         return self
 
-    def _remember(self, name: str) -> None:
+    def _remember(self) -> None:
         """What the last tick before a restart brought: until the next one it is still what is known."""
-        at = self.ledger.slo_cursor(self.ids[name])
-        if at is not None:
-            last = self.ledger.history.window(at, [self.interval])[self.ids[name]][self.interval]
-            self.seen[name] = _outcome(last)
-            if self.seen[name].known:
-                self.data_until[name] = at
+        ended: dict[int, list[str]] = {}
+        for name, instance in self.ids.items():
+            at = self.ledger.slo_cursor(instance)
+            if at is not None:
+                ended.setdefault(at, []).append(name)
+        for at, names in ended.items():
+            last = self.ledger.history.window(at, [self.interval])
+            for name in names:
+                self.seen[name] = _outcome(last[self.ids[name]][self.interval])
+                if self.seen[name].known:
+                    self.data_until[name] = at
 
     def goal(self, datasource: str, until: int) -> int:
         """The data instant that a datasource is read up to when the others are at `until`."""
