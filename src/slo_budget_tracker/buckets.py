@@ -61,6 +61,11 @@ class Buckets:
                 raise DamageError(f"the roster of ({start}, {end}] is gone")
             yield unpack(payload, start=start, end=end, ids=self._rosters[roster])
 
+    def by_step(self, connection: sa.Connection) -> dict[int, int]:
+        """How many rows there are, by the seconds they were merged to."""
+        query = sa.select(buckets.c.step, sa.func.count()).group_by(buckets.c.step)
+        return {int(step): int(count) for step, count in connection.execute(query)}
+
     def insert(self, connection: sa.Connection, rows: Sequence[Row], *, step: int = 0) -> None:
         """Write rows over spans where nothing is stored for their instances."""
         values = [

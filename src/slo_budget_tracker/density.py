@@ -56,6 +56,18 @@ class Density:
             )
         )
 
+    def with_all_of(self, other: Density) -> Density:
+        """What keeps every point that one of the two keeps, as far as stages can say."""
+        stages: list[Stage] = []
+        for age in sorted({stage.age for stage in (*self.stages, *other.stages)}):
+            step = min(self._step_at(age), other._step_at(age))
+            if step > (stages[-1].step if stages else 0):
+                stages.append(Stage(age, step))
+        return Density(tuple(stages))
+
+    def _step_at(self, age: int) -> int:
+        return max((stage.step for stage in self.stages if stage.age <= age), default=0)
+
     def steps(self, points: NDArray[np.int64], *, now: int) -> NDArray[np.int64]:
         """The step of the cell that each point belongs to at `now`; 0 where it is still on its own."""
         steps = np.zeros(len(points), np.int64)

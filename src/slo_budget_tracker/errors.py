@@ -5,6 +5,7 @@ TrackerError                      exit status
 ├── SpecError                     1   SLO files with faults (all of them at once)
 ├── SettingsError                 2   a configuration file with faults (all of them at once)
 ├── LedgerError                   3   the ledger cannot be opened, read or written
+│   └── LedgerDamaged             its file is not what was written
 └── PrometheusError               3   one request failed; `reason` is from a closed list
     ├── Unreachable               refused, no such host, broken connection, deadline (outcome `missed`)
     ├── Busy                      429, 5xx: try again later (outcome `missed`)
@@ -80,6 +81,16 @@ class LedgerError(TrackerError):
     """The ledger cannot be opened, read or written."""
 
     exit_status = 3
+
+
+class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is the case
+    """A file that is a ledger and not what was written; carries where and why."""
+
+    def __init__(self, ledger: object, why: str) -> None:
+        super().__init__(
+            f"the ledger {ledger} is damaged ({why}): move it away and restore a backup, or start anew"
+        )
+        self.why = why
 
 
 class PrometheusError(TrackerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import orjson
@@ -25,6 +25,10 @@ class Instance:
     def identity(self) -> tuple[str, str, str]:
         """What makes two instances the same: then the counts are kept."""
         return (self.slo, canonical(self.labels), self.sli_hash)
+
+    def stored(self) -> dict[str, object]:
+        """Its row in the ledger."""
+        return {**asdict(self), "labels": canonical(self.labels)}
 
 
 Wanted = tuple[str, Mapping[str, str], str]  # SLO name, labels of the instance, hash of its SLI

@@ -5,25 +5,28 @@ What a transaction brought is in memory only after it is on disk. A failed one c
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import orjson
 import sqlalchemy as sa
 
-from slo_budget_tracker import tables
-from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker import copies, soundness, tables
 from slo_budget_tracker.buckets import Buckets
+from slo_budget_tracker.contents import UNREADABLE, Contents, Known, states_text
 from slo_budget_tracker.density import HOUR, Density
 from slo_budget_tracker.entries import Entry, Event, LedgerStats, StoredEvent
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerDamaged, LedgerError
 from slo_budget_tracker.history import History
-from slo_budget_tracker.instances import Instance, canonical, enrol
+from slo_budget_tracker.instances import Instance, enrol
+from slo_budget_tracker.recovery import Reset, epoch_entry, recovered
 from slo_budget_tracker.rows import disjoint
-from slo_budget_tracker.store import Store
+from slo_budget_tracker.store import Store, path_of
+from slo_budget_tracker.tables import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,38 +35,71 @@ if TYPE_CHECKING:
     from slo_budget_tracker.history import Staged
     from slo_budget_tracker.instances import Wanted
     from slo_budget_tracker.rows import Row
-    from slo_budget_tracker.ticks import Outcome, Tick
 
 MAX_PAYLOAD_BYTES = 8192
 
 __all__ = ["Entry", "Event", "Instance", "Ledger", "LedgerStats", "StoredEvent"]
 
 
-class Ledger:
-    """The open ledger. One thread writes; what it hands out is not changed afterwards."""
+class Ledger(Known):
+    """The open ledger. One thread writes; what it hands out is not changed afterwards.
+
+    Attributes:
+        generation: goes up when what was believed not written turns out to be, and memory is read anew.
+        reset: why this ledger is not what it was when it was last written, if so.
+    """
 
     def __init__(self, store: Store, *, density: Density | None = None) -> None:
+        super().__init__(Contents(History(density=density)))
         self._store = store
         self._guard = threading.RLock()
         self._buckets = Buckets()
-        self._instances: dict[int, Instance] = {}
-        self._cursors: dict[str, int] = {}
-        self._slo_cursors: dict[int, int] = {}
-        self._meta: dict[str, str] = {}
         self._unmerged = True
         self._staged: Staged | None = None
-        self.history = History(density=density)
-        self.states: dict[int, dict[str, AlertState]] = {}
+        self._stats: LedgerStats | None = None
+        self.generation = 0
+        self.reset: Reset | None = None
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False, density: Density | None = None) -> Ledger:
-        """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon."""
-        ledger = cls(Store.open(url, read_only=read_only), density=density)
+    def open(
+        cls,
+        url: str,
+        *,
+        read_only: bool = False,
+        density: Density | None = None,
+        now: int | None = None,
+        force: bool = False,
+    ) -> Ledger:
+        """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon.
+
+        Args:
+            url: where it is.
+            read_only: look, and leave no traces.
+            density: how closely counts are kept, by age.
+            now: the time, for whoever may mend: a damaged file is then put aside under it and the last good
+                copy put back. Without, damage is an error.
+            force: open it on a file system whose locks cannot be relied on.
+
+        Raises:
+            LedgerDamaged: the file is not what was written, and nobody may mend it.
+            LedgerError: it is in use, from a newer program, somebody else's, or cannot be read.
+        """
+
+        def reopen() -> Ledger:
+            store = Store.open(url, read_only=read_only, force=force, mend=suffix)
+            return cls(store, density=density)._read()  # noqa: SLF001 - its own
+
+        suffix = None if now is None else f"corrupt-{now}"
+        reset = None
         try:
-            ledger._load()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            ledger.close()
-            raise LedgerError(f"the ledger {ledger._store} is damaged: {error}") from error
+            ledger = reopen()
+        except LedgerDamaged as damage:
+            path = path_of(url)
+            if read_only or suffix is None or path is None:
+                raise
+            ledger, reset = recovered(path, damage, reopen, suffix=suffix)
+        try:
+            ledger._begin_epoch(reset, now)  # noqa: SLF001 - its own
         except BaseException:
             ledger.close()
             raise
@@ -80,47 +116,17 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- what is known --------------------------------------------------------------------------------------
-
-    @property
-    def instances(self) -> Mapping[int, Instance]:
-        """All instances by id, the retired ones too."""
-        return self._instances
-
-    @property
-    def meta(self) -> Mapping[str, str]:
-        """Facts kept with the ledger: `epoch`, made once per ledger; `birth`, when in data time it began."""
-        return self._meta
-
-    @property
-    def birth(self) -> int | None:
-        """The data instant at which this ledger began; ticks before it never send events."""
-        return int(self._meta["birth"]) if "birth" in self._meta else None
+    # --- what is asked of the file -------------------------------------------------------------------------
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is not as it should be and does not hinder."""
         return self._store.warnings
 
-    def cursor(self, feed: str) -> int | None:
-        """The data instant until which the feed was read."""
-        return self._cursors.get(feed)
-
-    def born(self, instance: int) -> int:
-        """The data instant at which the instance was first registered: its live ticks end after it."""
-        return self._instances[instance].born
-
-    def slo_cursor(self, instance: int) -> int | None:
-        """The data instant until which the instance's state machine was stepped."""
-        return self._slo_cursors.get(instance)
-
-    def outcomes(self, instance: int) -> dict[Outcome, int]:
-        """Seconds of each outcome since the instance's first row; they add up to the time elapsed."""
-        return self.history.outcomes(instance)
-
-    def missing(self, instance: int, *, since: int, until: int | None = None) -> list[Tick]:
-        """Spans with seconds that were missed or failed and may still be fetched."""
-        return self.history.missing(instance, since=since, until=until)
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What may interest and is no fault."""
+        return self._store.remarks
 
     def memory(self, feed: str) -> bytes | None:
         """What counting remembered of the feed's series."""
@@ -140,32 +146,45 @@ class Ledger:
         return [StoredEvent(**{**row, "payload": orjson.loads(row["payload"])}) for row in found]
 
     def stats(self) -> LedgerStats:
-        """Figures about the ledger itself."""
-        steps = sa.select(tables.buckets.c.step, sa.func.count()).group_by(tables.buckets.c.step)
-        with self._guard, self._store.begin() as connection:
-            rows = {int(step): int(count) for step, count in connection.execute(steps)}
-            events = connection.execute(sa.select(sa.func.count()).select_from(tables.events)).scalar_one()
-        return LedgerStats(
-            bytes=self._store.size(),
-            memory_bytes=self.history.nbytes,
-            rows=sum(rows.values()),
-            rows_by_step=rows,
-            instances=sum(instance.retired is None for instance in self._instances.values()),
-            events_pending=events,
-            refused=self._buckets.refused,
-            birth=self.birth,
-            newest=self.history.newest,
-        )
+        """Figures about the ledger itself; the last known ones while the store is in trouble."""
+        with self._guard:
+            try:
+                self._stats = self._counted()
+            except LedgerError:
+                if self._stats is None:
+                    raise
+                self._stats = replace(self._stats, newest=self.history.newest)
+            return self._stats
 
     def check(self) -> list[str]:
-        """What a quick check of the file finds wrong; nothing when it is sound."""
+        """What is wrong with the file and what it says; nothing when it is sound."""
         with self._guard:
-            return self._store.check()
+            problems = self._store.check(whole=True)
+            if not problems:
+                with self._store.begin() as connection:
+                    problems = soundness.problems(connection, density=self.history.density)
+            return problems
 
     def backup(self, target: Path) -> None:
-        """Copy the ledger to a new file while it is in use."""
-        with self._guard:
-            self._store.backup(target)
+        """Copy the ledger to a new file while it is in use; ticks need not wait."""
+        self._store.backup(target)
+
+    def keep_backup(self, now: float, *, every: int = 86_400) -> bool:
+        """Make the copy that damage is mended from, when the last one is old enough; whether one was made.
+
+        It takes the place of the older one only when all of it can be read again.
+        """
+        path = self._store.path
+        if path is None or every <= 0:
+            return False
+        target = copies.backup_path(path)
+        if target.exists() and now - target.stat().st_mtime < every:
+            return False
+        part = copies.prepare_over(path, target)
+        Ledger.open(f"sqlite:///{part}", read_only=True, density=self.history.density).close()
+        os.utime(part, (now, now))
+        copies.finish_over(part, target)
+        return True
 
     # --- what changes ---------------------------------------------------------------------------------------
 
@@ -176,15 +195,21 @@ class Ledger:
     def register_all(self, wanted: Sequence[Wanted], *, at: int) -> list[int]:
         """The ids of many instances, in one transaction; a changed SLI retires the generation before it."""
         with self._guard:
-            enrolment = enrol(self._instances, wanted, at=at)
+            self._settle()
+            enrolment = enrol(self._now.instances, wanted, at=at)
             self._write_instances(enrolment.changed, birth=at)
             return enrolment.ids
 
     def retire(self, ids: Iterable[int], *, at: int) -> None:
         """Mark instances as taken out; their counts stay."""
         with self._guard:
-            gone = [self._instances[i] for i in ids if self._instances[i].retired is None]
+            gone = [self._now.instances[i] for i in ids if self._now.instances[i].retired is None]
             self._write_instances({i.id: replace(i, retired=at) for i in gone}, birth=at)
+
+    def grow(self, density: Density) -> None:
+        """Keep counts as closely as `density` too: what a new SLO needs, from now on."""
+        with self._guard:
+            self.history.density = self.history.density.with_all_of(density)
 
     def stage(self, rows: Sequence[Row]) -> None:
         """Show rows in `history` before they are committed, so that verdicts of the same entry can see them.
@@ -209,37 +234,38 @@ class Ledger:
         events = [event if isinstance(event, Event) else Event.of(event) for event in entry.events]
         with self._guard:
             self.unstage()
+            self._settle()
             rows = [*entry.rows, *entry.revised]
             now = self._thinning_instant(rows)
             if now is not None:
                 meta["thinned_at"] = str(now)
-            thinned_at = int({**self._meta, **meta}.get("thinned_at", "0"))
+            thinned_at = int({**self._now.meta, **meta}.get("thinned_at", "0"))
             old = thinned_at - self.history.density.stages[0].age
             unmerged = self._unmerged or now is not None or any(row.end <= old for row in rows)
             try:
                 with self._store.begin() as connection:
                     effects = self._write_rows(connection, rows)
-                    _upsert(
+                    upsert(
                         connection,
                         tables.states,
-                        [{"instance": i, "payload": _states_json(s)} for i, s in states.items()],
+                        [{"instance": i, "payload": states_text(s)} for i, s in states.items()],
                     )
-                    _upsert(
+                    upsert(
                         connection,
                         tables.memories,
                         [{"feed": feed, "payload": data} for feed, data in entry.memories.items()],
                     )
-                    _upsert(
+                    upsert(
                         connection,
                         tables.cursors,
                         [{"feed": feed, "instant": at} for feed, at in entry.cursors.items()],
                     )
-                    _upsert(
+                    upsert(
                         connection,
                         tables.slo_cursors,
                         [{"instance": i, "instant": at} for i, at in entry.slo_cursors.items()],
                     )
-                    _upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
+                    upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
                     stored = [e for e in (_store_event(connection, event) for event in events) if e]
                     if unmerged:
                         unmerged = self._buckets.thin(connection, self.history.density, now=thinned_at)
@@ -248,31 +274,66 @@ class Ledger:
                 raise
             self._unmerged = unmerged
             self.states.update(states)
-            self._cursors.update(entry.cursors)
-            self._slo_cursors.update(entry.slo_cursors)
-            self._meta.update(meta)
+            self._now.cursors.update(entry.cursors)
+            self._now.slo_cursors.update(entry.slo_cursors)
+            self._now.meta.update(meta)
             self.history.add(effects)
             self.history.thin(thinned_at)
             return stored
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _load(self) -> None:
-        with self._store.begin() as connection:
-            for row in connection.execute(sa.select(tables.instances)).mappings():
-                self._instances[row["id"]] = Instance(**{**row, "labels": orjson.loads(row["labels"])})
-            self._meta = dict(connection.execute(sa.select(tables.facts)).all())
-            self._cursors = dict(connection.execute(sa.select(tables.cursors)).all())
-            self._slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).all())
-            for instance, payload in connection.execute(sa.select(tables.states)):
-                rules = orjson.loads(payload)
-                self.states[instance] = {rule: AlertState.from_json(s) for rule, s in rules.items()}
-            self.history.admit(self._instances)
-            self.history.add(self._buckets.load(connection))
-        if "thinned_at" in self._meta:
-            self.history.thin(int(self._meta["thinned_at"]))
-        if "epoch" not in self._meta and not self._store.read_only:
+    def _read(self) -> Self:
+        """Read everything into memory."""
+        try:
+            with self._store.begin() as connection:
+                self._now = Contents.read(connection, self._buckets, History(density=self.history.density))
+        except UNREADABLE as error:
+            self.close()
+            raise LedgerDamaged(self._store, f"{type(error).__name__}: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin_epoch(self, reset: Reset | None, now: int | None) -> None:
+        """A new ledger has a name of its own; one that is not what it was gets a new one and says so."""
+        if self._store.read_only:
+            return
+        older = None if self._store.older is None else Reset(self._store.older)
+        self.reset = reset or older
+        if self.reset is not None:
+            last = self._store.last
+            before = self._now.meta.get("epoch") or (last.epoch if last else "")
+            at = now if now is not None else self.history.newest or 0
+            self.commit(epoch_entry(self.reset, before=before, newest=self.history.newest, at=at))
+        elif "epoch" not in self._now.meta:
             self.commit(Entry(meta={"epoch": uuid.uuid4().hex}))
+
+    def _settle(self) -> None:
+        """Where a transaction of unknown fate got in after all, memory is read anew."""
+        self._store.settle()
+        if self._store.generation != self.generation:
+            self._buckets.forget()
+            with self._store.begin() as connection:
+                self._now = Contents.read(connection, self._buckets, History(density=self.history.density))
+            self.generation = self._store.generation
+
+    def _counted(self) -> LedgerStats:
+        with self._store.begin() as connection:
+            rows = self._buckets.by_step(connection)
+            events = connection.execute(sa.select(sa.func.count()).select_from(tables.events)).scalar_one()
+        return LedgerStats(
+            bytes=self._store.size(),
+            memory_bytes=self.history.nbytes,
+            rows=sum(rows.values()),
+            rows_by_step=rows,
+            instances=sum(instance.retired is None for instance in self.instances.values()),
+            events_pending=events,
+            refused=self._buckets.refused,
+            birth=self.birth,
+            newest=self.history.newest,
+        )
 
     def _write_rows(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
         """Write the rows, and say which rows History has to take in for them."""
@@ -294,46 +355,19 @@ class Ledger:
         if newest is None:
             return None
         hour = max(newest, self.history.newest or newest) // HOUR * HOUR
-        return hour if hour > int(self._meta.get("thinned_at", 0)) else None
+        return hour if hour > int(self._now.meta.get("thinned_at", 0)) else None
 
     def _write_instances(self, changed: Mapping[int, Instance], *, birth: int) -> None:
         if not changed:
             return
-        meta = {} if "birth" in self._meta else {"birth": str(birth)}
-        values = [
-            {
-                "id": i.id,
-                "slo": i.slo,
-                "labels": canonical(i.labels),
-                "sli_hash": i.sli_hash,
-                "generation": i.generation,
-                "born": i.born,
-                "retired": i.retired,
-            }
-            for i in changed.values()
-        ]
+        meta = {} if "birth" in self._now.meta else {"birth": str(birth)}
+        values = [instance.stored() for instance in changed.values()]
         with self._store.begin() as connection:
-            _upsert(connection, tables.instances, values)
-            _upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
-        self._meta.update(meta)
-        self._instances.update(changed)
+            upsert(connection, tables.instances, values)
+            upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
+        self._now.meta.update(meta)
+        self._now.instances.update(changed)
         self.history.admit(changed)
-
-
-def _states_json(states: Mapping[str, AlertState]) -> str:
-    return orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, values: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, or replace those with the same primary key."""
-    if not values:
-        return
-    from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415
-
-    statement = insert(table)
-    key = list(table.primary_key.columns)
-    rest = {c.name: statement.excluded[c.name] for c in table.columns if c not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest), values)
 
 
 def _store_event(connection: sa.Connection, event: Event) -> StoredEvent | None:

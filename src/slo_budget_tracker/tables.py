@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.sqlite import insert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
 
 metadata = MetaData()
 
@@ -80,3 +88,13 @@ events = Table(
     Column("payload", Text, nullable=False),
     Unique("slo", "sequence", name="event_order"),
 )
+
+
+def upsert(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, or replace those with the same primary key."""
+    if not values:
+        return
+    statement = insert(table)
+    key = list(table.primary_key.columns)
+    rest = {c.name: statement.excluded[c.name] for c in table.columns if c not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest), values)

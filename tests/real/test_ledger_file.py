@@ -29,10 +29,10 @@ def test_sqlite_with_the_reset_bug_is_told(url, monkeypatch):
     """S8: the warning names the version; a fixed one has none."""
     monkeypatch.setattr(store.sqlite3, "sqlite_version_info", (3, 51, 3))
     with Ledger.open(url) as ledger:
-        assert () == ledger.warnings
+        assert () == ledger.remarks
     monkeypatch.setattr(store.sqlite3, "sqlite_version_info", (3, 51, 2))
     with Ledger.open(url) as ledger:
-        assert "WAL-reset bug" in ledger.warnings[0]
+        assert "WAL-reset bug" in ledger.remarks[0]
 
 
 def test_writes_are_durable_and_one_connection_does_them(url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from slo_budget_tracker.density import DAY, HOUR
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Entry, Event, Ledger
+from slo_budget_tracker.memory import Memory
 from slo_budget_tracker.ticks import Outcome, Tick, WindowCounts
 from slo_budget_tracker.verdict import Transition
 from tests.real.ledgers import FIRING, NOW, figures, lively, one, registered, row
+
+REMEMBERED = Memory.empty().dumps()
 
 
 def test_everything_of_an_entry_survives_a_restart(url):
@@ -25,7 +29,7 @@ def test_everything_of_an_entry_survives_a_restart(url):
                 rows=[row(NOW - 60, NOW, {first: (10, 1), second: Outcome.NO_DATA})],
                 states={first: {"burn": FIRING}},
                 events=[event],
-                memories={"feed": b"\x00\xff"},
+                memories={"feed": REMEMBERED},
                 cursors={"feed": NOW},
                 slo_cursors={first: NOW},
                 meta={"note": "kept"},
@@ -36,7 +40,7 @@ def test_everything_of_an_entry_survives_a_restart(url):
         assert before == figures(again)
         assert {first: {"burn": FIRING}} == again.states
         assert stored == again.events()
-        assert (b"\x00\xff", None) == (again.memory("feed"), again.memory("other"))
+        assert (REMEMBERED, None) == (again.memory("feed"), again.memory("other"))
         assert (NOW, None) == (again.cursor("feed"), again.cursor("other"))
         assert (NOW, None, NOW) == (again.slo_cursor(first), again.slo_cursor(second), again.born(first))
         assert ("kept", epoch, NOW) == (again.meta["note"], again.meta["epoch"], again.birth)
@@ -164,4 +168,4 @@ def test_an_event_that_is_there_already_is_not_written_again(url):
             stored.payload["reason"],
         )
         assert Event.of(transition).event_id == stored.event_id
-        assert Event.of(transition, labels={"handler": "/pay"}).event_id != stored.event_id
+        assert Event.of(replace(transition, group={"handler": "/pay"})).event_id != stored.event_id
