@@ -18,7 +18,7 @@ from slo_budget_tracker.errors import (
 )
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.queries import RangeQuery
-from tests.unit.questions import MATRIX, UP, ask, fails, quick, shortest  # noqa: F401 - a fixture is used by its name
+from tests.unit.questions import MATRIX, UP, ask, fails, quick  # noqa: F401 - the fixture `quick` works by being here
 from tests.unit.raw_server import RawServer, answer, settings
 
 
