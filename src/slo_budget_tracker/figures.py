@@ -45,6 +45,10 @@ class OwnFigures:
     ticks_missed: int = 0
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (datasource, outcome)
     samples_read: Mapping[str, int] = field(default_factory=dict)  # by datasource
+    prometheus_up: Mapping[str, bool] = field(default_factory=dict)  # by datasource, as the next three
+    prometheus_auth_ok: Mapping[str, bool] = field(default_factory=dict)
+    clock_skew: Mapping[str, float] = field(default_factory=dict)  # seconds, the server's clock minus ours
+    certificate_expires_at: Mapping[str, float] = field(default_factory=dict)
     series_remembered: int | None = None
     doubts: Mapping[str, int] = field(default_factory=dict)  # by kind: what counting left out when in doubt
     backfill_pending: int = 0  # ticks still to be fetched
@@ -57,6 +61,9 @@ class OwnFigures:
     clock_jumps: Mapping[str, int] = field(default_factory=dict)  # by direction
     reload_successful: bool | None = None
     reload_at: float | None = None  # the last successful one
+    log_lines_dropped: int = 0
     ledger_bytes: int | None = None
     ledger_rows: int | None = None
+    store_engine: str = ""  # "sqlite"
+    store_version: str = ""  # of its library
     process: tuple[Metric, ...] = ()  # tuple(prometheus_client.ProcessCollector(registry=None).collect())

@@ -168,6 +168,7 @@ def _own(own: OwnFigures) -> Iterator[str]:
         "Samples in Prometheus' answers.",
         _by("datasource", own.samples_read),
     )
+    yield from _servers(own)
     yield _one("series_remembered", "gauge", "Series with a remembered last sample.", own.series_remembered)
     yield _one(
         "counting_doubts_total",
@@ -202,9 +203,33 @@ def _own(own: OwnFigures) -> Iterator[str]:
     yield _one(
         "config_last_reload_success_timestamp_seconds", "gauge", "When files were last loaded.", own.reload_at
     )
+    yield _one(
+        "log_lines_dropped_total", "counter", "Log lines that nobody took in time.", own.log_lines_dropped
+    )
     yield _one("ledger_size_bytes", "gauge", "Size of the ledger on disk.", own.ledger_bytes)
     yield _one("ledger_rows", "gauge", "Rows of counts in the ledger.", own.ledger_rows)
+    yield _one(
+        "store_info",
+        "gauge",
+        "The database library under the ledger; always 1.",
+        {(("engine", own.store_engine), ("version", own.store_version)): 1} if own.store_engine else {},
+    )
     yield from map(foreign, own.process)
+
+
+def _servers(own: OwnFigures) -> Iterator[str]:
+    """How each datasource is, seen from here; absent until it was asked."""
+    for name, sentence, values in (
+        ("up", "Whether the last request was answered at all.", own.prometheus_up),
+        ("auth_ok", "Whether the credentials were accepted.", own.prometheus_auth_ok),
+        ("clock_skew_seconds", "The server's clock minus ours, by its Date header.", own.clock_skew),
+        (
+            "certificate_expiry_timestamp_seconds",
+            "When the server's certificate expires.",
+            own.certificate_expires_at,
+        ),
+    ):
+        yield _one(f"prometheus_{name}", "gauge", sentence, _by("datasource", values))
 
 
 def _by(name: str, counts: Mapping[str, float]) -> dict[tuple[tuple[str, str], ...], float]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping as MappingABC
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -120,9 +120,11 @@ class Evaluation(Section):
 
 
 class LedgerSettings(Section):
-    """Where counts, states and events are kept."""
+    """Where counts, states and events are kept, and how often a copy is made that damage is mended from."""
 
     url: str = "sqlite:///slo-budget-tracker.db"
+    backup_every: Annotated[WholeSeconds, Field(ge=0)] = 86_400  # seconds; 0: never
+    force: bool = False  # also on a file system whose locks cannot be relied on
 
     @field_validator("url")
     @classmethod
@@ -153,6 +155,14 @@ class Web(Section):
     """Where metrics and API are served."""
 
     listen: str = "127.0.0.1:9724"
+    reload: bool = False  # whether POST /-/reload reloads, for who has the token
+    reload_token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.reload and self.reload_token_file is None:
+            raise ValueError("`reload_token_file` beside `reload: true`")
+        return self
 
     @field_validator("listen")
     @classmethod
@@ -315,8 +325,11 @@ def _resolved(settings: Settings, base: Path) -> Settings:
     return settings.model_copy(
         update={
             "datasources": {name: datasource(one) for name, one in settings.datasources.items()},
+            "web": settings.web.model_copy(
+                update={"reload_token_file": absolute(settings.web.reload_token_file)}
+            ),
             "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
-            "ledger": LedgerSettings(url=ledger),
+            "ledger": settings.ledger.model_copy(update={"url": ledger}),
         }
     )
 
