@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +13,11 @@ import promql_parser
 
 from slo_budget_tracker.answers import Answer, Query, Series, printable
 from slo_budget_tracker.errors import BadAnswer
+from slo_budget_tracker.feeds import TICKED
 from slo_budget_tracker.selectors import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slo_budget_tracker.feeds import Slot
 
@@ -25,12 +27,34 @@ _NESTING = re.compile(r"[-+*/%^<>=!(\[{]|\b(?:and|or|unless|atan2)\b", re.IGNORE
 _NAMED = 3  # so many label sets are named in a message
 
 
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+class Test(NamedTuple):
+    """What makes a condition true: `value op limit`, compared as floats like PromQL does."""
+
+    op: str
+    limit: float
+
+    def of(self, value: float) -> float:
+        """1 where the condition holds, 0 where not; what is no number says nothing."""
+        return value if math.isnan(value) else float(_COMPARE[self.op](value, self.limit))
+
+
 class Member(NamedTuple):
     """One expression of a batch; a count over `window` seconds is scaled to the tick."""
 
     slot: Slot
     expression: str
     window: int
+    test: Test | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +82,7 @@ class ExpressionBatch:
         """The value of each slot; None where the server answered that there is no series.
 
         An SLO of which any member cannot be used is left out: see `faults`. NaN is no traffic: a count is 0
-        then, an `error_ratio` stays NaN.
+        then, an `error_ratio` or `condition` stays NaN.
         """
         values, faults = self._judge(answer)
         return {slot: value for slot, value in values.items() if slot.slo not in faults}
@@ -79,7 +103,7 @@ class ExpressionBatch:
         """Each member with the tag it is asked under: that of the first member that asks the same."""
         first: dict[tuple[str, int, bool], str] = {}
         for member in self.members:
-            same = (member.expression, member.window, member.slot.role == "error_ratio")
+            same = (member.expression, member.window, member.slot.role in TICKED)
             yield member, first.setdefault(same, f"{member.slot.slo}:{member.slot.role}")
 
     def _judge(self, answer: Answer) -> tuple[dict[Slot, float | None], dict[str, BadAnswer]]:
@@ -90,11 +114,12 @@ class ExpressionBatch:
         faults: dict[str, BadAnswer] = {}
         for member, tag in self._tagged():
             try:
-                values[member.slot] = _single(member.slot, found.get(tag, ()))
+                value = _single(member.slot, found.get(tag, ()))
+                values[member.slot] = value if value is None or member.test is None else member.test.of(value)
             except BadAnswer as fault:
                 faults.setdefault(member.slot.slo, fault)
         for slot, value in values.items():
-            if value is None or not math.isnan(value) or slot.role == "error_ratio":
+            if value is None or not math.isnan(value) or slot.role in TICKED:
                 continue
             others = (values[other] for other in values if other.slo == slot.slo)
             if any(other and not math.isnan(other) for other in others):
@@ -106,7 +131,7 @@ class ExpressionBatch:
 def _tagged(member: Member, tag: str, tick_seconds: int) -> str:
     text = f"{member.expression}\n" if "#" in member.expression else member.expression  # a comment ends there
     value = f"vector({text})" if _is_scalar(member.expression) else f"({text})"
-    if member.slot.role != "error_ratio" and member.window != tick_seconds:
+    if member.slot.role not in TICKED and member.window != tick_seconds:
         value = f"{value} * {tick_seconds} / {member.window}"
     return f'label_replace({value}, "{TAG}", {quote(tag)}, "", "")'
 
@@ -144,6 +169,8 @@ def _single(slot: Slot, found: Sequence[Series]) -> float | None:
     values = found[0].values
     if len(values) != 1:
         raise _fault(slot, f"{len(values)} samples where one is expected", reason="result_type")
+    if slot.role == "condition":  # any number may be compared
+        return values[0]
     if math.isinf(values[0]):
         raise _fault(slot, f"the value is {values[0]}", reason="non_finite")
     if values[0] < 0:

@@ -12,7 +12,10 @@ from slo_budget_tracker.selectors import Selector
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["total", "bad", "good", "error_ratio"]
+Role = Literal["total", "bad", "good", "error_ratio", "condition"]
+TICKED = frozenset[Role](
+    {"error_ratio", "condition"}
+)  # what is looked at once in each tick, not scaled to it
 
 
 class Slot(NamedTuple):
@@ -26,7 +29,8 @@ class Slot(NamedTuple):
 class RawFeed:
     """The raw samples of one metric, read once for all SLOs on it.
 
-    `selectors` cover what the members select (perhaps more), and no series is selected by two of them.
+    `selectors` cover what the members select (perhaps more), and no series is selected by two of them. The
+    samples of a `gauge` are events themselves, those of a counter are summed by their differences.
     """
 
     key: str
@@ -35,6 +39,7 @@ class RawFeed:
     members: tuple[tuple[Slot, Selector], ...]
     selectors: tuple[Selector, ...]
     replica_label: str | None = None
+    gauge: bool = False
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -61,10 +66,19 @@ def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
     `step` is best at about 10 scrapes.
     """
     selectors = dict.fromkeys(selector for member, selector in feed.members if member == slot)
-    each = " or ".join(f"({_fill_form(selector, step, feed.replica_label)})" for selector in selectors)
+    if feed.gauge:
+        each = " or ".join(_sampled(selector, step, failed=slot.role == "bad") for selector in selectors)
+    else:
+        each = " or ".join(f"({_fill_form(selector, step, feed.replica_label)})" for selector in selectors)
     if feed.replica_label is not None:
         each = f"max without ({feed.replica_label}) ({each})"
     return f"sum({each})"
+
+
+def _sampled(selector: Selector, step: int, *, failed: bool) -> str:
+    """The samples of a step, or those that are 0; its left edge is left out (Prometheus 2)."""
+    span = f"{selector}[{step * 1000 - 1}ms]"
+    return f"(count_over_time({span}) - sum_over_time({span}))" if failed else f"(count_over_time({span}))"
 
 
 def _fill_form(selector: Selector, step: int, replica_label: str | None) -> str:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 LATER = "not supported in this version"
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_SIGNED = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
 # The words of a key whose value is a secret; the value itself is never shown.
 _SECRET_KEY = re.compile(
     r"(?:^|[-_])(?:password|passwd|pwd|secret|token|api[-_]?key|apikey|authorization|credentials?|cookie|"
@@ -209,6 +210,15 @@ class Fields:
             self.refuse(value, shown(value.text), expected)
             return None
         return Decimal(value.text)
+
+    def limit(self, node: Node, expected: str = "a number or a duration such as 26h") -> Decimal | None:
+        """A number that may be negative, or a duration in seconds."""
+        value = self.scalar(node, expected)
+        if value is None:
+            return None
+        if _SIGNED.fullmatch(value.text):
+            return Decimal(value.text)
+        return self._duration(node, parse_fine_duration, expected)
 
     def choice(self, node: Node, choices: Iterable[str]) -> str | None:
         """One of a few words."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.density import Density, Stage
@@ -152,6 +153,8 @@ class Filler:
     ) -> tuple[Reading | None, PrometheusError | None]:
         ask = asks[unit.datasource]
         try:
+            if unit.ticked:
+                return read_ticks(unit, chunk.ticks, ask, interval=self.interval), None
             if unit.batch is not None or self._raw(chunk):
                 return read(unit, chunk.ticks, {}, ask), None
             return read_steps(unit, chunk.ticks, ask), None
@@ -236,6 +239,35 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
             of_slo[tick.end], was_clamped = combine(frozenset(s.role for s in wanted), values, partial=False)
             clamped += was_clamped
     return Reading(counts, samples=samples, clamped=clamped)
+
+
+def read_ticks(unit: Unit, rows: Sequence[Tick], ask: Ask, *, interval: int) -> Reading:
+    """Read each tick of longer rows, where a tick is an event, and add up what a row has."""
+    ticks = [tick for row in rows for tick in _ticks(row, interval)]
+    reading = read(unit, ticks, {}, ask)
+    counts = {
+        slo: {row.end: _sum([of_slo[tick.end] for tick in _ticks(row, interval)]) for row in rows}
+        for slo, of_slo in reading.counts.items()
+    }
+    return replace(reading, counts=counts)
+
+
+def _ticks(row: Tick, interval: int) -> list[Tick]:
+    """The ticks of a row, which ends on the grid; the first one may be cut short."""
+    starts = range(row.end - interval, row.start, -interval)
+    edges = [row.start, *reversed(starts), row.end]
+    return [Tick(start, end) for start, end in pairwise(edges)]
+
+
+def _sum(parts: Sequence[Counts]) -> Counts:
+    """The counts of all ticks of a row that brought something; else what they brought instead."""
+    known = [part for part in parts if part.outcome.known]
+    if not known:
+        return Counts(0, 0, max(part.outcome for part in parts))
+    total, bad = sum(part.total for part in known), sum(part.bad for part in known)
+    if any(part.outcome is Outcome.PARTIAL for part in known):
+        return Counts(total, bad, Outcome.PARTIAL)
+    return Counts(total, bad, Outcome.OK if total else Outcome.NO_TRAFFIC)
 
 
 def _slots(unit: Unit) -> list[tuple[RawFeed, Slot]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,21 +11,28 @@ from pydantic import BaseModel, ValidationError
 from slo_budget_tracker import documents
 from slo_budget_tracker.documents import joined
 from slo_budget_tracker.selectors import Selector, parse_expression, parse_selector
-from slo_budget_tracker.specs import Defect, DefectsError, LatencySli, PromqlSli, RequestsSli
+from slo_budget_tracker.slis import (
+    OPERATIONS,
+    ConditionSli,
+    Defect,
+    DefectsError,
+    LatencySli,
+    ProbeSli,
+    PromqlSli,
+    RequestsSli,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.fields import Fields
-    from slo_budget_tracker.specs import Sli
+    from slo_budget_tracker.slis import Sli
 
 Model = TypeVar("Model", bound=BaseModel)
 
-KINDS = ("requests", "latency", "promql")
+KINDS = ("requests", "latency", "probe", "condition", "promql")
 LATER_KINDS = {
-    "probe": "count the probes with `promql`",
-    "condition": "an error ratio under `promql` comes close",
     "preset": "write the selectors out under `requests` or `latency`",
     "composite": "write one SLO for each member",
 }
@@ -45,6 +53,8 @@ def read_sli(node: Node, fields: Fields) -> Sli | None:
     readers: dict[str, Callable[[Node, Fields], Sli | None]] = {
         "requests": _requests,
         "latency": _latency,
+        "probe": _probe,
+        "condition": _condition,
         "promql": _promql,
     }
     read = [readers[key](value, fields) for key, value in found.items()]
@@ -122,6 +132,34 @@ def _latency(node: Node, fields: Fields) -> LatencySli | None:
     if histogram is None or threshold is None:
         return None
     return sound(fields, node, lambda: LatencySli(histogram=histogram, threshold=threshold))
+
+
+def _probe(node: Node, fields: Fields) -> ProbeSli | None:
+    before = len(fields.faults)
+    found = fields.mapping(node, ("up",), required=("up",), expected="{up: a selector}")
+    up = _selectors(found.get("up"), fields) if found else None
+    if up is None or len(fields.faults) > before:
+        return None
+    return sound(fields, node, lambda: ProbeSli(up=up))
+
+
+def _condition(node: Node, fields: Fields) -> ConditionSli | None:
+    before = len(fields.faults)
+    keys = ("expr", "op", "limit")
+    found = fields.mapping(node, keys, required=keys, expected="{expr: PromQL, op: '<', limit: 26h}")
+    if not found:
+        return None
+    expr = op = limit = None
+    if "expr" in found:
+        parse = partial(parse_expression, window=False)
+        expr = fields.parsed(found["expr"], parse, "PromQL such as time() - last_success_timestamp_seconds")
+    if "op" in found:
+        op = OPERATIONS.get(fields.choice(found["op"], OPERATIONS) or "")
+    if "limit" in found:
+        limit = fields.limit(found["limit"])
+    if expr is None or op is None or limit is None or len(fields.faults) > before:
+        return None
+    return sound(fields, node, lambda: ConditionSli(expr=expr, op=op, limit=limit))
 
 
 def _promql(node: Node, fields: Fields) -> PromqlSli | None:

@@ -11,19 +11,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
-from slo_budget_tracker.batches import ExpressionBatch, Member
+from slo_budget_tracker.batches import ExpressionBatch, Member, Test
 from slo_budget_tracker.durations import format_duration
-from slo_budget_tracker.feeds import RawFeed, Role, Slot, fill_expression
+from slo_budget_tracker.feeds import TICKED, RawFeed, Role, Slot, fill_expression
 from slo_budget_tracker.index import cover
 from slo_budget_tracker.selectors import Matcher, substitute_window
-from slo_budget_tracker.specs import LatencySli, RequestsSli
+from slo_budget_tracker.slis import ConditionSli, LatencySli, ProbeSli, RequestsSli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from slo_budget_tracker.selectors import Selector
-    from slo_budget_tracker.specs import SLO, PromqlSli
+    from slo_budget_tracker.slis import PromqlSli
+    from slo_budget_tracker.specs import SLO
 
 __all__ = [
     "Answer",
@@ -85,31 +86,35 @@ class Plan:
 
 def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Plan:
     """The plan of one tick, whatever the order of the SLOs; `replica_labels` by datasource."""
-    feeds: dict[tuple[str, str], list[tuple[Slot, Selector]]] = {}
-    expressions: dict[str, list[list[Member]]] = {}
+    feeds: dict[tuple[str, str, bool], list[tuple[Slot, Selector]]] = {}
+    expressions: dict[tuple[str, bool], list[list[Member]]] = {}
     for slo in sorted(slos, key=lambda one: one.name):
-        if isinstance(slo.sli, (RequestsSli, LatencySli)):
-            for slot, selector in _counters(slo.name, slo.sli):
-                feeds.setdefault((slo.datasource, selector.metric), []).append((slot, selector))
+        if isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli)):
+            gauge = isinstance(slo.sli, ProbeSli)
+            for slot, selector in _series(slo.name, slo.sli):
+                feeds.setdefault((slo.datasource, selector.metric, gauge), []).append((slot, selector))
         else:
-            expressions.setdefault(slo.datasource, []).append(list(_expressions(slo.name, slo.sli)))
+            members = list(_expressions(slo.name, slo.sli))
+            ticked = all(member.slot.role in TICKED for member in members)
+            expressions.setdefault((slo.datasource, ticked), []).append(members)
     return Plan(
         raw=tuple(
             RawFeed(
-                key=f"{datasource}/{metric}",
+                key=f"{datasource}/{'probe:' if gauge else ''}{metric}",
                 datasource=datasource,
                 metric=metric,
                 members=tuple(dict.fromkeys(members)),
                 selectors=cover([selector for _, selector in members]),
                 replica_label=replica_labels.get(datasource),
+                gauge=gauge,
             )
-            for (datasource, metric), members in feeds.items()
+            for (datasource, metric, gauge), members in feeds.items()
         ),
         expressions=tuple(
             ExpressionBatch.of(
                 datasource, [member for slo in of_slos[at : at + BATCH_SLOS] for member in slo]
             )
-            for datasource, of_slos in expressions.items()
+            for (datasource, _), of_slos in expressions.items()
             for at in range(0, len(of_slos), BATCH_SLOS)
         ),
     )
@@ -128,8 +133,12 @@ def bound_spellings(bound: Decimal) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _counters(slo: str, sli: RequestsSli | LatencySli) -> Iterator[tuple[Slot, Selector]]:
-    """The counters of an SLI; of a histogram the +Inf bucket and the threshold's, in each spelling."""
+def _series(slo: str, sli: RequestsSli | LatencySli | ProbeSli) -> Iterator[tuple[Slot, Selector]]:
+    """The series of an SLI; of a histogram the +Inf bucket and the threshold's, in each spelling."""
+    if isinstance(sli, ProbeSli):
+        roles: tuple[Role, ...] = ("total", "bad")
+        yield from ((Slot(slo, role), selector) for role in roles for selector in sli.up)
+        return
     if isinstance(sli, RequestsSli):
         parts: tuple[tuple[Role, tuple[Selector, ...] | None], ...] = (
             ("total", sli.total),
@@ -153,7 +162,10 @@ def _bucket(histogram: Selector, bound: str) -> Selector:
     )
 
 
-def _expressions(slo: str, sli: PromqlSli) -> Iterator[Member]:
+def _expressions(slo: str, sli: PromqlSli | ConditionSli) -> Iterator[Member]:
+    if isinstance(sli, ConditionSli):
+        yield Member(Slot(slo, "condition"), sli.expr, 0, Test(sli.op, float(sli.limit)))
+        return
     parts: tuple[tuple[Role, str | None], ...] = (
         ("total", sli.total),
         ("bad", sli.bad),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
+from slo_budget_tracker.feeds import TICKED
+from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
@@ -35,6 +37,11 @@ class Unit:
     slos: tuple[str, ...]
     feeds: tuple[RawFeed, ...] = ()
     batch: ExpressionBatch | None = None
+
+    @property
+    def ticked(self) -> bool:
+        """Whether each tick is one event: then a longer row has as many as it has ticks."""
+        return self.batch is not None and all(member.slot.role in TICKED for member in self.batch.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,8 @@ class _Brought:
         answers = [ask(Query(expression, end)) for expression in feed.expressions(end - start)]
         self.partial = self.partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
-        tally = _drive(count(feed, series, memory, self.ticks), ask)
+        counted = count_samples if feed.gauge else count
+        tally = _drive(counted(feed, series, memory, self.ticks), ask)
         for end, by_slot in tally.counts.items():
             for slot, value in by_slot.items():
                 self.increments[end][slot] = self.increments[end].get(slot, 0.0) + value
@@ -210,6 +218,9 @@ def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: b
     if "error_ratio" in wanted and "error_ratio" in values:
         ratio = values["error_ratio"]
         total, bad = (0.0, 0.0) if math.isnan(ratio) else (1.0, ratio)
+    elif "condition" in wanted and "condition" in values:
+        truth = values["condition"]
+        total, bad = (0.0, 0.0) if math.isnan(truth) else (1.0, 1.0 - truth)
     elif "total" in values:
         total = _number(values["total"])
         bad = _number(values.get("bad")) if "bad" in wanted else total - _number(values.get("good"))

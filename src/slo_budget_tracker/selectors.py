@@ -125,16 +125,17 @@ def _order(matcher: Matcher) -> tuple[str, str, str]:
     return matcher.label, matcher.operator, matcher.value
 
 
-def parse_expression(text: str) -> str:
-    """PromQL with `$window` without its comments; ValueError unless it yields numbers at an instant.
+def parse_expression(text: str, *, window: bool = True) -> str:
+    """PromQL with `$window` (or without) and no comments; ValueError unless it yields numbers at an instant.
 
     A comment would swallow what a query adds behind the expression.
     """
     variables = {found[0] for found in _TOKENS.finditer(text) if found["variable"] is not None}
-    unknown = sorted(variables - {"$window"})
+    unknown = sorted(variables - {"$window"} if window else variables)
     if unknown:
-        raise ValueError(f"the variable {unknown[0]}; only $window is filled in")
-    if not variables:
+        filled = "only $window is filled in" if window else "none is filled in here"
+        raise ValueError(f"the variable {unknown[0]}; {filled}")
+    if window and not variables:
         raise ValueError("an expression without $window; each tick fills in the range there, as in [$window]")
     parsed = _parse(substitute_window(text, "5m"))
     while isinstance(parsed, promql_parser.ParenExpr):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.alerts import AlertState, Decision, Judgement, Rule, Turn
     from slo_budget_tracker.budget import Ratio, Sums
-    from slo_budget_tracker.specs import SLO, Sli
+    from slo_budget_tracker.specs import SLO
 
 DATA = "data"
 BUDGET = "budget"
@@ -149,7 +149,7 @@ def _snapshot(
     whole, recent = sums[slo.window], sums[budget.exhaustion_window(slo.window)]
     return SLOSnapshot(
         name=slo.name,
-        unit=_unit(slo.sli),
+        unit=slo.unit,
         target=slo.target,
         window_seconds=slo.window,
         evaluated_at=at,
@@ -177,11 +177,6 @@ def _sums(windows: Mapping[int, WindowCounts], window: int) -> Sums:
 
 def _judge(rule: Rule, sums: Mapping[int, Sums], outcome: Outcome) -> Judgement:
     return alerts.judge_pair(rule, outcome=outcome, long=sums[rule.pair.long], short=sums[rule.pair.short])
-
-
-def _unit(sli: Sli) -> str:
-    """What is counted; an error ratio weighs each tick alike, so its events are ticks."""
-    return "ticks" if sli.kind == "promql" and sli.error_ratio is not None else "requests"
 
 
 def _sample(window: int, sums: Sums, allowance: Ratio) -> BurnRateSample:
