@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from slo_budget_tracker.payloads import complete
+from slo_budget_tracker.snapshots import instant_text
+from slo_budget_tracker.verdict import Transition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.alerts import AlertState
     from slo_budget_tracker.rows import Row
-    from slo_budget_tracker.verdict import Transition
+
+DAEMON = "*"  # the stream of events that belong to no SLO; no SLO can have this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +32,22 @@ class Event:
     payload: Mapping[str, Any]
 
     @classmethod
-    def of(cls, transition: Transition, *, labels: Mapping[str, str] | None = None) -> Event:
-        """The event of a transition; its id follows from SLO, labels, rule, kind and tick: replicas agree."""
-        slo = str(transition.payload["slo_name"])
-        identity = [
-            slo,
-            dict(labels or transition.payload.get("labels") or {}),
-            transition.rule,
-            transition.kind,
-        ]
-        digest = hashlib.sha256(orjson.dumps([*identity, transition.at], option=orjson.OPT_SORT_KEYS))
-        payload = {**transition.payload, "event_kind": transition.kind, "id": digest.hexdigest()[:32]}
-        payload |= {"reason": transition.reason, "late": transition.late, "evaluated_at": transition.at}
-        return cls(digest.hexdigest()[:32], slo, transition.kind, transition.at, payload)
+    def of(cls, one: Transition) -> Event:
+        """The event of a transition; its id follows from SLO, group, rule, kind and tick: replicas agree.
+
+        Without an SLO (`payload["slo_name"]` is None) it is about the daemon itself, in the stream `DAEMON`.
+        """
+        name = one.payload["slo_name"]
+        identity = [name, dict(one.group), one.rule, one.kind, one.at]
+        event_id = hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+        payload = {**one.payload, "event_kind": one.kind, "id": event_id, "reason": one.reason}
+        payload |= {"late": one.late, "evaluated_at": instant_text(one.at)}
+        return cls(event_id, DAEMON if name is None else str(name), one.kind, one.at, complete(payload))
+
+    @classmethod
+    def of_daemon(cls, kind: str, rule: str, *, at: int, reason: str, **payload: Any) -> Event:
+        """An event about the daemon itself, such as `store_reset`; `rule` tells events of one instant apart."""
+        return cls.of(Transition(kind, rule, at, reason, {**payload, "slo_name": None}))
 
 
 @dataclass(frozen=True, slots=True)

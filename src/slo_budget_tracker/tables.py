@@ -89,6 +89,25 @@ events = Table(
     Unique("slo", "sequence", name="event_order"),
 )
 
+deliveries = Table(
+    "delivery",
+    metadata,
+    Column("event_id", Text, ForeignKey("event.event_id", ondelete="CASCADE"), primary_key=True),
+    Column("slo", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("attempted_at", BigInteger),
+    Column("settled_at", BigInteger),
+    Column("server_event_id", BigInteger),
+    Column("server_hash", Text),
+    Column("life", Integer),
+    Column("disowned", BigInteger),
+    Column("detail", Text),
+    Index("delivery_queue", "state", "slo", "sequence"),
+    Index("delivery_receipts", "life", "server_event_id"),
+)
+
 
 def upsert(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, or replace those with the same primary key."""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slo_budget_tracker import alerts, budget
+from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import (
     NO_LABELS,
     AlertStatus,
@@ -51,7 +52,7 @@ DATA_STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change that others are told of; `payload` has the figures of contract and audit event."""
+    """A change that others are told of; `payload` has what the audit event is to say beyond these fields."""
 
     kind: str
     rule: str
@@ -59,6 +60,7 @@ class Transition:
     reason: str
     payload: Mapping[str, Any]
     late: bool = False
+    group: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +224,8 @@ def _transition(
         figures = next(s for s in snapshot.burn_rate_samples if s.window_seconds == rule.pair.long)
         count = figures.sample_count
     payload = {
+        **about(slo, group=snapshot.labels),
         "event_kind": kind,
-        "slo_name": slo.name,
-        "instance": dict(snapshot.labels),
-        "labels": dict(slo.labels),
         "window_seconds": figures.window_seconds,
         "short_window_seconds": rule.pair.short if rule else None,
         "severity": rule.pair.severity if rule else None,
@@ -238,4 +238,6 @@ def _transition(
         "evaluated_at": instant_text(snapshot.evaluated_at),
         "late": late,
     }
-    return Transition(kind, name, snapshot.evaluated_at, decision.reason, payload, late)
+    return Transition(
+        kind, name, snapshot.evaluated_at, decision.reason, payload, late, group=snapshot.labels
+    )

@@ -14,6 +14,8 @@ from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Entry, Ledger
 from tests.real.ledgers import NOW, one, registered, row
 
+THIS = migrations.REVISIONS
+
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["to write", "to read"])
 def test_a_schema_from_a_newer_program_is_refused_untouched(url, path, read_only):
@@ -35,19 +37,19 @@ def next_version(tmp_path, monkeypatch):
     folder = tmp_path / "newer"
     (folder / "versions").mkdir(parents=True)
     own = Path(migrations.__file__).parent
-    for name in ("env.py", "script.py.mako", "versions/v0001_first.py"):
+    for name in ("env.py", "script.py.mako", "versions/v0001_first.py", "versions/v0002_delivery.py"):
         (folder / name).write_text((own / name).read_text())
-    script = folder / "versions" / "v0002_next.py"
+    script = folder / "versions" / "v0003_next.py"
 
     def write(extra=""):
         script.write_text(
             "from alembic import op\nimport sqlalchemy as sa\n"
-            "revision = '0002'\ndown_revision = '0001'\n"
+            "revision = '0003'\ndown_revision = '0002'\n"
             f"def upgrade():\n    op.create_table('extra', sa.Column('id', sa.Integer))\n    {extra}\n"
         )
 
     write()
-    monkeypatch.setattr(migrations, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(migrations, "REVISIONS", (*THIS, "0003"))
     monkeypatch.setattr(migrations, "__file__", str(folder / "__init__.py"))
     return write
 
@@ -55,7 +57,7 @@ def next_version(tmp_path, monkeypatch):
 def upgraded(monkeypatch, url):
     """A ledger of this version with some counts, then the newer program."""
     with monkeypatch.context() as old:
-        old.setattr(migrations, "REVISIONS", ("0001",))
+        old.setattr(migrations, "REVISIONS", THIS)
         old.setattr(migrations, "__file__", str(Path(store.__file__).parent / "migrations" / "__init__.py"))
         with Ledger.open(url) as ledger:
             registered(ledger)
@@ -65,13 +67,13 @@ def upgraded(monkeypatch, url):
 def test_an_upgrade_makes_a_backup_first(url, path, monkeypatch, next_version):
     """S10: the older file is kept beside the upgraded one, whole and private; readers wait for the daemon."""
     upgraded(monkeypatch, url)
-    with pytest.raises(LedgerError, match="older schema 0001: start the daemon once"):
+    with pytest.raises(LedgerError, match="older schema 0002: start the daemon once"):
         Ledger.open(url, read_only=True)
     with Ledger.open(url) as ledger:
         assert 10.0 == one(ledger, 60).total
-    backup = Path(f"{path}.before-0002")
+    backup = Path(f"{path}.before-0003")
     assert 0o600 == backup.stat().st_mode & 0o777
-    monkeypatch.setattr(migrations, "REVISIONS", ("0001",))
+    monkeypatch.setattr(migrations, "REVISIONS", THIS)
     with Ledger.open(f"sqlite:///{backup}") as old:
         assert 10.0 == one(old, 60).total
 
@@ -82,7 +84,7 @@ def test_an_upgrade_that_fails_leaves_the_old_schema(url, monkeypatch, next_vers
     next_version(extra="op.execute('SELECT nonsense FROM nowhere')")
     with pytest.raises(LedgerError, match="no such table: nowhere"):
         Ledger.open(url)
-    monkeypatch.setattr(migrations, "REVISIONS", ("0001",))
+    monkeypatch.setattr(migrations, "REVISIONS", THIS)
     with Ledger.open(url) as ledger:
         assert 10.0 == one(ledger, 60).total
         assert "extra" not in sa.inspect(ledger._store._engine).get_table_names()

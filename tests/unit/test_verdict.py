@@ -8,9 +8,17 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker.payloads import query_text
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.snapshots import AlertStatus, BurnRateSample, SLOSnapshot
-from slo_budget_tracker.specs import SLO, BurnRateAlert, LatencySli, PromqlSli, RequestsSli
+from slo_budget_tracker.specs import (
+    SLO,
+    BurnRateAlert,
+    LatencySli,
+    PromqlSli,
+    RequestsSli,
+    definition_hash,
+)
 from slo_budget_tracker.ticks import Outcome, WindowCounts
 from slo_budget_tracker.verdict import Transition, assess
 
@@ -164,8 +172,9 @@ def test_a_burn_is_told_with_the_figures_of_its_long_window():
     payload = {
         "event_kind": "slo_burn_started",
         "slo_name": "checkout",
-        "instance": {"handler": "/pay"},
-        "labels": {"team": "payments"},
+        "labels": {"team": "payments", "handler": "/pay"},
+        "definition_hash": definition_hash(slo()),
+        "query": query_text(slo()),
         "window_seconds": 3_600,
         "short_window_seconds": 300,
         "severity": "page",
@@ -178,7 +187,9 @@ def test_a_burn_is_told_with_the_figures_of_its_long_window():
         "evaluated_at": "2026-10-31T12:00:00Z",
         "late": False,
     }
-    assert (Transition("slo_burn_started", "burn:page:3600:300", AT, reason, payload),) == result.transitions
+    group = {"handler": "/pay"}
+    told = Transition("slo_burn_started", "burn:page:3600:300", AT, reason, payload, group=group)
+    assert (told,) == result.transitions
     assert AlertState("firing", AT) == result.states["burn:page:3600:300"]
     assert reason == result.reasons["burn:page:3600:300"]
 

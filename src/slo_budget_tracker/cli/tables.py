@@ -80,7 +80,7 @@ def transition_json(one: Transition) -> dict[str, object]:
     return {
         "at": iso(one.at),
         "slo": one.payload["slo_name"],
-        "labels": dict(one.payload["instance"]),
+        "labels": dict(one.group),
         "severity": one.payload.get("severity"),
         "window_seconds": one.payload.get("window_seconds"),
         "kind": one.kind,
