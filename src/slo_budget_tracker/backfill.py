@@ -1,9 +1,9 @@
-"""Backfill: the first fill of what is not filled, newest first, in a thread beside the ticks."""
+"""Backfill: the past of SLOs that are new or were away, newest first, in a thread beside the ticks."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.rollcall import added_key, fill_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,38 +28,54 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Backfill:
-    """Fills what is not filled; goes on where it was after a restart."""
+    """Fills what is not filled; goes on where it was after a restart, and begins anew with each catalogue."""
 
     cycle: Cycle
-    thread: threading.Thread | None = None
+    _again: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Fill in a thread of its own."""
-        self.thread = threading.Thread(target=self.run, name="fill", daemon=True)
-        self.thread.start()
+        self._thread = threading.Thread(target=self.run, name="fill", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is another catalogue, or the end."""
+        self._again.set()
 
     def join(self, timeout: float) -> None:
         """Wait until it has seen the stop."""
-        if self.thread is not None:
-            self.thread.join(timeout)
+        self.wake()
+        if self._thread is not None:
+            self._thread.join(timeout)
 
     def run(self) -> None:
-        """Fill all that is due."""
-        for filler in fillers(self.cycle.evaluator):
-            self._fill(filler)
+        """Fill all that is due, for each catalogue."""
+        while not self.cycle.stop.is_set():
+            self._again.clear()
+            evaluator = self.cycle.evaluator
+            for filler in fillers(evaluator):
+                self._fill(filler, evaluator)
+            self.cycle.filling = 0
+            if self._goes_on(evaluator):
+                self._again.wait()
 
-    def _fill(self, filler: Filler) -> None:
+    def _goes_on(self, evaluator: Evaluator) -> bool:
+        """Whether this is still the catalogue that runs."""
+        return not self.cycle.stop.is_set() and self.cycle.evaluator is evaluator
+
+    def _fill(self, filler: Filler, evaluator: Evaluator) -> None:
         cycle = self.cycle
         cycle.filling = filler.remaining
         log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining)
         filled: Filled | None = None
-        while not cycle.stop.is_set():
+        while self._goes_on(evaluator):
             try:
-                filled = filled or filler.step(cycle.evaluator.asks, workers=1)
+                filled = filled or filler.step(evaluator.asks, workers=1)
                 if filled is None:
                     log.info("filled", samples=filler.samples, given_up=dict(filler.given_up))
                     break
-                self._add(filled)
+                self._add(filled, evaluator)
             except TrackerError as error:
                 self._wait(str(error))
             except Exception as error:  # noqa: BLE001 - what is not filled stays unknown, the ticks go on
@@ -66,18 +83,18 @@ class Backfill:
             else:
                 filled, cycle.publisher.readiness.filling = None, ""
                 cycle.filling = filler.remaining
+        cycle.publisher.readiness.filling = ""
 
-    def _add(self, filled: Filled) -> None:
-        """One chunk into the ledger, and onto the page."""
-        cycle, evaluator = self.cycle, self.cycle.evaluator
-        filled_to = {_fill_key(evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
-        with cycle.lock:
-            if cycle.stop.is_set():
+    def _add(self, filled: Filled, evaluator: Evaluator) -> None:
+        """One chunk into the ledger, and onto the page; nothing of it once another catalogue runs."""
+        filled_to = {fill_key(evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
+        with self.cycle.lock:
+            if not self._goes_on(evaluator):
                 return
             evaluator.ledger.commit(Entry(rows=filled.rows, cursors=filled_to))
             for slo, outcome in filled.newest.items():
                 evaluator.seen.setdefault(slo, outcome)
-            cycle.show()
+            self.cycle.show()
 
     def _wait(self, why: str) -> None:
         """Told once per trouble; tried again after a pause."""
@@ -85,7 +102,7 @@ class Backfill:
         if why != readiness.filling:
             log.warning("filling waits", detail=why)
         readiness.filling = why
-        self.cycle.stop.wait(PAUSE)
+        self._again.wait(PAUSE)
 
 
 def fillers(evaluator: Evaluator) -> Iterator[Filler]:
@@ -94,8 +111,9 @@ def fillers(evaluator: Evaluator) -> Iterator[Filler]:
     together: dict[tuple[int, int], list[SLO]] = {}
     for slo in evaluator.slos:
         instance = evaluator.ids[slo.name]
-        born = ledger.born(instance)
-        filled_to = ledger.cursor(_fill_key(instance))
+        came_back = ledger.cursor(added_key(instance))
+        born = ledger.born(instance) if came_back is None else came_back
+        filled_to = ledger.cursor(fill_key(instance))
         together.setdefault((born, born if filled_to is None else filled_to), []).append(slo)
     for (born, filled_to), slos in sorted(together.items(), key=lambda item: item[0]):
         filler = Filler(
@@ -109,7 +127,3 @@ def fillers(evaluator: Evaluator) -> Iterator[Filler]:
         ).prepare()
         if filler.remaining > 0:
             yield filler
-
-
-def _fill_key(instance: int) -> str:
-    return f"fill/{instance}"

@@ -31,7 +31,7 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "AUDIT_STREAM_URL": ("audit", "url"),
     "AUDIT_STREAM_TIMEOUT_S": ("audit", "timeout"),
 }
-LATER_KEYS = {"corrections_files", "web.basic_auth", "web.tls", "web.config_file", "web.reload"}
+LATER_KEYS = {"corrections_files", "web.basic_auth", "web.tls", "web.config_file"}
 # Kubernetes gives these to every pod beside a service named slo-budget-tracker; they are no settings of ours.
 _SERVICE_LINKS = re.compile(r"SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?")
 _USER_IN_URL = re.compile(r"://[^/\s@]*@")

@@ -4,43 +4,108 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from slo_budget_tracker import rollcall
+from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.readiness import INTERNAL
 from slo_budget_tracker.snapshots import instant_text
+from slo_budget_tracker.sources import Timebox, asks, budget, clients, probe, renewed, server_time
 from slo_budget_tracker.ticks import data_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.evaluator import Evaluator
+    from slo_budget_tracker.changes import Change
+    from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.prometheus import Prometheus
-    from slo_budget_tracker.publishing import Publisher
     from slo_budget_tracker.reports import Report
+    from slo_budget_tracker.settings import Settings
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.verdict import Transition
+
+LARGEST_SKEW = 30.0  # seconds between a server's clock and ours
+TURN = 5.0  # seconds of a catch-up before others get a chance
+BREATH = 0.05  # seconds in which they do
 
 log = structlog.get_logger()
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(slots=True)
 class Cycle:
     """Ticks one evaluator, one at a time; whoever else writes to the ledger holds `lock`."""
 
+    settings: Settings
     evaluator: Evaluator
     sources: Mapping[str, Prometheus]
     publisher: Publisher
     clock: Callable[[], float] = time.time
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    on_events: Callable[[], None] = _nobody  # called after events were committed
+    on_adoption: Callable[[], None] = _nobody  # called after another catalogue was taken over
     last_at: int | None = None
     filling: int = 0  # seconds of the first fill that are still to come
+    progress_at: float = field(default_factory=time.monotonic)  # when a tick last came to an end
+    _skewed: frozenset[str] = frozenset()
+
+    @classmethod
+    def begin(
+        cls,
+        settings: Settings,
+        slos: Sequence[SLO],
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float] = time.time,
+        stop: threading.Event | None = None,
+    ) -> Self:
+        """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published."""
+        sources = clients(settings)
+        evaluator = Evaluator(
+            slos=slos,
+            ledger=ledger,
+            asks=asks(sources, budget=budget(settings)),
+            interval=settings.evaluation.interval,
+            delay=settings.evaluation.delay,
+            workers=settings.concurrency,
+            replica_labels=settings.replica_labels,
+        )
+        cycle = cls(
+            settings, evaluator, sources, Publisher(clock=clock), clock=clock, stop=stop or threading.Event()
+        )
+        cycle.publisher.note(
+            prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
+        )
+        at = cycle.now()
+        changes, events = rollcall.call(evaluator.prepare(at), at=at)
+        tell_events(events)
+        for change in changes:
+            log.info("definition", slo=change.slo, what=change.what)
+        cycle.show()
+        return cycle
+
+    # time
 
     def now(self) -> int:
-        """The newest data instant by the clock."""
-        evaluator = self.evaluator
-        return data_instant(self.clock(), interval=evaluator.interval, delay=evaluator.delay)
+        """The newest data instant that is there: by our clock, but none in the servers' future (T1)."""
+        interval, delay = self.settings.evaluation.interval, self.settings.evaluation.delay
+        return data_instant(self._wall(), interval=interval, delay=delay)
+
+    def _wall(self) -> float:
+        ours = self.clock()
+        theirs = server_time(self.sources)
+        if theirs is not None and ours - theirs > LARGEST_SKEW:
+            probe(self.sources)
+            theirs = server_time(self.sources)
+        return ours if theirs is None or ours - theirs <= LARGEST_SKEW else theirs
 
     def newest(self, otherwise: int) -> int:
         """The instant of the ledger's last verdicts."""
@@ -48,24 +113,84 @@ class Cycle:
         cursors = [ledger.slo_cursor(instance) for instance in self.evaluator.ids.values()]
         return max((cursor for cursor in cursors if cursor is not None), default=otherwise)
 
+    # what is shown
+
     def show(self) -> None:
         """Publish what the ledger knows, without a tick; the caller holds the lock or is alone."""
         at = self.last_at or self.newest(self.now())
         self.publisher.publish(self.evaluator, self.sources, self.evaluator.look(at))
 
-    def tick(self) -> Report | None:
-        """Bring every SLO to the newest data instant and publish what came of it."""
+    # catalogues
+
+    def adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
+        """Evaluate another catalogue from the next tick on; where this fails, what ran goes on.
+
+        Raises:
+            LedgerError: the ledger cannot be written now.
+        """
+        old = self.sources
+        sources = renewed(old, self.settings, settings)
         with self.lock:
-            at = self.now()
-            if self.last_at is not None and at <= self.last_at:
-                return None
-            started = time.perf_counter()
-            report = self.evaluator.advance(at)
-            seconds = time.perf_counter() - started
-            self._tell(report, seconds)
-            self._account(report, seconds)
-            self.last_at = at
-            self.publisher.publish(self.evaluator, self.sources, report.snapshots)
+            at = max(self.now(), self.last_at or 0)
+            ledger = self.evaluator.ledger
+            evaluator = replace(
+                self.evaluator,
+                slos=slos,
+                asks=asks(sources, budget=budget(settings)),
+                workers=settings.concurrency,
+                replica_labels=settings.replica_labels,
+                ids={},
+                seen={},
+                data_until={},
+            ).prepare(at)
+            changes, events = rollcall.call(evaluator, at=at)
+            ledger.grow(density_of(slos, interval=evaluator.interval))
+            self.settings, self.evaluator, self.sources = settings, evaluator, sources
+            tell_events(events)
+            self.show()
+        for name, client in old.items():
+            if sources.get(name) is not client:
+                client.close()
+        if events:
+            self.on_events()
+        self.on_adoption()
+        return changes
+
+    # ticks
+
+    def tick(self) -> Report | None:
+        """Bring every SLO to the newest data instant, piece by piece, and publish after each piece.
+
+        A long catch-up takes its turns: between two of them others get the lock, and after most of an
+        interval the next tick goes on.
+        """
+        ends = time.monotonic() + 0.8 * self.evaluator.interval
+        report = None
+        while True:
+            turn = Timebox(TURN)
+            with self.lock:
+                at = self.now()
+                if report is None and self.last_at is not None and at <= self.last_at:
+                    break
+                report = self._advance(at, turn)
+            if not turn.over() or not report.pending_seconds or report.errors or time.monotonic() > ends:
+                break
+            if self.stop.wait(BREATH):
+                break
+        self.progress_at = time.monotonic()
+        return report
+
+    def _advance(self, at: int, turn: Timebox) -> Report:
+        started = time.perf_counter()
+        report = self.evaluator.advance(at, enough=lambda: turn.over() or self.stop.is_set())
+        seconds = time.perf_counter() - started
+        self._tell(report, seconds)
+        self._account(report, seconds)
+        self.last_at = at
+        self.progress_at = time.monotonic()
+        self.publisher.publish(self.evaluator, self.sources, report.snapshots)
+        if report.transitions:
+            self.on_events()
         return report
 
     def safe_tick(self) -> None:
@@ -78,6 +203,7 @@ class Cycle:
             log.warning("tick failed", error=type(error).__name__, detail=str(error)[:200])
             self.publisher.readiness.failed([""])
             self.publisher.count(ticks={"internal_error": 1})
+            self.publisher.refresh()
 
     def _account(self, report: Report, seconds: float) -> None:
         own, interval = self.publisher.own, self.evaluator.interval
@@ -107,12 +233,28 @@ class Cycle:
         readiness.ticked = True
         readiness.troubles = set(now)
         readiness.failed(name for name, fault in report.faults.items() if fault.startswith(INTERNAL))
-        for transition in report.transitions:
-            log.warning(
-                transition.kind,
-                slo=transition.payload["slo_name"],
-                rule=transition.rule,
-                at=instant_text(transition.at),
-                reason=transition.reason,
-            )
+        tell_events(report.transitions)
+        self._tell_skew()
         log.debug("tick", at=instant_text(report.at), seconds=round(seconds, 3), samples=report.samples)
+
+    def _tell_skew(self) -> None:
+        """One line when a server's clock differs too much from ours, one when it does no more (P30)."""
+        skews = {name: client.stats.clock_skew_seconds or 0.0 for name, client in self.sources.items()}
+        now = frozenset(name for name, skew in skews.items() if abs(skew) > LARGEST_SKEW)
+        for name in sorted(now - self._skewed):
+            log.warning("the clocks differ", datasource=name, server_is_ahead_by=round(skews[name], 1))
+        for name in sorted(self._skewed - now):
+            log.info("the clocks agree again", datasource=name)
+        self._skewed = now
+
+
+def tell_events(events: Iterable[Transition]) -> None:
+    """Every event is a line, wherever else it goes."""
+    for event in events:
+        log.warning(
+            event.kind,
+            slo=event.payload["slo_name"],
+            rule=event.rule,
+            at=instant_text(event.at),
+            reason=event.reason,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -11,24 +10,32 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from slo_budget_tracker import __version__
+from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.cycle import Cycle
-from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
-from slo_budget_tracker.publishing import Publisher
+from slo_budget_tracker.notifying import Notifier
+from slo_budget_tracker.pulse import Pulse
+from slo_budget_tracker.reloading import Reloader
 from slo_budget_tracker.scheduling import Schedule
+from slo_budget_tracker.signals import STOP_WITHIN, Wishes
 from slo_budget_tracker.sources import asks, clients
+from slo_budget_tracker.watching import Watcher
 from slo_budget_tracker.web import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from slo_budget_tracker.configuration import Files
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
 
-STOP_WITHIN = 4.0  # seconds for everything that hangs, when asked to stop
+BACKUP_LOOK = 60.0  # seconds between two looks whether a backup is due
 
 log = structlog.get_logger()
 
@@ -37,12 +44,19 @@ __all__ = ["Daemon", "asks", "clients"]
 
 @dataclass(slots=True)
 class Daemon:
-    """Runs a catalogue by its settings until it is told to stop."""
+    """Runs a catalogue by its settings until told to stop; with `files`, reloads them when they change."""
 
     settings: Settings
     slos: Sequence[SLO]
+    files: Files | None = None
     clock: Callable[[], float] = time.time
-    stop: threading.Event = field(default_factory=threading.Event)
+    wishes: Wishes = field(default_factory=Wishes)
+    notifier: Notifier = field(default_factory=lambda: Notifier.of(os.environ))
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set it to end the daemon."""
+        return self.wishes.stop
 
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or `stop`; the exit status.
@@ -50,64 +64,96 @@ class Daemon:
         Raises:
             TrackerError: the ledger or the address to listen on cannot be had.
         """
-        self._catch_signals()
-        evaluation = self.settings.evaluation
-        density = density_of(self.slos, interval=evaluation.interval)
-        with Ledger.open(self.settings.ledger.url, density=density) as ledger:
-            cycle = self._cycle(ledger)
-            cycle.evaluator.prepare(cycle.now())
-            cycle.show()
-            listen = self.settings.web.listen
-            server = WebServer(build(cycle.publisher.display, listen=listen), listen=listen)
-            server.start()
-            log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
-            if self.settings.audit.url is not None:
-                log.warning(
-                    "audit.url is set: this version keeps events in the ledger and does not send them"
-                )
-            schedule = Schedule(cycle.safe_tick, interval=evaluation.interval, clock=self.clock)
-            schedule.start()
+        density = density_of(self.slos, interval=self.settings.evaluation.interval)
+        digest = self.files.digest(self.settings) if self.files is not None else ""
+        now, force = int(self.clock()), self.settings.ledger.force
+        with Ledger.open(self.settings.ledger.url, density=density, now=now, force=force) as ledger:
+            _introduce(ledger)
+            cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)
+            reloader = self._reloader(cycle)
+            server = self._server(cycle, reloader)
+            schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
             backfill = Backfill(cycle)
-            backfill.start()
+            cycle.on_adoption = backfill.wake
+            if not self.stop.is_set():
+                schedule.start()
+                backfill.start()
+                Pulse(cycle, schedule, self.notifier).start()
+                threading.Thread(
+                    target=self._keep_backups, args=(ledger,), name="backup", daemon=True
+                ).start()
+                if reloader is not None:
+                    reloader.start(digest=digest)
+                self.notifier.ready(f"{len(self.slos)} SLOs")
             self.stop.wait()
-            self._end(schedule, server, backfill, cycle)
+            self.wishes.end()
+            self.notifier.stopping()
+            self._end(cycle, server, schedule, backfill, reloader)
+        self.wishes.ended()
         log.info("stopped")
+        logs.drain(0.5)
         return 0
 
-    def _cycle(self, ledger: Ledger) -> Cycle:
-        evaluation = self.settings.evaluation
-        sources = clients(self.settings)
-        budget = max(min(self.settings.longest_timeout * 2, evaluation.interval * 0.8), 1.0)
-        evaluator = Evaluator(
-            slos=self.slos,
-            ledger=ledger,
-            asks=asks(sources, budget=budget),
-            interval=evaluation.interval,
-            delay=evaluation.delay,
-            workers=self.settings.concurrency,
-            replica_labels=self.settings.replica_labels,
-        )
-        return Cycle(evaluator, sources, Publisher(clock=self.clock), clock=self.clock, stop=self.stop)
+    def _reloader(self, cycle: Cycle) -> Reloader | None:
+        files = self.files
+        if files is None:
+            return None
+        reloader = Reloader(cycle, files, self.notifier)
+        self.wishes.reload = reloader.request
 
-    def _catch_signals(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self.stop.set())
+        def paths() -> list[Path]:
+            named = files.paths(cycle.settings)
+            return [*named, *([files.config] if files.config is not None else [])]
 
-    def _end(self, schedule: Schedule, server: WebServer, backfill: Backfill, cycle: Cycle) -> None:
+        Watcher(paths, reloader.hint, self.stop).start()
+        return reloader
+
+    def _server(self, cycle: Cycle, reloader: Reloader | None) -> WebServer:
+        web = self.settings.web
+        lever = None
+        if web.reload and web.reload_token_file is not None and reloader is not None:
+            lever = Lever(reloader.request, web.reload_token_file)
+        server = WebServer(build(cycle.publisher.display, listen=web.listen, lever=lever), listen=web.listen)
+        server.start()
+        log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
+        if self.settings.audit.url is not None:
+            log.warning("audit.url is set: this version keeps events in the ledger and does not send them")
+        return server
+
+    def _keep_backups(self, ledger: Ledger) -> None:
+        """Now and then a copy of the ledger, in a thread of its own: copying takes its time."""
+        every = self.settings.ledger.backup_every
+        while every and not self.stop.wait(BACKUP_LOOK):
+            try:
+                ledger.keep_backup(self.clock(), every=every)
+            except LedgerError as error:
+                log.warning("no backup of the ledger", detail=str(error))
+
+    def _end(
+        self,
+        cycle: Cycle,
+        server: WebServer,
+        schedule: Schedule,
+        backfill: Backfill,
+        reloader: Reloader | None,
+    ) -> None:
         """Stop everything; what hangs is left behind after seconds: the ledger is consistent at any time."""
-        watchdog = threading.Timer(STOP_WITHIN, _leave)
-        watchdog.daemon = True
-        watchdog.start()
         schedule.stop()
         for client in cycle.sources.values():
             client.close()
+        if reloader is not None:
+            reloader.end()
         server.stop()
         backfill.join(STOP_WITHIN)
         with cycle.lock:
-            watchdog.cancel()
+            pass  # a tick under way has come to its end
 
 
-def _leave() -> None:
-    """Something hangs in a foreign call: leave at once; nothing uncommitted was promised to anybody."""
-    os._exit(0)
+def _introduce(ledger: Ledger) -> None:
+    """What is to be said of the ledger once."""
+    if ledger.reset is not None:
+        log.warning("the ledger was reset", why=str(ledger.reset))
+    for warning in ledger.warnings:
+        log.warning("ledger", warning=warning)
+    for remark in ledger.remarks:
+        log.info("ledger", remark=remark)

@@ -44,6 +44,25 @@ def read_sources(paths: Sequence[Path]) -> tuple[tuple[Source, ...], tuple[Fault
     return tuple(sources), tuple(faults)
 
 
+def nothing_there(paths: Sequence[Path]) -> bool:
+    """Whether the paths lead to no file because there is none; one that cannot be read is there."""
+    for path in paths:
+        faults: list[Fault] = []
+        found = list(_expanded(path, faults))
+        missing = all(_missing(one) for one in found)
+        unreadable = path.is_dir() and not os.access(path, os.R_OK | os.X_OK)
+        if not missing or unreadable or any("cannot" in fault.found for fault in faults):
+            return False
+    return True
+
+
+def _missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:
+        return False
+
+
 def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
     """The text of a small regular file, or why it cannot be read; never waits for a pipe or device."""
     try:

@@ -84,12 +84,21 @@ class Prometheus:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._door: Transport | None = None
+        self._server_clock: tuple[float, float] | None = None  # what it said, and when on our monotonic clock
         self._method = "POST"
 
     @property
     def address(self) -> str:
         """Where it is, without user, password and query."""
         return base_address(self._settings)
+
+    @property
+    def server_time(self) -> float | None:
+        """What time it is for the server, by its last Date header and a clock that nobody sets."""
+        if self._server_clock is None:
+            return None
+        said, then = self._server_clock
+        return said + self._monotonic() - then
 
     def ask(self, query: Query | RangeQuery, *, budget_seconds: float) -> Answer:
         """The answer, at the latest after `budget_seconds`; raises a PrometheusError when there is none."""
@@ -242,6 +251,7 @@ class Prometheus:
         theirs = _http_date(reply.headers.get("Date"))
         if theirs is not None:
             self.stats.clock_skew_seconds = theirs + 0.5 - ours  # the header has whole seconds, cut off
+            self._server_clock = (theirs + 0.5, self._monotonic())
 
     def _count(self, outcome: str) -> None:
         with self._lock:

@@ -6,11 +6,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import ProcessCollector
 
-from slo_budget_tracker import __version__
+from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.readiness import STARTING, Readiness
@@ -21,10 +22,21 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.evaluator import Evaluator
     from slo_budget_tracker.gauges import Identity
-    from slo_budget_tracker.prometheus import Prometheus
+    from slo_budget_tracker.prometheus import Prometheus, Stats
+    from slo_budget_tracker.resources import Reloaded
     from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
 
 FRESH_FOR = 3  # intervals after which a view is too old
+
+
+class Shown(NamedTuple):
+    """What is shown of the SLOs."""
+
+    snapshots: tuple[SLOSnapshot, ...] = ()
+    slos: tuple[SLO, ...] = ()
+    data_until: Mapping[Identity, float] = MappingProxyType({})
+    fresh_until: float | None = None
 
 
 @dataclass(slots=True)
@@ -35,6 +47,8 @@ class Publisher:
     display: Display = field(default_factory=lambda: Display(compose(unready=[STARTING])))
     readiness: Readiness = field(default_factory=Readiness)
     own: OwnFigures = field(default_factory=OwnFigures)
+    faults: tuple[str, ...] = ()  # for which the last reload was refused
+    _shown: Shown = field(default_factory=Shown)
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
     def note(self, **figures: Any) -> None:
@@ -48,37 +62,69 @@ class Publisher:
             now = {name: dict(getattr(self.own, name)) for name in further}
             self.note(**{name: dict(Counter(now[name]) + Counter(more)) for name, more in further.items()})
 
+    def reloaded(self, result: Reloaded) -> None:
+        """Note how a reload went; what it means for figures is published by who swapped the catalogue."""
+        with self._guard:
+            self.faults = tuple(result.faults)
+            self.note(reload_successful=not result.faults)
+            if not result.faults:
+                self.note(reload_at=self.clock())
+        self.refresh()
+
     def publish(
-        self,
-        evaluator: Evaluator,
-        sources: Mapping[str, Prometheus],
-        snapshots: tuple[SLOSnapshot, ...],
+        self, evaluator: Evaluator, sources: Mapping[str, Prometheus], snapshots: tuple[SLOSnapshot, ...]
     ) -> None:
-        """Render once, swap once."""
+        """Take in what a tick concluded, render once, swap once; only who holds the cycle's lock calls it."""
         stats = evaluator.ledger.stats()
+        by_name = {name: client.stats for name, client in sources.items()}
         with self._guard:
             self.note(
                 version=__version__,
                 slos=len(evaluator.slos),
                 requests={
-                    (name, outcome): number
-                    for name, client in sources.items()
-                    for outcome, number in client.stats.requests.items()
+                    (name, outcome): times
+                    for name, asked in by_name.items()
+                    for outcome, times in asked.requests.items()
                 },
-                samples_read={name: client.stats.samples for name, client in sources.items()},
+                samples_read={name: asked.samples for name, asked in by_name.items()},
+                prometheus_up=_known(by_name, "up"),
+                prometheus_auth_ok=_known(by_name, "auth_ok"),
+                clock_skew=_known(by_name, "clock_skew_seconds"),
+                certificate_expires_at=_known(by_name, "certificate_expires"),
                 outbox_pending=stats.events_pending,
                 ledger_bytes=stats.bytes,
                 ledger_rows=stats.rows,
-                process=tuple(ProcessCollector(registry=None).collect()),
             )
-            now = self.clock()
-            metrics = render(snapshots, evaluator.slos, self.own, now=now, data_until=_data_until(evaluator))
+            self._shown = Shown(
+                snapshots,
+                tuple(evaluator.slos),
+                _data_until(evaluator),
+                time.monotonic() + FRESH_FOR * evaluator.interval,
+            )
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Render the last verdicts with the figures of now."""
+        with self._guard:
+            shown = self._shown
+            self.note(
+                process=tuple(ProcessCollector(registry=None).collect()), log_lines_dropped=logs.dropped()
+            )
             self.display.view = compose(
-                metrics=metrics,
-                snapshots=snapshots,
+                metrics=render(
+                    shown.snapshots, shown.slos, self.own, now=self.clock(), data_until=shown.data_until
+                ),
+                snapshots=shown.snapshots,
                 unready=self.readiness.reasons(),
-                fresh_until=time.monotonic() + FRESH_FOR * evaluator.interval,
+                fresh_until=shown.fresh_until,
+                faults=self.faults,
             )
+
+
+def _known(stats: Mapping[str, Stats], figure: str) -> dict[str, Any]:
+    """A figure of each client that knows it."""
+    found = {name: getattr(one, figure) for name, one in stats.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _data_until(evaluator: Evaluator) -> dict[Identity, float]:

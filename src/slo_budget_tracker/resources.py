@@ -92,6 +92,39 @@ class SeedForm(BaseModel):
     slos: list[dict[str, object]]
 
 
+class DefinitionChange(Resource):
+    """One SLO that a reload brought, took away or changed."""
+
+    slo: str
+    change: Literal["added", "changed", "removed"]
+    what: str
+    old_definition_hash: str | None
+    definition_hash: str | None
+    counts_kept: bool
+
+
+class Reloaded(Resource):
+    """What a reload did: how many SLOs run now, what changed, which changed keys need a restart."""
+
+    slos: int = 0
+    changes: list[DefinitionChange] = Field(default_factory=list)
+    restart: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    faults: list[str] = Field(default_factory=list, exclude=True)
+    status: int = Field(default=HTTPStatus.OK, exclude=True)
+
+
+class Status(Resource):
+    """The daemon itself: why it is not ready, and what was wrong with the last reload."""
+
+    version: str
+    slos: int
+    ready: bool
+    reasons: list[str]
+    reload_successful: bool
+    reload_faults: list[str]
+
+
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,40 @@ PROBE_SECONDS = 2.0  # for asking a server what time it has
 def clients(settings: Settings) -> dict[str, Prometheus]:
     """One client for each datasource of the configuration."""
     return {name: Prometheus(datasource) for name, datasource in settings.datasources.items()}
+
+
+def renewed(running: Mapping[str, Prometheus], old: Settings, new: Settings) -> dict[str, Prometheus]:
+    """The clients of new settings; those whose settings are the same stay as they are."""
+    return {
+        name: running[name]
+        if name in running and old.datasources.get(name) == datasource
+        else Prometheus(datasource)
+        for name, datasource in new.datasources.items()
+    }
+
+
+def budget(settings: Settings) -> float:
+    """Seconds for one question of a tick, retries included."""
+    return max(min(settings.longest_timeout * 2, settings.evaluation.interval * 0.8), 1.0)
+
+
+def server_time(clients: Mapping[str, Prometheus]) -> float | None:
+    """What time it is by the datasource that is furthest ahead; None where none has said."""
+    said = [client.server_time for client in clients.values()]
+    return max((time for time in said if time is not None), default=None)
+
+
+def probe(clients: Mapping[str, Prometheus]) -> dict[str, str]:
+    """Ask every server what it is, which also tells its time; those that do not answer soon are left out."""
+
+    def flavor(item: tuple[str, Prometheus]) -> tuple[str, str]:
+        name, client = item
+        with suppress(PrometheusError):
+            return name, client.buildinfo(budget_seconds=PROBE_SECONDS)
+        return name, ""
+
+    with ThreadPoolExecutor(max_workers=max(len(clients), 1)) as pool:
+        return {name: found for name, found in pool.map(flavor, clients.items()) if found}
 
 
 def asks(

@@ -20,12 +20,14 @@ from slo_budget_tracker import __version__
 from slo_budget_tracker.addresses import is_loopback, parse_listen
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics
 from slo_budget_tracker.guarding import Guard
+from slo_budget_tracker.levers import Lever, add_reload
 from slo_budget_tracker.resources import (
     Problem,
     ProblemResponse,
     SeedForm,
     Snapshot,
     SnapshotPage,
+    Status,
     problem,
 )
 from slo_budget_tracker.snapshots import seed_json, snapshot_json
@@ -73,6 +75,7 @@ class View:
     slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names
     unready: tuple[str, ...] = ()
     fresh_until: float | None = None
+    faults: tuple[str, ...] = ()  # of the last reload, which was refused for them
 
 
 def compose(
@@ -81,6 +84,7 @@ def compose(
     snapshots: Iterable[SLOSnapshot] = (),
     unready: Iterable[str] = (),
     fresh_until: float | None = None,
+    faults: Iterable[str] = (),
 ) -> View:
     """The view of one tick, all bodies made once: to be called by the daemon's own thread."""
     ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
@@ -91,6 +95,7 @@ def compose(
         slos=MappingProxyType({one.name: orjson.dumps(snapshot_json(one)) for one in ordered}),
         unready=tuple(unready),
         fresh_until=fresh_until,
+        faults=tuple(faults),
     )
 
 
@@ -108,13 +113,13 @@ class Display:
         return [*view.unready, *([f"the next tick is {late:.0f} s overdue"] if late > 0 else [])]
 
 
-def build(display: Display, *, listen: str) -> ASGIApp:
-    """The whole application for the address it will listen on."""
+def build(display: Display, *, listen: str, lever: Lever | None = None) -> ASGIApp:
+    """The whole application for the address it will listen on; with a lever, it can be made to reload."""
     host, _ = parse_listen(listen)
-    return Guard(routes(display), local=is_loopback(host))
+    return Guard(routes(display, lever=lever), local=is_loopback(host))
 
 
-def routes(display: Display) -> FastAPI:
+def routes(display: Display, *, lever: Lever | None = None) -> FastAPI:
     """The routes without their guard."""
     app = FastAPI(
         title="slo-budget-tracker",
@@ -133,6 +138,7 @@ def routes(display: Display) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     _operations(app, display)
+    add_reload(app, lever)
     _snapshots(app, display)
     return app
 
@@ -165,6 +171,22 @@ def _operations(app: FastAPI, display: Display) -> None:
         if reasons:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), reasons=reasons)
         return Response("slo-budget-tracker is ready.\n", media_type="text/plain")
+
+    @app.get(
+        "/api/v1/status", response_class=Response, responses={200: {"model": Status}}, tags=["operations"]
+    )
+    async def status(request: Request) -> Response:
+        """What the daemon says about itself: is it ready, did the last reload succeed, and if not, why."""
+        view, reasons = display.view, display.unready()
+        found = Status(
+            version=__version__,
+            slos=len(view.slos),
+            ready=not reasons,
+            reasons=reasons,
+            reload_successful=not view.faults,
+            reload_faults=list(view.faults),
+        )
+        return _content(request, prepare(orjson.dumps(found.model_dump()), compress=False), JSON)
 
 
 def _snapshots(app: FastAPI, display: Display) -> None:
@@ -246,6 +268,10 @@ async def _refused(_request: Request, error: Exception) -> Response:
     """No such path, wrong method."""
     assert isinstance(error, HTTPException)
     detail = {404: "there is nothing at this path", 405: "this path is only read (GET, HEAD)"}
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "POST" in (error.headers or {}).get(
+        "allow", ""
+    ):
+        detail[405] = "this path is written to (POST), reading it changes nothing"
     return problem(error.status_code, detail.get(error.status_code, str(error.detail)), headers=error.headers)
 
 

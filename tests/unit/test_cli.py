@@ -249,7 +249,7 @@ def test_a_fault_of_ours_is_a_sentence(call, config, monkeypatch):
     def broken(_):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(commands, "catalogue_of", broken)
+    monkeypatch.setattr(commands, "configuration_of", broken)
     expected = (3, "", "internal error, please report it: ZeroDivisionError: oh\n")
     assert expected == call("plan", "-c", config)
 

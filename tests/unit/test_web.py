@@ -386,9 +386,8 @@ def test_errors_are_problems(app):
 def test_openapi_document(app):
     """The document names every path."""
     document = ask(app, "/openapi.json").json()
-    assert {"/metrics", "/-/healthy", "/-/ready", "/slo", "/api/v1/slos", "/api/v1/slos/{name}"} == set(
-        document["paths"]
-    )
+    operations = {"/metrics", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status"}
+    assert {*operations, "/slo", "/api/v1/slos", "/api/v1/slos/{name}"} == set(document["paths"])
     assert "422" not in document["paths"]["/api/v1/slos"]["get"]["responses"]
 
 

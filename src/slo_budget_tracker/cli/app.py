@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from slo_budget_tracker import __version__
+from slo_budget_tracker.configuration import Files
 from slo_budget_tracker.durations import parse_instant
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.settings import Settings, load_settings
-from slo_budget_tracker.specfiles import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slo_budget_tracker.specfiles import Catalogue
+    from slo_budget_tracker.configuration import Configuration
+
+ABOUT = """Exact SLO error budgets and burn rates beside an existing Prometheus.
+
+Example: `slo-budget-tracker validate config/slos`, then
+`slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml`, then
+`slo-budget-tracker run -c config/slo-budget-tracker.yaml`
+"""
 
 app = typer.Typer(
-    help="Exact SLO error budgets and burn rates beside an existing Prometheus.",
+    help=ABOUT,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -48,7 +53,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def _options(
     *,
     version: Annotated[
@@ -58,24 +63,22 @@ def _options(
     """Exact SLO error budgets and burn rates beside an existing Prometheus."""
 
 
+def files_of(config: Path | None, *, allow_empty: bool = False) -> Files:
+    """Where the configuration comes from: the file and the environment."""
+    return Files(config, os.environ, allow_empty=allow_empty)
+
+
 def settings_of(config: Path | None) -> Settings:
     """The configuration from the file and the environment."""
     return load_settings(config, os.environ)
 
 
-def catalogue_of(settings: Settings) -> Catalogue:
-    """The SLOs the configuration names; warnings go to standard error."""
-    catalogue = load(settings.slo_files, tick=settings.evaluation.interval)
-    for warning in catalogue.warnings:
+def configuration_of(files: Files) -> Configuration:
+    """Settings and catalogue; warnings go to standard error."""
+    configuration = files.read()
+    for warning in configuration.catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
-    unknown = {
-        slo.name: slo.datasource for slo in catalogue.slos if slo.datasource not in settings.datasources
-    }
-    if unknown:
-        slo, datasource = next(iter(unknown.items()))
-        known = ", ".join(sorted(settings.datasources))
-        raise UsageError(f"SLO {slo}: no datasource named {datasource!r}, expected one of {known}")
-    return catalogue
+    return configuration
 
 
 def instant(text: str | None, *, option: str, default: float | None = None) -> float:
@@ -84,9 +87,12 @@ def instant(text: str | None, *, option: str, default: float | None = None) -> f
     if text is None:
         return now if default is None else default
     try:
-        return parse_instant(text, now=now)
+        found = parse_instant(text, now=now)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from error
+    if found > now:
+        raise UsageError(f"{option}: {text} is in the future, expected a time that has passed")
+    return found
 
 
 @contextmanager
@@ -119,48 +125,3 @@ def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     finally:
         if shown:
             bar.stop()
-
-
-def logging_as(form: str, level: str) -> None:
-    """Structured lines on standard error, as text or JSON; logging never blocks or ends the daemon."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _printable,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Unbreakable())),
-    )
-
-
-def _printable(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Control characters and what is no text are escaped: a log line is one line (H18)."""
-    return {
-        key: value.encode("unicode_escape").decode()
-        if isinstance(value, str) and not value.isprintable()
-        else value
-        for key, value in event.items()
-    }
-
-
-class _Unbreakable(io.TextIOBase):
-    """Standard error that may be closed or broken without anybody noticing (T17)."""
-
-    def write(self, text: str) -> int:
-        try:
-            return sys.stderr.write(text)
-        except (OSError, ValueError):
-            return 0
-
-    def flush(self) -> None:
-        try:
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            return

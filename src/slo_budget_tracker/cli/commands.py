@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slo_budget_tracker import logs
 from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import (
     ConfigOption,
     app,
-    catalogue_of,
+    configuration_of,
+    files_of,
     instant,
-    logging_as,
     progress,
     settings_of,
 )
@@ -24,6 +25,7 @@ from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.replays import replay as replay_between
+from slo_budget_tracker.signals import Wishes
 from slo_budget_tracker.snapshots import snapshot_json
 from slo_budget_tracker.sources import asks, clients
 from slo_budget_tracker.specfiles import load
@@ -55,15 +57,25 @@ NamesArgument = Annotated[
 
 
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(
+    config: ConfigOption = None,
+    *,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Run without any SLO, also after all files were deleted.")
+    ] = False,
+) -> None:
     """Run the daemon.
 
     Example: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
     """
+    wishes = Wishes()
+    wishes.catch()
+    files = files_of(config, allow_empty=allow_empty)
     settings = settings_of(config)
-    logging_as(settings.log.format, settings.log.level)
-    catalogue = catalogue_of(settings)
-    raise typer.Exit(Daemon(settings=settings, slos=catalogue.slos).run())
+    logs.configure(settings.log.format, settings.log.level)
+    configuration = configuration_of(files)
+    daemon = Daemon(configuration.settings, configuration.catalogue.slos, files=files, wishes=wishes)
+    raise typer.Exit(daemon.run())
 
 
 @app.command()
@@ -80,8 +92,7 @@ def evaluate(
 
     Example: `slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml --at -1h --output json`
     """
-    settings = settings_of(config)
-    slos = _chosen(catalogue_of(settings).slos, names)
+    settings, slos = _asked(config, names)
     grid = _grid(settings)
     moment = instant(at, option="--at") - (grid.delay if at is None else 0)
     refused: dict[str, str] = {}
@@ -112,8 +123,7 @@ def replay(
 
     Example: `slo-budget-tracker replay -c config/slo-budget-tracker.yaml --from -7d --to -1d`
     """
-    settings = settings_of(config)
-    slos = _chosen(catalogue_of(settings).slos, names)
+    settings, slos = _asked(config, names)
     grid = _grid(settings)
     first = instant(start, option="--from")
     last = instant(end, option="--to") - (grid.delay if end is None else 0)
@@ -157,8 +167,8 @@ def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) ->
 
     Example: `slo-budget-tracker plan -c config/slo-budget-tracker.yaml`
     """
-    settings = settings_of(config)
-    catalogue = catalogue_of(settings)
+    configuration = configuration_of(files_of(config))
+    settings, catalogue = configuration.settings, configuration.catalogue
     planned = plan_of(catalogue.slos, replica_labels=settings.replica_labels)
     requests = planned.describe(settings.evaluation.interval)
     if output is Output.json:
@@ -169,6 +179,11 @@ def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) ->
         rows = [(r.datasource, query, ", ".join(r.slos)) for r in requests for query in r.queries]
         tables.print_rows(("datasource", "query", "SLOs"), rows)
         typer.echo(f"{len(rows)} requests per tick for {len(catalogue.slos)} SLOs")
+
+
+def _asked(config: Path | None, names: list[str] | None) -> tuple[Settings, Sequence[SLO]]:
+    configuration = configuration_of(files_of(config))
+    return configuration.settings, _chosen(configuration.catalogue.slos, names)
 
 
 def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:

@@ -1,0 +1,104 @@
+"""Configuration: settings and catalogue read together, at the start and again at each reload."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.errors import Fault, SpecError, TrackerError, UsageError
+from slo_budget_tracker.filesets import nothing_there, read_sources, read_text
+from slo_budget_tracker.settings import Settings, load_settings
+from slo_budget_tracker.specfiles import Catalogue, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+RESTART = ("evaluation", "ledger", "audit", "web")  # sections that are read at the start only
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the files and the environment say; `restart` names changed keys that a reload cannot take over."""
+
+    settings: Settings
+    catalogue: Catalogue
+    restart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a configuration comes from: the file (or none), the environment, and what its paths lead to."""
+
+    config: Path | None
+    env: Mapping[str, str]
+    allow_empty: bool = False
+
+    def read(self, running: Settings | None = None) -> Configuration:
+        """Settings and catalogue, complete and without a fault; sections that need a restart as they run.
+
+        Raises:
+            TrackerError: with all faults of all files.
+        """
+        settings = load_settings(self.config, self.env)
+        restart: tuple[str, ...] = ()
+        if running is not None:
+            restart = tuple(_different(running, settings))
+            settings = settings.model_copy(update={name: getattr(running, name) for name in RESTART})
+        return Configuration(settings, catalogue_of(settings, allow_empty=self.allow_empty), restart)
+
+    def digest(self, running: Settings) -> str:
+        """Changes with the content of any file that is read, with files that come, go or cannot be read."""
+        sources, faults = read_sources(self.paths(running))
+        found = [f"{source.file}\0{source.text}" for source in sources]
+        if self.config is not None:
+            found.append(str(read_text(self.config)))
+        return hashlib.sha256("\0".join([*found, *map(str, faults)]).encode("utf-8", "replace")).hexdigest()
+
+    def paths(self, running: Settings) -> tuple[Path, ...]:
+        """The SLO files and folders by the configuration as it is now, or as it runs where that is broken."""
+        try:
+            return load_settings(self.config, self.env).slo_files
+        except TrackerError:
+            return running.slo_files
+
+
+def catalogue_of(settings: Settings, *, allow_empty: bool = False) -> Catalogue:
+    """The SLOs that the settings name.
+
+    Raises:
+        TrackerError: files with faults, no files, a datasource that is not configured.
+    """
+    paths = settings.slo_files
+    if not paths and not allow_empty:
+        raise UsageError("no SLO files are configured: name files or folders under `slo_files`")
+    if allow_empty and nothing_there(paths):
+        return Catalogue(())
+    try:
+        catalogue = load(paths, tick=settings.evaluation.interval)
+    except SpecError as error:
+        if nothing_there(paths):
+            raise SpecError([*error.faults, _all_gone(str(paths[0]))]) from error
+        raise
+    for slo in catalogue.slos:
+        if slo.datasource not in settings.datasources:
+            known = ", ".join(sorted(settings.datasources))
+            raise UsageError(
+                f"SLO {slo.name}: no datasource named {slo.datasource!r}, expected one of {known}"
+            )
+    return catalogue
+
+
+def _all_gone(path: str) -> Fault:
+    return Fault(path, 1, 1, "slo_files", "no SLO file at all", "at least one", "or run with --allow-empty")
+
+
+def _different(running: Settings, new: Settings) -> list[str]:
+    """The keys of sections that need a restart and are not as they run."""
+    found = []
+    for section in RESTART:
+        old, now = getattr(running, section), getattr(new, section)
+        fields = type(old).model_fields
+        found += [f"{section}.{key}" for key in fields if getattr(old, key) != getattr(now, key)]
+    return found

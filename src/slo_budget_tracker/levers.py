@@ -1,0 +1,83 @@
+"""Levers: what can be done over HTTP, behind a token and for callers of the same origin only (H9)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from slo_budget_tracker.filesets import read_text
+from slo_budget_tracker.resources import Problem, ProblemResponse, Reloaded, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+LONGEST = 120.0  # seconds that a caller waits for a reload
+SAME_ORIGIN = {"same-origin", "none"}  # Sec-Fetch-Site of a page of ours, of a person's own doing
+_OFF = "reloading over HTTP is off: set `web.reload: true` and `web.reload_token_file`, or send SIGHUP"
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """Starts a reload; the token is read anew each time, so that it can be rotated."""
+
+    reload: Callable[[], Future[Reloaded]]
+    token_file: Path
+
+
+def add_reload(app: FastAPI, lever: Lever | None) -> None:
+    """The route that reloads: POST only, off without a lever."""
+    refusals: dict[int | str, dict[str, Any]] = {
+        code: {"model": Problem} for code in (400, 401, 403, 500, 503)
+    }
+
+    @app.post(
+        "/-/reload",
+        response_class=Response,
+        responses={200: {"model": Reloaded}, **refusals},
+        tags=["operations"],
+    )
+    async def reload(request: Request) -> Response:
+        """Read all files again: 200 with what changed, 400 with every fault; then what ran goes on."""
+        if lever is None:
+            return problem(HTTPStatus.FORBIDDEN, _OFF)
+        refused = _refusal(request, lever)
+        if refused is not None:
+            return refused
+        try:
+            async with asyncio.timeout(LONGEST):
+                done = await asyncio.shield(asyncio.wrap_future(lever.reload()))
+        except (TimeoutError, asyncio.CancelledError):
+            return problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the reload is not done yet; the log will say more"
+            )
+        if done.faults:
+            return problem(done.status, "; ".join(done.faults), reasons=done.faults)
+        return Response(orjson.dumps(done.model_dump()), media_type="application/json")
+
+
+def _refusal(request: Request, lever: Lever) -> ProblemResponse | Response | None:
+    site = request.headers.get("sec-fetch-site", "none")
+    origin = request.headers.get("origin")
+    if site not in SAME_ORIGIN or (origin is not None and not _ours(origin, request)):
+        return problem(HTTPStatus.FORBIDDEN, "a page of another origin cannot reload this daemon")
+    expected = read_text(lever.token_file)
+    if not isinstance(expected, str) or not expected.strip():
+        return problem(HTTPStatus.FORBIDDEN, "web.reload_token_file cannot be read or is empty")
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    if not hmac.compare_digest(given.encode(), expected.strip().encode()):
+        headers = {"www-authenticate": 'Bearer realm="reload"'}
+        return problem(HTTPStatus.UNAUTHORIZED, "the token is missing or not the right one", headers=headers)
+    return None
+
+
+def _ours(origin: str, request: Request) -> bool:
+    """Whether a page of this very server asks."""
+    return origin.partition("://")[2] == request.headers.get("host", "")

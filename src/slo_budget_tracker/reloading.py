@@ -1,0 +1,156 @@
+"""Reloading: files that changed become the next generation, as a whole or not at all.
+
+Whoever asks (a changed file, SIGHUP, POST /-/reload) asks the same thread: what is asked while one reload
+runs is one further reload. Files count once two readings of them are equal.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from slo_budget_tracker.errors import FaultyFilesError, LedgerError, TrackerError
+from slo_budget_tracker.resources import DefinitionChange, Reloaded
+
+if TYPE_CHECKING:
+    from slo_budget_tracker.changes import Change
+    from slo_budget_tracker.configuration import Configuration, Files
+    from slo_budget_tracker.cycle import Cycle
+    from slo_budget_tracker.notifying import Notifier
+
+SETTLE = 1.0  # seconds between two readings that must be equal
+MOST_READINGS = 20  # of files that keep changing
+POLL = 10.0  # seconds between looks at the files, whether or not they are watched
+MOST_TOLD = 20  # faults in the log of one reload
+
+log = structlog.get_logger()
+
+
+class Unsettled(TrackerError):  # noqa: N818 - the word says what is the case
+    """The files kept changing while they were read."""
+
+
+@dataclass(slots=True)
+class Reloader:
+    """Reloads in a thread of its own, one reload at a time."""
+
+    cycle: Cycle
+    files: Files
+    notifier: Notifier
+    settle: float = SETTLE
+    poll: float = POLL
+    _wanted: threading.Event = field(default_factory=threading.Event)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _waiting: list[Future[Reloaded]] = field(default_factory=list)
+    _digest: str = ""  # of the files that were tried last
+    _again: bool = False  # the last try failed for a reason that may go away by itself
+    _thread: threading.Thread | None = None
+
+    def start(self, *, digest: str) -> None:
+        """Begin; `digest` is that of the files that run."""
+        self._digest = digest
+        self._thread = threading.Thread(target=self.run, name="reload", daemon=True)
+        self._thread.start()
+
+    def request(self) -> Future[Reloaded]:
+        """Ask for a reload; the future has what came of it."""
+        future: Future[Reloaded] = Future()
+        with self._guard:
+            self._waiting.append(future)
+        self._wanted.set()
+        return future
+
+    def hint(self) -> None:
+        """Some file may have changed."""
+        self._wanted.set()
+
+    def run(self) -> None:
+        """Reload whenever it is asked for or the files are others."""
+        while not self.cycle.stop.is_set():
+            self._wanted.wait(self.poll)
+            self._wanted.clear()
+            with self._guard:
+                waiting, self._waiting = self._waiting, []
+            if self.cycle.stop.is_set():
+                break
+            if waiting or self._again or self._changed():
+                reloaded = self._reload()
+                for future in waiting:
+                    future.set_result(reloaded)
+        with self._guard:
+            for future in self._waiting:
+                future.cancel()
+
+    def end(self) -> None:
+        """Wake the thread so that it sees the stop."""
+        self._wanted.set()
+
+    def _changed(self) -> bool:
+        return self.files.digest(self.cycle.settings) != self._digest
+
+    def _reload(self) -> Reloaded:
+        self.notifier.reloading()
+        self._again = False
+        try:
+            configuration = self._settled()
+            changes = self.cycle.adopt(configuration.settings, configuration.catalogue.slos)
+        except LedgerError as error:
+            self._again = True
+            reloaded = Reloaded(faults=[str(error)], status=503)
+        except Unsettled as error:
+            self._again = True
+            reloaded = Reloaded(faults=[str(error)], status=400)
+        except FaultyFilesError as error:
+            reloaded = Reloaded(faults=list(map(str, error.faults)), status=400)
+        except TrackerError as error:
+            reloaded = Reloaded(faults=[str(error)], status=400)
+        except Exception as error:  # noqa: BLE001 - what runs goes on whatever a reload meets
+            self._again = True
+            fault = f"internal error, please report it: {type(error).__name__}: {error}"
+            reloaded = Reloaded(faults=[fault], status=500)
+        else:
+            reloaded = _told(configuration, changes)
+        self._note(reloaded)
+        self.notifier.ready(f"{len(self.cycle.evaluator.slos)} SLOs")
+        return reloaded
+
+    def _settled(self) -> Configuration:
+        """The configuration of files that were the same before and after they were read (C2)."""
+        running = self.cycle.settings
+        for _ in range(MOST_READINGS):
+            before = self.files.digest(running)
+            if self.cycle.stop.wait(self.settle):
+                break
+            if self.files.digest(running) == before:
+                self._digest = before
+                configuration = self.files.read(running)
+                if self.files.digest(running) == before:
+                    return configuration
+        raise Unsettled("the files kept changing while they were read; they are tried again")
+
+    def _note(self, reloaded: Reloaded) -> None:
+        """Into the log, the metrics and the API."""
+        if reloaded.faults:
+            for fault in reloaded.faults[:MOST_TOLD]:
+                log.error("reload refused, what ran goes on", fault=fault)
+        else:
+            log.info("reloaded", slos=reloaded.slos, changes=len(reloaded.changes))
+            for change in reloaded.changes:
+                log.info("definition", slo=change.slo, what=change.what)
+            for key in reloaded.restart:
+                log.warning("a changed key needs a restart", key=key)
+        self.cycle.publisher.reloaded(reloaded)
+
+
+def _told(configuration: Configuration, changes: tuple[Change, ...]) -> Reloaded:
+    warnings = list(map(str, configuration.catalogue.warnings))
+    return Reloaded(
+        slos=len(configuration.catalogue.slos),
+        changes=[DefinitionChange.model_validate(change.to_json()) for change in changes],
+        restart=list(configuration.restart),
+        warnings=warnings,
+    )

@@ -1,0 +1,98 @@
+"""Roll call: a catalogue meets the ledger; who is new, changed or gone, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.changes import compare, remembered, to_remember, transitions
+from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.verdict import BUDGET, DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slo_budget_tracker.alerts import AlertState
+    from slo_budget_tracker.changes import Change, Known
+    from slo_budget_tracker.evaluator import Evaluator
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.verdict import Transition
+
+DEFINITIONS = "definitions"  # the ledger's fact
+
+
+@dataclass(slots=True)
+class _Roll:
+    """What adds up while the changes are gone through: one transaction."""
+
+    events: list[Transition] = field(default_factory=list)
+    states: dict[int, Mapping[str, AlertState]] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    slo_cursors: dict[int, int] = field(default_factory=dict)
+
+
+def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Transition, ...]]:
+    """Compare a prepared evaluator's SLOs with what the ledger remembers; changes and their events.
+
+    Events, states that ended and the new definitions are one transaction. Registering before and retiring
+    after it follow from the catalogue alone, so that a crash between them is made good by the next call.
+    """
+    ledger = evaluator.ledger
+    before = remembered(ledger.meta.get(DEFINITIONS))
+    first = DEFINITIONS not in ledger.meta
+    changes = tuple(compare(before, evaluator.slos))
+    slos = {slo.name: slo for slo in evaluator.slos}
+    roll = _Roll()
+    for change in () if first else changes:
+        _enter(roll, change, slos.get(change.slo), evaluator, at=at)
+    if changes or first:
+        known = {name: one for name, one in before.items() if name in slos}
+        known |= {change.slo: change.new for change in changes if change.new is not None}
+        ledger.commit(
+            Entry(
+                states=roll.states,
+                events=roll.events,
+                cursors=roll.cursors,
+                slo_cursors=roll.slo_cursors,
+                meta={DEFINITIONS: to_remember(known)},
+            )
+        )
+    gone = [i for i, one in ledger.instances.items() if one.retired is None and one.slo not in slos]
+    if gone:
+        ledger.retire(gone, at=at)
+    return (() if first else changes), tuple(roll.events)
+
+
+def fill_key(instance: int) -> str:
+    """Where the ledger keeps down to which instant an instance is filled."""
+    return f"fill/{instance}"
+
+
+def added_key(instance: int) -> str:
+    """Where the ledger keeps when an instance came back, if it had been away."""
+    return f"added/{instance}"
+
+
+def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *, at: int) -> None:
+    ledger = evaluator.ledger
+    old = None if change.old is None else _instance(ledger, change.slo, change.old)
+    states = {} if old is None else ledger.states.get(old, {})
+    rules = [] if slo is None else [DATA, BUDGET, *(alert.rule for alert in slo.alerts)]
+    roll.events += transitions(change, slo=slo, at=at, states=states, rules=rules)
+    if old is not None:
+        kept = set(rules) if change.counts_kept else set()
+        roll.states[old] = {rule: state for rule, state in states.items() if rule in kept}
+    if change.new is not None and not change.counts_kept:
+        new = evaluator.ids[change.slo]
+        if ledger.born(new) < at:  # it was away: what lies between is filled, and steps nothing
+            roll.states[new] = {}
+            roll.slo_cursors[new] = at
+            roll.cursors |= {fill_key(new): at, added_key(new): at}
+
+
+def _instance(ledger: Ledger, slo: str, known: Known) -> int | None:
+    """The instance that was counted by a definition."""
+    sli = known.parts["sli"]
+    found = [i for i, one in ledger.instances.items() if one.slo == slo and one.sli_hash == sli]
+    return found[0] if found else None
