@@ -8,10 +8,11 @@ from typing import NoReturn
 
 from slo_budget_tracker.cli.app import app
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
+from slo_budget_tracker.cli.docs import docs
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.errors import PrometheusError, TrackerError
 
-__all__ = ["app", "evaluate", "ledger", "main", "plan", "replay", "run", "validate"]
+__all__ = ["app", "docs", "evaluate", "ledger", "main", "plan", "replay", "run", "validate"]
 
 
 def main() -> None:
