@@ -6,6 +6,7 @@ TrackerError                      exit status
 ├── SettingsError                 2   a configuration file with faults (all of them at once)
 ├── LedgerError                   3   the ledger cannot be opened, read or written
 │   └── LedgerDamaged             its file is not what was written
+├── AuditError                    3   the audit stream is out of reach or answers what cannot be used
 └── PrometheusError               3   one request failed; `reason` is from a closed list
     ├── Unreachable               refused, no such host, broken connection, deadline (outcome `missed`)
     ├── Busy                      429, 5xx: try again later (outcome `missed`)
@@ -91,6 +92,17 @@ class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is th
             f"the ledger {ledger} is damaged ({why}): move it away and restore a backup, or start anew"
         )
         self.why = why
+
+
+class AuditError(TrackerError):
+    """One request to the audit stream failed; `closed` says that it was never sent."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, closed: bool = False, timeout: bool = False) -> None:
+        super().__init__(message)
+        self.closed = closed
+        self.timeout = timeout
 
 
 class PrometheusError(TrackerError):

@@ -139,7 +139,8 @@ class Audit(Section):
 
     url: str | None = None
     timeout: Seconds = 2.5
-    resend: WholeSeconds = 35 * 86_400
+    resend: Annotated[WholeSeconds, Field(ge=60)] = 35 * 86_400
+    backlog: Literal["all", "none"] = "all"  # of events that arose while there was no URL
 
     @field_validator("url")
     @classmethod

@@ -56,6 +56,8 @@ class _Deadline(threading.local):
     """When the request that this thread is busy with must be over, on the monotonic clock."""
 
     at: float = float("inf")
+    may_connect: bool = True
+    refused: bool = False  # a connection was needed and not allowed
 
     def left(self) -> float:
         left = self.at - time.monotonic()
@@ -123,6 +125,9 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
+        if not _DEADLINE.may_connect:
+            _DEADLINE.refused = True
+            raise httpcore.ConnectError
         with _as_httpcore(httpcore.ConnectTimeout, httpcore.ConnectError):
             addresses = _look_up(host, port)
             for tried, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
@@ -246,9 +251,16 @@ class Transport:
         form: Mapping[str, str],
         headers: Mapping[str, str],
         deadline: float,
+        content: bytes | None = None,
+        connect: bool = True,
+        most_bytes: int | None = None,
     ) -> Reply:
-        """One request, over at `deadline` (monotonic clock), its body decompressed and at most so long."""
-        _DEADLINE.at = deadline
+        """One request, over at `deadline` (monotonic clock), its body decompressed and at most so long.
+
+        With `connect=False` it goes over a connection that is open, or fails with reason `closed` and was
+        not sent: whoever answered on that connection before is who gets it.
+        """
+        _DEADLINE.at, _DEADLINE.may_connect, _DEADLINE.refused = deadline, connect, False
         try:
             with mapped():
                 request = self._client.build_request(
@@ -257,27 +269,32 @@ class Transport:
                     headers={**headers, "Accept": "application/json", "Accept-Encoding": "gzip"},
                     extensions={**self._extensions, "timeout": {"pool": max(deadline - time.monotonic(), 0)}},
                     params=form if method == "GET" else None,
-                    data=form if method != "GET" else None,
+                    data=form if method != "GET" and content is None else None,
+                    content=content,
                 )
                 response = self._client.send(request, stream=True)
                 try:
-                    return self._receive(response)
+                    return self._receive(response, most_bytes or self._most_bytes)
                 finally:
                     response.close()
+        except Unreachable:
+            if _DEADLINE.refused:
+                raise Unreachable("the connection is closed", reason="closed") from None
+            raise
         finally:
-            _DEADLINE.at = float("inf")
+            _DEADLINE.at, _DEADLINE.may_connect = float("inf"), True
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def _receive(self, response: httpx.Response) -> Reply:
+    def _receive(self, response: httpx.Response, most_bytes: int) -> Reply:
         if len(response.headers.raw) > MOST_HEADERS:
             raise Unreachable(f"more than {MOST_HEADERS} headers in an answer", reason="protocol")
         self._note_certificate(response)
         if response.is_redirect:
             return Reply(response.status_code, response.headers, b"")
-        body = _decompressed(response.iter_raw(_CHUNK), response.headers, self._most_bytes)
+        body = _decompressed(response.iter_raw(_CHUNK), response.headers, most_bytes)
         return Reply(response.status_code, response.headers, body)
 
     def _note_certificate(self, response: httpx.Response) -> None:
