@@ -14,11 +14,12 @@ from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.rollcall import added_key, fill_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from slo_budget_tracker.cycle import Cycle
     from slo_budget_tracker.evaluator import Evaluator
     from slo_budget_tracker.filling import Filled
+    from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.specs import SLO
 
 PAUSE = 10.0  # seconds to wait when Prometheus cannot answer
@@ -54,8 +55,9 @@ class Backfill:
         while not self.cycle.stop.is_set():
             self._again.clear()
             evaluator = self.cycle.evaluator
+            asks = self.cycle.patient_asks()
             for filler in fillers(evaluator):
-                self._fill(filler, evaluator)
+                self._fill(filler, evaluator, asks)
             self.cycle.filling = 0
             if self._goes_on(evaluator):
                 self._again.wait()
@@ -64,14 +66,14 @@ class Backfill:
         """Whether this is still the catalogue that runs."""
         return not self.cycle.stop.is_set() and self.cycle.evaluator is evaluator
 
-    def _fill(self, filler: Filler, evaluator: Evaluator) -> None:
+    def _fill(self, filler: Filler, evaluator: Evaluator, asks: Mapping[str, Ask]) -> None:
         cycle = self.cycle
         cycle.filling = filler.remaining
         log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining)
         filled: Filled | None = None
         while self._goes_on(evaluator):
             try:
-                filled = filled or filler.step(evaluator.asks, workers=1)
+                filled = filled or filler.step(asks, workers=1)
                 if filled is None:
                     log.info("filled", samples=filler.samples, given_up=dict(filler.given_up))
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from slo_budget_tracker.changes import Change
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.prometheus import Prometheus
+    from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.reports import Report
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.verdict import Transition
 
 LARGEST_SKEW = 30.0  # seconds between a server's clock and ours
+SHARE = 0.8  # of an interval that one tick may take
 TURN = 5.0  # seconds of a catch-up before others get a chance
 BREATH = 0.05  # seconds in which they do
 
@@ -50,6 +53,7 @@ class Cycle:
     clock: Callable[[], float] = time.time
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    timebox: Timebox = field(default_factory=lambda: Timebox(math.inf))
     on_events: Callable[[], None] = _nobody  # called after events were committed
     on_adoption: Callable[[], None] = _nobody  # called after another catalogue was taken over
     last_at: int | None = None
@@ -69,17 +73,19 @@ class Cycle:
     ) -> Self:
         """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published."""
         sources = clients(settings)
+        timebox = Timebox(SHARE * settings.evaluation.interval)
         evaluator = Evaluator(
             slos=slos,
             ledger=ledger,
-            asks=asks(sources, budget=budget(settings)),
+            asks=asks(sources, budget=budget(settings), left=timebox.left),
             interval=settings.evaluation.interval,
             delay=settings.evaluation.delay,
             workers=settings.concurrency,
             replica_labels=settings.replica_labels,
         )
+        publisher = Publisher(clock=clock)
         cycle = cls(
-            settings, evaluator, sources, Publisher(clock=clock), clock=clock, stop=stop or threading.Event()
+            settings, evaluator, sources, publisher, clock, stop or threading.Event(), timebox=timebox
         )
         cycle.publisher.note(
             prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
@@ -120,6 +126,10 @@ class Cycle:
         at = self.last_at or self.newest(self.now())
         self.publisher.publish(self.evaluator, self.sources, self.evaluator.look(at))
 
+    def patient_asks(self) -> dict[str, Ask]:
+        """How to ask outside of ticks."""
+        return asks(self.sources, budget=budget(self.settings))
+
     # catalogues
 
     def adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
@@ -136,13 +146,14 @@ class Cycle:
             evaluator = replace(
                 self.evaluator,
                 slos=slos,
-                asks=asks(sources, budget=budget(settings)),
+                asks=asks(sources, budget=budget(settings), left=self.timebox.left),
                 workers=settings.concurrency,
                 replica_labels=settings.replica_labels,
                 ids={},
                 seen={},
                 data_until={},
             ).prepare(at)
+            evaluator.inherit(self.evaluator)
             changes, events = rollcall.call(evaluator, at=at)
             ledger.grow(density_of(slos, interval=evaluator.interval))
             self.settings, self.evaluator, self.sources = settings, evaluator, sources
@@ -164,7 +175,7 @@ class Cycle:
         A long catch-up takes its turns: between two of them others get the lock, and after most of an
         interval the next tick goes on.
         """
-        ends = time.monotonic() + 0.8 * self.evaluator.interval
+        self.timebox.open()
         report = None
         while True:
             turn = Timebox(TURN)
@@ -173,9 +184,8 @@ class Cycle:
                 if report is None and self.last_at is not None and at <= self.last_at:
                     break
                 report = self._advance(at, turn)
-            if not turn.over() or not report.pending_seconds or report.errors or time.monotonic() > ends:
-                break
-            if self.stop.wait(BREATH):
+            caught_up = not turn.over() or not report.pending_seconds or report.errors
+            if caught_up or self.timebox.over() or self.stop.wait(BREATH):
                 break
         self.progress_at = time.monotonic()
         return report

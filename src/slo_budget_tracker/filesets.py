@@ -68,7 +68,7 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return _fault(path, f"a file that cannot be opened ({error.strerror})")
+        return _fault(path, f"a file that cannot be opened ({error.strerror})", "a file or folder that can be read")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         return _fault(path, "no regular file", "a regular file")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.reading import PERMANENT
 from slo_budget_tracker.ticks import align_down
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Replay:
     transitions: tuple[Transition, ...]
     final: tuple[SLOSnapshot, ...]
     errors: Mapping[str, str]  # why something could not be read
+    out_of_reach: bool = False  # of these errors, some are not refusals: the server did not answer
 
 
 def evaluate_at(
@@ -88,6 +90,7 @@ def replay(
     last = align_down(end, interval=grid.interval, delay=grid.delay)
     transitions: list[Transition] = []
     errors: dict[str, str] = {}
+    out_of_reach = False
     with Ledger.open("sqlite://", density=density_of(slos, interval=grid.interval)) as ledger:
         evaluator = _evaluator(slos, asks, ledger, grid).prepare(first)
         total, reasons = _fill(evaluator, first, progress, extra=last - first)
@@ -98,6 +101,7 @@ def replay(
             report = evaluator.advance(at)
             transitions += report.transitions
             errors.update({key: str(error) for key, error in report.errors.items()})
+            out_of_reach |= not all(isinstance(error, PERMANENT) for error in report.errors.values())
             if progress is not None:
                 progress(total - (last - at), total)
         final = report.snapshots if report is not None else evaluator.look(last)
@@ -108,6 +112,7 @@ def replay(
         transitions=tuple(transitions),
         final=final,
         errors={**reasons, **errors},
+        out_of_reach=out_of_reach,
     )
 
 

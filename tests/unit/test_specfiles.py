@@ -197,10 +197,10 @@ def test_links_out_of_the_folder_pipes_large_and_unreadable_files_are_all_named(
     start = time.monotonic()
     expected = [
         f"{root}/folder:1:1: a link that leads out of the folder, expected links inside the folder",
-        f"{root}/gone.yaml:1:1: a file that cannot be opened (No such file or directory)",
+        f"{root}/gone.yaml:1:1: a file that cannot be opened (No such file or directory), expected a file or folder that can be read",
         f"{root}/large.yaml:1:1: more than 1048576 bytes, expected a smaller file; split it",
         f"{root}/link.yaml:1:1: a link that leads out of the folder, expected links inside the folder",
-        f"{root}/loop.yaml:1:1: a file that cannot be opened (Too many levels of symbolic links)",
+        f"{root}/loop.yaml:1:1: a file that cannot be opened (Too many levels of symbolic links), expected a file or folder that can be read",
         f"{root}/pipe.yaml:1:1: no regular file, expected a regular file",
     ]
     assert expected == faults_of(root)
@@ -214,7 +214,7 @@ def test_devices_missing_paths_and_empty_folders_are_faults(tmp_path):
         "/dev/zero:1:1: no regular file, expected a regular file",
         f"{tmp_path}/*.yaml:1:1: a pattern that matches no file, expected at least one",
         f"{tmp_path}/empty:1:1: a folder without .yaml or .yml files, expected at least one",
-        f"{tmp_path}/gone.yaml:1:1: a file that cannot be opened (No such file or directory)",
+        f"{tmp_path}/gone.yaml:1:1: a file that cannot be opened (No such file or directory), expected a file or folder that can be read",
     ]
     paths = [tmp_path / "empty", tmp_path / "gone.yaml", Path("/dev/zero"), tmp_path / "*.yaml"]
     assert expected == faults_of(*paths)

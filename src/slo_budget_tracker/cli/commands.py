@@ -138,7 +138,7 @@ def replay(
     else:
         tables.print_replay(result)
     if result.errors:
-        raise typer.Exit(PrometheusError.exit_status)
+        raise typer.Exit(PrometheusError.exit_status if result.out_of_reach else 1)
 
 
 @app.command()
