@@ -117,7 +117,7 @@ class Store:
         if not self._in_doubt or self._mark is None:
             return
         try:
-            now = self._read_mark()
+            now = self._durable_mark()
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._close()
             raise self._fault(error) from error
@@ -261,12 +261,22 @@ class Store:
             return False
         self._in_doubt = True
         try:
-            now = self._read_mark()
+            now = self._durable_mark()
         except (SQLAlchemyError, sqlite3.Error):
             self._close()
             return False
         self._in_doubt = False
         return now == asked
+
+    def _durable_mark(self) -> Mark:
+        """How far the file has come, written again and synced: what was there may be in memory only."""
+        driver = _driver(self._opened())
+        _, inside, written = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if inside != written:
+            raise sqlite3.OperationalError(
+                "what was written last cannot be made durable while it is being read"
+            )
+        return read_mark(driver)
 
     def _read_mark(self) -> Mark:
         return read_mark(_driver(self._opened()))
