@@ -95,14 +95,23 @@ class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is th
 
 
 class AuditError(TrackerError):
-    """One request to the audit stream failed; `closed` says that it was never sent."""
+    """One request to the audit stream failed.
+
+    Attributes:
+        closed: it was never sent.
+        timeout: it may still be answered; nobody waits for it.
+        wait: seconds after which it may be asked again, where there is reason for a certain time.
+    """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, closed: bool = False, timeout: bool = False) -> None:
+    def __init__(
+        self, message: str, *, closed: bool = False, timeout: bool = False, wait: float | None = None
+    ) -> None:
         super().__init__(message)
         self.closed = closed
         self.timeout = timeout
+        self.wait = wait
 
 
 class PrometheusError(TrackerError):

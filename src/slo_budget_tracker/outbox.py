@@ -1,8 +1,8 @@
 """The outbox: what became of each event at the audit stream, in the ledger's own file.
 
-An event enters it in the transaction that makes it. Then its state goes
-`pending` -> `attempted` (before the request leaves) -> `delivered` (with the server's receipt), or `quarantined`
-where the server refuses it for good, or `skipped` where it arose before there was a server and nobody wants it.
+An event enters it in the transaction that makes it. Then its state goes `pending` -> `attempted` (before the
+request leaves) -> `delivered` (with the server's receipt), or `quarantined` where the server refuses it for
+good, or `skipped` where it arose before there was a server and nobody wants it.
 What is `attempted` may be there already: it is looked up before it is sent again.
 """
 
@@ -202,6 +202,10 @@ class Outbox:
         """Put an event aside that the server refuses for good."""
         self._update([event_id], state="quarantined", detail=reason, settled_at=at)
 
+    def resume(self, event_ids: Sequence[str]) -> None:
+        """The server was looked through and does not have these: they wait like new ones."""
+        self._update(event_ids, state="pending")
+
     def release(self, event_ids: Iterable[str] | None) -> list[str]:
         """Put quarantined events (all where none are named) back into the queue; says which."""
         chosen = sa.select(_PLACE.event_id).where(_PLACE.state == "quarantined")
@@ -236,7 +240,7 @@ class Outbox:
         return int(changed.rowcount)
 
     def disown(self, parcel: Parcel, event: Event, *, altered: bool) -> None:
-        """The server shows something else than it confirmed: tell so, and put the event back into the queue."""
+        """The server shows something else than it confirmed: tell so, and queue the event again."""
         disowned = parcel.receipt.server_event_id if altered and parcel.receipt else None
         with self._begin() as connection:
             instance = connection.execute(

@@ -1,8 +1,8 @@
 """Payloads: what an audit event carries: every key of the contract, clean, and small enough for anybody.
 
 A lone surrogate, a number that is not finite, or nesting without end makes an audit stream answer 500 and
-keep what it cannot show again (A3). So nothing of the kind leaves this room: text is UTF-8, numbers are finite,
-nesting ends at four levels, and what is too long is shortened, longest text first.
+keep what it cannot show again (A3). So nothing of the kind leaves this room: text is UTF-8, numbers are
+finite, nesting ends at four levels, and what is too long is shortened, longest text first.
 """
 
 from __future__ import annotations
