@@ -56,6 +56,8 @@ class OwnFigures:
     outbox_oldest_at: float | None = None
     deliveries: Mapping[str, int] = field(default_factory=dict)  # by outcome
     receipts_lost: int | None = None
+    receipt_mismatches: int | None = None
+    audit_target_ok: bool | None = None
     quarantined: int | None = None
     store_errors: int = 0
     clock_jumps: Mapping[str, int] = field(default_factory=dict)  # by direction

@@ -191,6 +191,18 @@ def _own(own: OwnFigures) -> Iterator[str]:
         _by("outcome", own.deliveries),
     )
     yield _one("receipts_lost_total", "counter", "Events the audit stream no longer has.", own.receipts_lost)
+    yield _one(
+        "receipt_mismatches_total",
+        "counter",
+        "Events that the audit stream shows otherwise than it confirmed them.",
+        own.receipt_mismatches,
+    )
+    yield _one(
+        "audit_target_ok",
+        "gauge",
+        "Whether the audit stream did what it should when last asked.",
+        own.audit_target_ok,
+    )
     yield _one("quarantined", "gauge", "Events the audit stream refuses for good.", own.quarantined)
     yield _one("store_errors_total", "counter", "Failed reads and writes of the ledger.", own.store_errors)
     yield _one("clock_jumps_total", "counter", "Jumps of the wall clock.", _by("direction", own.clock_jumps))
