@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 PIECE = 3_600  # seconds of data time in one transaction of a catch-up
 GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
+BLOCK = 10  # ticks that are compared at once with what the server has of them some minutes later
 JOIN_AFTER = 3_600  # seconds after which batches that were split are tried together again
+NOT_ASKED = "no_time"  # the reason of an error where a tick's time was used up before a unit's turn
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Attempts:
     goals: Mapping[str, int] = field(default_factory=dict)
     _answered: set[str] = field(default_factory=set)  # datasources, in this call
     _split_at: int | None = None
+    _turn: int = 0  # which unit comes first: where time runs out it is not always the same that wait (T13)
     _piece: dict[str, int] = field(default_factory=dict)
     _memories: dict[str, Memory] = field(default_factory=dict)
 
@@ -67,11 +70,18 @@ class Attempts:
         if self._split_at is not None and now - self._split_at >= JOIN_AFTER:
             self._split_at = None
             self.prepare()
+        self._turn = (self._turn + 1) % max(len(self.units), 1)
+
+    def inherit(self, other: Attempts) -> None:
+        """Go on with another's patience: since when units fail, and how long their pieces may be."""
+        known = {unit.key for unit in self.units}
+        self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
+        self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
         """The next piece of every unit that is behind and has not failed in this call."""
         found = []
-        for unit in self.units:
+        for unit in (*self.units[self._turn :], *self.units[: self._turn]):
             cursor = self.cursor(unit)
             ticks = self.ticks(cursor, self.goals[unit.datasource])
             longest = max(self._piece.get(unit.key, PIECE), self.interval)
@@ -129,6 +139,8 @@ class Attempts:
     def _note(self, attempt: Attempt) -> None:
         """Since when a unit fails, and who answers at all."""
         unit = attempt.unit
+        if attempt.error is not None and attempt.error.reason == NOT_ASKED:
+            return
         if attempt.reading is None:
             self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
             return
@@ -154,13 +166,19 @@ class Attempts:
         """Read the ticks of an attempt, going on from these memories."""
         unit = attempt.unit
         try:
-            reading = read(unit, attempt.ticks, memories, self.asks[unit.datasource])
+            ask = self.asks[unit.datasource]
+            reading = read(unit, attempt.ticks, memories, ask, keep=self._borders(attempt))
         except PrometheusError as error:
             return Attempt(unit, attempt.ticks, error=error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
             fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
             return Attempt(unit, attempt.ticks, error=fault)
-        return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts))
+        return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts), memories=memories)
+
+    def _borders(self, attempt: Attempt) -> frozenset[int]:
+        """The instants at which a block of ticks ends: what was remembered there is kept for a while."""
+        ends = (tick.end for tick in attempt.ticks)
+        return frozenset(end for end in ends if (end + self.delay) // self.interval % BLOCK == 0)
 
     def _memory(self, key: str, start: int) -> Memory:
         """What a feed remembers, if it was read exactly up to `start`; else it begins anew there."""
@@ -195,7 +213,11 @@ class Attempts:
     def hopeless(self, attempt: Attempt) -> bool:
         """Whether a server that does answer has not given these ticks for too long: they are unknown."""
         source = attempt.unit.datasource
-        if attempt.error is None or not (isinstance(attempt.error, PERMANENT) or source in self._answered):
+        if (
+            attempt.error is None
+            or attempt.error.reason == NOT_ASKED
+            or not (isinstance(attempt.error, PERMANENT) or source in self._answered)
+        ):
             return False  # read, or the server does not answer at all: the past can still come
         return self.goals[source] - self.failing_since[attempt.unit.key] >= GIVE_UP_AFTER
 

@@ -19,7 +19,7 @@ from slo_budget_tracker.sorting import Sorting, sorting_of
 from slo_budget_tracker.strays import Strays
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Container, Generator, Mapping, Sequence
 
     from slo_budget_tracker.answers import Series
     from slo_budget_tracker.feeds import RawFeed, Slot
@@ -37,6 +37,7 @@ class Tally:
 
     `counts` and `present` are by tick end; a slot is present when its youngest sample is recent, even if
     nothing was counted. `doubts` counts decisions that could not be exact, by a word from `resets.DOUBTS`.
+    `kept` are the memories at the ends of ticks that the caller wanted to keep.
     """
 
     counts: Mapping[int, Mapping[Slot, float]]
@@ -45,10 +46,16 @@ class Tally:
     samples: int
     series: int
     doubts: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[int, Memory] = field(default_factory=dict)
 
 
 def count(
-    feed: RawFeed, series: Sequence[Series], memory: Memory, ticks: Sequence[Tick]
+    feed: RawFeed,
+    series: Sequence[Series],
+    memory: Memory,
+    ticks: Sequence[Tick],
+    *,
+    keep: Container[int] = (),
 ) -> Generator[tuple[Query, ...], tuple[Answer, ...], Tally]:
     """Count the samples of contiguous ticks; `series` hold the raw samples of all of them."""
     sorting = sorting_of(feed)
@@ -60,6 +67,7 @@ def count(
     lines = Lines.of(feed, sorting, series, start)
     counts: dict[int, Mapping[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
+    kept: dict[int, Memory] = {}
     for tick in ticks:
         scan = Scan(memory, lines, sorting, tick.start * 1000, tick.end * 1000)
         scan.run()
@@ -71,9 +79,11 @@ def count(
         present[tick.end] = frozenset(scan.present())
         if tick.end // _PURGE_SECONDS != tick.start // _PURGE_SECONDS:
             memory = memory.purged()
+        if tick.end in keep:
+            kept[tick.end] = memory
     sorting.trim(len(series))
     read = sum(len(one.times) for one in series)
-    return Tally(counts, present, memory, samples=read, series=len(series), doubts=doubts)
+    return Tally(counts, present, memory, samples=read, series=len(series), doubts=doubts, kept=kept)
 
 
 def _scope(feed: RawFeed) -> str:

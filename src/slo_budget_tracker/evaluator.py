@@ -108,6 +108,18 @@ class Evaluator:
                 if self.seen[name].known:
                     self.data_until[name] = at
 
+    def inherit(self, old: Evaluator) -> Evaluator:
+        """Go on where an evaluator of the catalogue before was; call it once prepared.
+
+        What fails since long ago still does, and units that are the same go on comparing what came late.
+        """
+        self._attempts.inherit(old._attempts)
+        same = set(self._attempts.units) & set(old._attempts.units)
+        self._rechecks.trails |= {
+            unit.key: trail for unit in same if (trail := old._rechecks.trails.get(unit.key)) is not None
+        }
+        return self
+
     def goal(self, datasource: str, until: int) -> int:
         """The data instant that a datasource is read up to when the others are at `until`."""
         later = max(self.delays.get(datasource, self.delay) - self.delay, 0)

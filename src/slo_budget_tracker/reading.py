@@ -56,6 +56,7 @@ class Reading:
     clamped: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
     partial: bool = False
+    kept: Mapping[int, Mapping[str, Memory]] = field(default_factory=dict)  # by the end of ticks to keep
 
     def doubting(self, doubts: Mapping[str, int]) -> Reading:
         """The same with further doubts."""
@@ -110,11 +111,21 @@ def apart(unit: Unit, read_until: Callable[[str], int]) -> tuple[Unit, ...]:
     return tuple(_batch_unit(ExpressionBatch.of(unit.datasource, some)) for some in together.values())
 
 
-def read(unit: Unit, ticks: Sequence[Tick], memories: Mapping[str, Memory], ask: Ask) -> Reading:
-    """Read the contiguous `ticks` of a unit; raises PrometheusError when any of its requests fails."""
+def read(
+    unit: Unit,
+    ticks: Sequence[Tick],
+    memories: Mapping[str, Memory],
+    ask: Ask,
+    *,
+    keep: frozenset[int] = frozenset(),
+) -> Reading:
+    """Read the contiguous `ticks` of a unit; raises PrometheusError when any of its requests fails.
+
+    What is remembered at the end of ticks that are to `keep` comes with the reading.
+    """
     if unit.batch is not None:
-        return _read_batch(unit.batch, ticks, ask)
-    brought = _Brought(ticks)
+        return replace(_read_batch(unit.batch, ticks, ask), kept={end: {} for end in keep})
+    brought = _Brought(ticks, keep)
     for feed in unit.feeds:
         brought.add(feed, memories.get(feed.key) or Memory.empty(), ask)
     return brought.reading(unit)
@@ -125,6 +136,8 @@ class _Brought:
     """What the feeds of a unit bring to its ticks, one feed after the other."""
 
     ticks: Sequence[Tick]
+    keep: frozenset[int] = frozenset()
+    kept: dict[int, dict[str, Memory]] = field(default_factory=dict)
     increments: dict[int, dict[Slot, float]] = field(init=False)
     present: dict[int, set[Slot]] = field(init=False)
     infinite: dict[str, set[int]] = field(default_factory=dict)  # ticks by SLO
@@ -146,13 +159,15 @@ class _Brought:
         self.partial = self.partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
         counted = count_samples if feed.gauge else count
-        tally = _drive(counted(feed, series, memory, self.ticks), ask)
+        tally = _drive(counted(feed, series, memory, self.ticks, keep=self.keep), ask)
         for end, by_slot in tally.counts.items():
             for slot, value in by_slot.items():
                 self.increments[end][slot] = self.increments[end].get(slot, 0.0) + value
         for end, slots in tally.present.items():
             self.present[end] |= slots
         self.memories[feed.key] = tally.memory
+        for end, kept in tally.kept.items():
+            self.kept.setdefault(end, {})[feed.key] = kept
         self.doubts.update(tally.doubts)
         self.samples += tally.samples
         self.series += tally.series
@@ -195,6 +210,7 @@ class _Brought:
             clamped,
             self.faults,
             partial=self.partial,
+            kept=self.kept,
         )
 
 

@@ -3,7 +3,7 @@
 Counting goes from remembered sample to remembered sample, so the counts of a block of ticks are one
 telescoped difference, and late samples before one that was seen are in the sum anyway. What can be missing
 shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
-knew, or a tick without data that has data now. So per block of BLOCK ticks, PATIENCE ticks after its end:
+knew, or a tick without data that has data now. So per block of ten ticks, PATIENCE ticks after its end:
 
 - the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
 - ticks without data are asked about again (which costs nothing while there is none);
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.stepping import Stepper
     from slo_budget_tracker.ticks import Counts, Tick
 
-BLOCK = 10  # ticks that are compared at once
+BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, or was compared
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
 MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
 A_SCRAPE = (
@@ -105,7 +105,8 @@ class Rechecks:
                 continue
             trail = self.trails.get(attempt.unit.key)
             if trail is None or trail.until != attempt.ticks[0].start:
-                trail = self.trails[attempt.unit.key] = Trail(attempt.ticks[0].start)
+                start = attempt.ticks[0].start
+                trail = self.trails[attempt.unit.key] = Trail(start, {start: attempt.memories})
             self._extend(trail, attempt)
 
     def _extend(self, trail: Trail, attempt: Attempt) -> None:
@@ -120,11 +121,9 @@ class Rechecks:
             if any(counts[tick.end].outcome is Outcome.PARTIAL for counts in reading.counts.values()):
                 trail.partial.add(tick.end)
         trail.until = attempt.ticks[-1].end
-        if self._is_border(trail.until):
-            trail.borders[trail.until] = reading.memories
-
-    def _is_border(self, at: int) -> bool:
-        return (at + self.delay) // self.interval % BLOCK == 0
+        trail.borders.update(reading.kept)
+        if len(trail.borders) > BORDERS:
+            trail.forget(sorted(trail.borders)[-BORDERS])
 
     def run(self, report: Tally) -> None:
         """Compare every block that is due; what cannot be asked now is left alone."""
@@ -132,25 +131,28 @@ class Rechecks:
             trail = self.trails.get(unit.key)
             if trail is None or report.store_error is not None or unit.key in report.errors:
                 continue
-            end = self._due(trail)
-            if end is None:
+            block = self._due(trail)
+            if block is None:
                 continue
-            block = Block(end - BLOCK * self.interval, end)
             if trail.skip:
                 trail.skip -= 1
-            elif self._is_late(unit, trail, block, report):
-                self._recount(unit, trail, block, report)
-            self.trails[unit.key].forget(end)
+            else:
+                late = self._is_late(unit, trail, block, report)
+                if late is None or (late and not self._recount(unit, trail, block, report)):
+                    continue  # no whole answer now: the next tick tries again
+            self.trails[unit.key].forget(block.end)
 
-    def _due(self, trail: Trail) -> int | None:
-        """The end of a block that ended long enough ago, and whose start is remembered."""
-        ripe = trail.until - PATIENCE * self.interval
-        known = [end for end in trail.borders if end <= ripe and end - BLOCK * self.interval in trail.borders]
-        return min(known, default=None)
+    def _due(self, trail: Trail) -> Block | None:
+        """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
+        borders = sorted(trail.borders)[:2]
+        if len(borders) < 2 or borders[1] > trail.until - PATIENCE * self.interval:  # noqa: PLR2004 - both ends
+            return None
+        return Block(*borders)
 
     # comparing
 
-    def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+    def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
+        """Whether something of a block came late; None where the server does not say."""
         if unit.batch is not None:
             return self._expression_is_late(unit, trail, block, report)
         ask = _Counted(self.attempts.asks[unit.datasource])
@@ -158,17 +160,17 @@ class Rechecks:
         try:
             return comparison.is_late()
         except PrometheusError:
-            return False  # told by the ticks themselves, if it lasts
+            return None  # told by the ticks themselves, if it lasts
         finally:
             report.samples += ask.samples
             report.doubts["inconsistent"] += comparison.gone
 
-    def _expression_is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+    def _expression_is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
         """Whether an expression gives another value at the block's end, or fills a tick without data."""
         ticks = self.attempts.ticks(block.end - self.interval, block.end)
         again = self.attempts.read(Attempt(unit, ticks), {}, doubts={})
         if again.reading is None or again.reading.partial:
-            return False
+            return None
         report.samples += again.reading.samples
         found = again.reading.counts
         answered = {name for name, counts in found.items() if counts[block.end].outcome.known}
@@ -178,15 +180,18 @@ class Rechecks:
 
     # counting again
 
-    def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> None:
-        """Count the block again, and what came after it, from what was remembered at its start."""
+    def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+        """Count the block again, and what came after it, from what was remembered at its start.
+
+        Returns whether the server gave a whole answer.
+        """
         memories = trail.borders[block.start]
         results = []
         for after, until in (block, (block.end, trail.until)):
             wanted = Attempt(unit, self.attempts.ticks(after, until))
             found = self.attempts.read(wanted, memories, doubts={})
             if found.reading is None or found.reading.partial:
-                return
+                return False
             report.samples += found.reading.samples
             memories = found.reading.memories
             results.append(found)
@@ -195,13 +200,14 @@ class Rechecks:
         report.doubts["inconsistent"] += worse
         if worse or not changes:
             trail.pause()
-            return
+            return True
         remembered = self.stepper.revise(results, changes, report)
         if report.store_error is None:
             self.attempts.remember(remembered)
             fresh = self.trails[unit.key] = Trail(block.start)
             for found in results:
                 self._extend(fresh, found)
+        return True
 
     def _changes(self, unit: Unit, results: Sequence[Attempt]) -> dict[str, Revision]:
         ticks = [tick for found in results for tick in found.ticks]
@@ -245,15 +251,18 @@ class Comparison:
     interval: int
     gone: int = 0  # feeds that have fewer samples than they had
 
-    def is_late(self) -> bool:
-        """Whether something came late."""
-        return any(map(self._feed_is_late, self.unit.feeds)) or self._hole_is_filled()
+    def is_late(self) -> bool | None:
+        """Whether something came late; None after a partial answer."""
+        found = [self._feed_is_late(feed) for feed in self.unit.feeds]
+        if None in found:
+            return None
+        return any(found) or self._hole_is_filled()
 
-    def _feed_is_late(self, feed: RawFeed) -> bool:
+    def _feed_is_late(self, feed: RawFeed) -> bool | None:
         end = self.block.end
         answers = [self.ask(Query(expression, end)) for expression in feed.expressions(self.interval)]
         if any(answer.partial for answer in answers):
-            return False
+            return None
         series = [one for answer in answers for one in answer.series]
         memory = self.trail.borders[end][feed.key]
         newer, gone = compare(feed, memory, series, end - self.interval, end)

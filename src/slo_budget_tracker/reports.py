@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.errors import LedgerError, PrometheusError
+    from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reading import Reading, Unit
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.ticks import Tick
@@ -36,12 +37,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A unit's contiguous ticks, and what reading them brought."""
+    """A unit's contiguous ticks, what was remembered before them, and what reading them brought."""
 
     unit: Unit
     ticks: Sequence[Tick]
     reading: Reading | None = None
     error: PrometheusError | None = None
+    memories: Mapping[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
