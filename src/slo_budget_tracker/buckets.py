@@ -61,6 +61,15 @@ class Buckets:
                 raise DamageError(f"the roster of ({start}, {end}] is gone")
             yield unpack(payload, start=start, end=end, ids=self._rosters[roster])
 
+    def forget_unused(self, connection: sa.Connection, *, limit: int = 5) -> None:
+        """Remove some rosters that no row has any more; each costs a look at all rows."""
+        used = sa.select(buckets.c.roster)
+        unused = sa.select(rosters.c.id).where(rosters.c.id.not_in(used)).limit(limit)
+        gone = connection.execute(unused).scalars().all()
+        connection.execute(sa.delete(rosters).where(rosters.c.id.in_(gone)))
+        if gone:
+            self.forget()
+
     def by_step(self, connection: sa.Connection) -> dict[int, int]:
         """How many rows there are, by the seconds they were merged to."""
         query = sa.select(buckets.c.step, sa.func.count()).group_by(buckets.c.step)

@@ -113,6 +113,6 @@ def states_of(text: str) -> dict[str, AlertState]:
     return {rule: AlertState.from_json(state) for rule, state in orjson.loads(text).items()}
 
 
-def states_text(states: dict[str, AlertState]) -> str:
+def states_text(states: Mapping[str, AlertState]) -> str:
     """States by rule, as they are stored."""
     return orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()

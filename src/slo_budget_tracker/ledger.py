@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -18,25 +19,26 @@ import sqlalchemy as sa
 from slo_budget_tracker import copies, soundness, tables
 from slo_budget_tracker.buckets import Buckets
 from slo_budget_tracker.contents import UNREADABLE, Contents, Known, states_text
-from slo_budget_tracker.density import HOUR, Density
+from slo_budget_tracker.density import DAY, HOUR, Density
 from slo_budget_tracker.entries import Entry, Event, LedgerStats, StoredEvent
 from slo_budget_tracker.errors import LedgerDamaged, LedgerError
 from slo_budget_tracker.history import History
 from slo_budget_tracker.instances import Instance, enrol
+from slo_budget_tracker.outbox import QUEUED, store_event
 from slo_budget_tracker.recovery import Reset, epoch_entry, recovered
+from slo_budget_tracker.retention import KEEP_EVENTS, Retention
 from slo_budget_tracker.rows import disjoint
 from slo_budget_tracker.store import Store, path_of
 from slo_budget_tracker.tables import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from slo_budget_tracker.history import Staged
     from slo_budget_tracker.instances import Wanted
     from slo_budget_tracker.rows import Row
-
-MAX_PAYLOAD_BYTES = 8192
+    from slo_budget_tracker.verdict import Transition
 
 __all__ = ["Entry", "Event", "Instance", "Ledger", "LedgerStats", "StoredEvent"]
 
@@ -49,11 +51,14 @@ class Ledger(Known):
         reset: why this ledger is not what it was when it was last written, if so.
     """
 
-    def __init__(self, store: Store, *, density: Density | None = None) -> None:
+    def __init__(
+        self, store: Store, *, density: Density | None = None, keep_events: int = KEEP_EVENTS
+    ) -> None:
         super().__init__(Contents(History(density=density)))
         self._store = store
         self._guard = threading.RLock()
         self._buckets = Buckets()
+        self._retention = Retention(keep_events=keep_events)
         self._unmerged = True
         self._staged: Staged | None = None
         self._stats: LedgerStats | None = None
@@ -69,6 +74,7 @@ class Ledger(Known):
         density: Density | None = None,
         now: int | None = None,
         force: bool = False,
+        keep_events: int = KEEP_EVENTS,
     ) -> Ledger:
         """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon.
 
@@ -79,6 +85,7 @@ class Ledger(Known):
             now: the time, for whoever may mend: a damaged file is then put aside under it and the last good
                 copy put back. Without, damage is an error.
             force: open it on a file system whose locks cannot be relied on.
+            keep_events: how long events are kept that were delivered, seconds.
 
         Raises:
             LedgerDamaged: the file is not what was written, and nobody may mend it.
@@ -87,7 +94,7 @@ class Ledger(Known):
 
         def reopen() -> Ledger:
             store = Store.open(url, read_only=read_only, force=force, mend=suffix)
-            return cls(store, density=density)._read()  # noqa: SLF001 - its own
+            return cls(store, density=density, keep_events=keep_events)._read()  # noqa: SLF001 - its own
 
         suffix = None if now is None else f"corrupt-{now}"
         reset = None
@@ -144,6 +151,17 @@ class Ledger(Known):
         with self._guard, self._store.begin() as connection:
             found = connection.execute(query).mappings().all()
         return [StoredEvent(**{**row, "payload": orjson.loads(row["payload"])}) for row in found]
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a ledger in memory."""
+        return self._store.path
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One short transaction of the outbox, on the only connection that writes; of no count, no state."""
+        with self._guard, self._store.begin() as connection:
+            yield connection
 
     def stats(self) -> LedgerStats:
         """Figures about the ledger itself; the last known ones while the store is in trouble."""
@@ -229,13 +247,12 @@ class Ledger(Known):
 
     def commit(self, entry: Entry) -> list[StoredEvent]:
         """Write all of the entry or nothing of it; returns the events that were new, in their places."""
-        states = {i: dict(s) for i, s in entry.states.items() if self.states.get(i) != dict(s)}
         meta = dict(entry.meta)
-        events = [event if isinstance(event, Event) else Event.of(event) for event in entry.events]
         with self._guard:
             self.unstage()
             self._settle()
             rows = [*entry.rows, *entry.revised]
+            states = {i: dict(s) for i, s in entry.states.items() if self.states.get(i) != dict(s)}
             now = self._thinning_instant(rows)
             if now is not None:
                 meta["thinned_at"] = str(now)
@@ -245,33 +262,17 @@ class Ledger(Known):
             try:
                 with self._store.begin() as connection:
                     effects = self._write_rows(connection, rows)
-                    upsert(
-                        connection,
-                        tables.states,
-                        [{"instance": i, "payload": states_text(s)} for i, s in states.items()],
-                    )
-                    upsert(
-                        connection,
-                        tables.memories,
-                        [{"feed": feed, "payload": data} for feed, data in entry.memories.items()],
-                    )
-                    upsert(
-                        connection,
-                        tables.cursors,
-                        [{"feed": feed, "instant": at} for feed, at in entry.cursors.items()],
-                    )
-                    upsert(
-                        connection,
-                        tables.slo_cursors,
-                        [{"instance": i, "instant": at} for i, at in entry.slo_cursors.items()],
-                    )
-                    upsert(connection, tables.facts, [{"key": k, "value": v} for k, v in meta.items()])
-                    stored = [e for e in (_store_event(connection, event) for event in events) if e]
+                    _write_facts(connection, replace(entry, states=states, meta=meta))
+                    stored = self._write_events(connection, entry.events, meta)
                     if unmerged:
                         unmerged = self._buckets.thin(connection, self.history.density, now=thinned_at)
+                    elif self._retention.due:
+                        self._retention.step(connection, self._buckets, now=thinned_at)
             except BaseException:
                 self._buckets.forget()
                 raise
+            if now is not None and now % DAY == 0:
+                self._retention.begin()
             self._unmerged = unmerged
             self.states.update(states)
             self._now.cursors.update(entry.cursors)
@@ -322,7 +323,8 @@ class Ledger(Known):
     def _counted(self) -> LedgerStats:
         with self._store.begin() as connection:
             rows = self._buckets.by_step(connection)
-            events = connection.execute(sa.select(sa.func.count()).select_from(tables.events)).scalar_one()
+            waiting = sa.select(sa.func.count()).where(tables.deliveries.c.state.in_(QUEUED))
+            events = connection.execute(waiting).scalar_one()
         return LedgerStats(
             bytes=self._store.size(),
             memory_bytes=self.history.nbytes,
@@ -334,6 +336,14 @@ class Ledger(Known):
             birth=self.birth,
             newest=self.history.newest,
         )
+
+    def _write_events(
+        self, connection: sa.Connection, events: Iterable[Event | Transition], meta: Mapping[str, str]
+    ) -> list[StoredEvent]:
+        instance = {**self._now.meta, **meta}.get("epoch", "")
+        made = (event if isinstance(event, Event) else Event.of(event) for event in events)
+        places = (store_event(connection, event, instance=instance) for event in made)
+        return [place for place in places if place]
 
     def _write_rows(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
         """Write the rows, and say which rows History has to take in for them."""
@@ -370,34 +380,13 @@ class Ledger(Known):
         self.history.admit(changed)
 
 
-def _store_event(connection: sa.Connection, event: Event) -> StoredEvent | None:
-    """Give the event its place after the last one of its SLO; None when it is already there."""
-    table = tables.events
-    if connection.execute(sa.select(table.c.slo).where(table.c.event_id == event.event_id)).first():
-        return None
-    last = connection.execute(
-        sa.select(table.c.sequence, table.c.event_id)
-        .where(table.c.slo == event.slo)
-        .order_by(table.c.sequence.desc())
-        .limit(1)
-    ).first()
-    sequence, previous = (last[0] + 1, last[1]) if last else (1, None)
-    payload = {**event.payload, "sequence": sequence, "previous_id": previous}
-    text = orjson.dumps(payload).decode()
-    if len(text.encode()) > MAX_PAYLOAD_BYTES:
-        raise LedgerError(
-            f"the event {event.event_id} of {event.slo} is larger than {MAX_PAYLOAD_BYTES} bytes"
-        )
-    stored = StoredEvent(event.event_id, event.slo, event.kind, event.created, sequence, previous, payload)
-    connection.execute(
-        sa.insert(table).values(
-            event_id=stored.event_id,
-            slo=stored.slo,
-            kind=stored.kind,
-            created=stored.created,
-            sequence=sequence,
-            previous_id=previous,
-            payload=text,
-        )
-    )
-    return stored
+def _write_facts(connection: sa.Connection, entry: Entry) -> None:
+    """States, memories, cursors and facts: each takes the place of what was there."""
+    for table, key, column, values in (
+        (tables.states, "instance", "payload", {i: states_text(s) for i, s in entry.states.items()}),
+        (tables.memories, "feed", "payload", entry.memories),
+        (tables.cursors, "feed", "instant", entry.cursors),
+        (tables.slo_cursors, "instance", "instant", entry.slo_cursors),
+        (tables.facts, "key", "value", entry.meta),
+    ):
+        upsert(connection, table, [{key: name, column: value} for name, value in values.items()])

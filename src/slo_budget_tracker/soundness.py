@@ -90,9 +90,8 @@ def _of_cursors(contents: Contents) -> Iterator[str]:
     for feed, at in contents.cursors.items():
         if newest is not None and at > newest and not feed.startswith("fill/"):
             yield f"the cursor of {feed} stands at {at}, the newest counts at {newest}"
-    for instance in contents.slo_cursors.keys() | contents.states.keys():
-        if instance not in contents.instances:
-            yield f"there are states of the instance {instance}, which is unknown"
+    told = {*contents.slo_cursors, *contents.states, *contents.history.ids.tolist()}
+    yield from (f"instance {number} is unknown" for number in sorted(told - contents.instances.keys()))
     for instance, at in contents.slo_cursors.items():
         span = contents.history.span(instance)
         if span is not None and at > span.end:

@@ -1,0 +1,83 @@
+"""Retention: what a ledger need not keep for ever goes in small batches, once a day, beside the ticks.
+
+Counts stay, merged to days. Events stay at least `keep_events` seconds and until they are delivered; the
+newest of each SLO stays, as the next one follows it. Memories of feeds that nobody reads are of no use after
+a month.
+"""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from slo_budget_tracker import tables
+from slo_budget_tracker.density import DAY
+
+if TYPE_CHECKING:
+    from slo_budget_tracker.buckets import Buckets
+
+KEEP_EVENTS = 400 * DAY
+KEEP_MEMORIES = 30 * DAY
+SETTLED = frozenset({"delivered", "skipped"})
+
+_SLOS = 50  # looked at in one transaction
+_EVENTS = 200  # removed for one SLO in one transaction
+
+
+class Retention:
+    """What is still to be looked at of this day's round."""
+
+    def __init__(self, *, keep_events: int = KEEP_EVENTS) -> None:
+        self.keep_events = keep_events
+        self.due = True
+        self._slos: list[str] | None = None
+
+    def begin(self) -> None:
+        """Begin a round."""
+        self.due, self._slos = True, None
+
+    def step(self, connection: sa.Connection, buckets: Buckets, *, now: int) -> None:
+        """One batch, inside a transaction of the ledger; `due` tells whether there is more."""
+        if self._slos is None:
+            self._slos = list(connection.execute(sa.select(tables.events.c.slo).distinct()).scalars())
+            _forget_memories(connection, before=now - KEEP_MEMORIES)
+            buckets.forget_unused(connection)
+        for _ in range(min(_SLOS, len(self._slos))):
+            if _remove_events(connection, self._slos[-1], before=now - self.keep_events):
+                return
+            self._slos.pop()
+        self.due = bool(self._slos)
+
+
+def _remove_events(connection: sa.Connection, slo: str, *, before: int) -> bool:
+    """Remove the oldest events of an SLO that may go, none behind one that stays; may there be more?"""
+    event, place = tables.events.c, tables.deliveries.c
+    oldest = (
+        sa.select(event.event_id, event.sequence, event.created, place.state)
+        .join_from(tables.events, tables.deliveries, event.event_id == place.event_id)
+        .where(event.slo == slo)
+        .order_by(event.sequence)
+    )
+    first = connection.execute(oldest.limit(1)).first()
+    if first is None or first.created >= before:
+        return False
+    newest = connection.execute(sa.select(sa.func.max(event.sequence)).where(event.slo == slo)).scalar_one()
+    found = connection.execute(oldest.limit(_EVENTS)).all()
+    gone = [
+        row.event_id
+        for row in takewhile(
+            lambda row: row.created < before and row.state in SETTLED and row.sequence < newest, found
+        )
+    ]
+    for table, column in ((tables.deliveries, place.event_id), (tables.events, event.event_id)):
+        connection.execute(sa.delete(table).where(column.in_(gone)))
+    return len(gone) == _EVENTS
+
+
+def _forget_memories(connection: sa.Connection, *, before: int) -> None:
+    """Memories of feeds that were read last so long ago that none of their series can go on."""
+    cursor, memory = tables.cursors.c, tables.memories.c
+    old = sa.select(cursor.feed).where(cursor.instant < before)
+    connection.execute(sa.delete(tables.memories).where(memory.feed.in_(old)))
