@@ -68,11 +68,12 @@ class Cycle:
         slos: Sequence[SLO],
         ledger: Ledger,
         *,
+        sources: Mapping[str, Prometheus] | None = None,
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
     ) -> Self:
         """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published."""
-        sources = clients(settings)
+        sources = clients(settings) if sources is None else sources
         timebox = Timebox(SHARE * settings.evaluation.interval)
         evaluator = Evaluator(
             slos=slos,

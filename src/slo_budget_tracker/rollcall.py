@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.changes import compare, remembered, to_remember, transitions
+from slo_budget_tracker.counting import Memory
 from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.reading import units
 from slo_budget_tracker.verdict import BUDGET, DATA
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ class _Roll:
     states: dict[int, Mapping[str, AlertState]] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
     slo_cursors: dict[int, int] = field(default_factory=dict)
+    memories: dict[str, bytes] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)  # SLOs whose counting begins now
 
 
 def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Transition, ...]]:
@@ -46,6 +52,8 @@ def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Tr
     roll = _Roll()
     for change in () if first else changes:
         _enter(roll, change, slos.get(change.slo), evaluator, at=at)
+    if roll.begun:
+        _begin_anew(roll, evaluator, at=at)
     if changes or first:
         known = {name: one for name, one in before.items() if name in slos}
         known |= {change.slo: change.new for change in changes if change.new is not None}
@@ -55,6 +63,7 @@ def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Tr
                 events=roll.events,
                 cursors=roll.cursors,
                 slo_cursors=roll.slo_cursors,
+                memories=roll.memories,
                 meta={DEFINITIONS: to_remember(known)},
             )
         )
@@ -84,11 +93,26 @@ def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *
         kept = set(rules) if change.counts_kept else set()
         roll.states[old] = {rule: state for rule, state in states.items() if rule in kept}
     if change.new is not None and not change.counts_kept:
+        roll.begun.add(change.slo)
         new = evaluator.ids[change.slo]
         if ledger.born(new) < at:  # it was away: what lies between is filled, and steps nothing
             roll.states[new] = {}
             roll.slo_cursors[new] = at
             roll.cursors |= {fill_key(new): at, added_key(new): at}
+
+
+def _begin_anew(roll: _Roll, evaluator: Evaluator, *, at: int) -> None:
+    """Read now what was last read for SLOs that are long gone, not all of the time between."""
+    planned = plan(evaluator.slos, replica_labels=evaluator.replica_labels)
+    for unit in units(planned):
+        if not roll.begun.issuperset(unit.slos):
+            continue
+        for key in cursor_keys(unit):
+            if (evaluator.ledger.cursor(key) or at) < at:
+                roll.cursors[key] = at
+        for feed in unit.feeds:
+            if feed.key in roll.cursors:
+                roll.memories[feed.key] = Memory.empty().dumps()
 
 
 def _instance(ledger: Ledger, slo: str, known: Known) -> int | None:
