@@ -1,0 +1,220 @@
+"""The daemon's cycle under clocks that jump, servers that differ, faults of ours and long catch-ups."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+
+import pytest
+from structlog.testing import capture_logs
+
+from slo_budget_tracker import cycle as cycling
+from slo_budget_tracker.errors import LedgerError, Unreachable
+from slo_budget_tracker.readiness import MOST_IN_A_ROW
+from slo_budget_tracker.scheduling import Schedule
+from slo_budget_tracker.sources import Timebox, asks
+from tests.unit.cycling import Client, Clock, begin, events, metric, ticks, traffic_db
+from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Server, availability, ratio
+
+SHOP = availability()
+
+
+def reasons(cycle):
+    """Why it is not ready."""
+    return cycle.publisher.display.unready()
+
+
+def test_a_clock_set_forward_waits_for_the_server():
+    """T1: ticks in the server's future are not evaluated; when time is real again, all of them are, once each."""
+    clock = Clock()
+    client = Client(Server(traffic_db()), clock, shown=clock.now)
+    cycle = begin([SHOP], clock=clock, client=client)
+    client.shown += INTERVAL
+    ticks(cycle, 1)
+    at = cycle.last_at
+    clock.now += 24 * HOUR
+    assert None is cycle.tick()
+    assert ([], at) == (events(cycle), cycle.last_at)
+    client.shown += 3 * INTERVAL
+    assert at + 3 * INTERVAL == cycle.tick().at
+    clock.now = client.shown = BEGIN + DELAY + 10 * INTERVAL
+    cycle.tick()
+    (instance,) = cycle.evaluator.ids.values()
+    assert 10 * INTERVAL == sum(cycle.evaluator.ledger.outcomes(instance).values())
+
+
+def test_a_clock_set_back_evaluates_nothing_twice():
+    """T2: no tick twice and none in the future; it goes on where it stood."""
+    cycle = begin([SHOP])
+    ticks(cycle, 5)
+    at, published = cycle.last_at, cycle.publisher.display.view
+    cycle.clock.now -= HOUR
+    assert None is cycle.tick()
+    assert (at, published) == (cycle.last_at, cycle.publisher.display.view)
+    cycle.clock.now += HOUR + INTERVAL
+    assert at + INTERVAL == cycle.tick().at
+
+
+def test_one_server_that_agrees_is_enough():
+    """P30: with two servers the one with a wrong clock holds nobody up."""
+    clock = Clock()
+    right, wrong = (Client(Server(traffic_db()), clock, ahead=ahead) for ahead in (0.0, -600.0))
+    cycle = begin([SHOP], clock=clock, client=right)
+    cycle.sources = {"default": right, "eu": wrong}
+    ticks(cycle, 1)
+    assert BEGIN + INTERVAL == cycle.last_at
+
+
+def test_clocks_that_differ_are_told_once():
+    """P30: a warning beyond 30 s, a gauge always."""
+    cycle = begin([SHOP])
+    stats = cycle.sources["default"].stats
+    with capture_logs() as lines:
+        for skew in (29.0, 31.0, -40.0, 0.5):
+            stats.clock_skew_seconds = skew
+            ticks(cycle, 1)
+    told = [line["event"] for line in lines if "clocks" in line["event"]]
+    assert ["the clocks differ", "the clocks agree again"] == told
+    assert metric(cycle, 'slo_budget_tracker_prometheus_clock_skew_seconds{datasource="default"} 0.5')
+
+
+def test_what_is_known_of_a_server_is_shown():
+    """P1, P15, P28: up, credentials, certificate; what is not known has no sample."""
+    cycle = begin([SHOP])
+    stats = cycle.sources["default"].stats
+    ticks(cycle, 1)
+    assert not metric(cycle, "prometheus_up{")
+    stats.up, stats.auth_ok, stats.certificate_expires = False, True, 2e9
+    ticks(cycle, 1)
+    for text in ('up{datasource="default"} 0', 'auth_ok{datasource="default"} 1'):
+        assert metric(cycle, f"slo_budget_tracker_prometheus_{text}")
+    assert metric(cycle, 'certificate_expiry_timestamp_seconds{datasource="default"} 2')
+
+
+def test_days_are_caught_up_in_turns(monkeypatch):
+    """T4, T14: between two turns others get the lock and the page is new; nothing is left out."""
+    monkeypatch.setattr(cycling, "TURN", 0.0)
+    cycle = begin([SHOP])
+    ticks(cycle, 1)
+    seen = []
+
+    def look():
+        while cycle.evaluator.data_until["shop"] < BEGIN + 2 * HOUR - 600:
+            with cycle.lock:
+                until = cycle.evaluator.data_until["shop"]
+                seen.append((until, until == cycle.publisher._shown.data_until["shop", ()]))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    cycle.clock.now += 2 * HOUR - INTERVAL
+    while cycle.tick() is not None:
+        pass
+    looking.join(20)
+    assert {True} == {current for _, current in seen}
+    (instance,) = cycle.evaluator.ids.values()
+    assert 2 * HOUR == sum(cycle.evaluator.ledger.outcomes(instance).values())
+
+
+def test_a_catch_up_that_is_stopped_ends_soon():
+    """T6: a stop is seen between two pieces of a long catch-up."""
+    cycle = begin([SHOP])
+    ticks(cycle, 1)
+    cycle.clock.now += 48 * HOUR
+    cycle.stop.set()
+    assert cycle.tick().pending_seconds > 40 * HOUR
+
+
+def test_nothing_is_asked_when_the_time_of_a_tick_is_used_up():
+    """T13: what a tick did not get to is told as that, and not asked."""
+    clock = Clock(0)
+    box = Timebox(5, clock=clock)
+    client = Client(Server(), clock)
+    ask = asks({"default": client}, budget=3, left=box.left)["default"]
+    clock.now = 6
+    with pytest.raises(
+        Unreachable, match=r"datasource default at http://prometheus.example: no time was left"
+    ):
+        ask(None)
+    assert ([], True) == (client.server.asked, box.over())
+    box.open()
+    assert not box.over()
+
+
+def test_the_same_fault_of_ours_a_hundred_times_is_not_ready(monkeypatch):
+    """T12: one SLO's fault is its own, others go on; so often in a row the daemon says it cannot judge."""
+    cycle = begin([SHOP, availability("other")])
+    stepper = cycle.evaluator._stepper
+    assess = type(stepper).assess
+
+    def broken(self, slo, *arguments, **options):
+        if slo.name == "shop":
+            raise ZeroDivisionError("oh")
+        return assess(self, slo, *arguments, **options)
+
+    monkeypatch.setattr(type(stepper), "assess", broken)
+    ticks(cycle, MOST_IN_A_ROW - 1)
+    assert (["trouble with shop"], 0) == (reasons(cycle), len(cycle.publisher.display.view.slos) - 1)
+    ticks(cycle, 1)
+    assert "shop failed 100 times in a row, a fault of ours" in reasons(cycle)
+    monkeypatch.undo()
+    ticks(cycle, 1)
+    assert [] == reasons(cycle)
+
+
+def test_a_tick_that_fails_ends_nothing(monkeypatch):
+    """T12: whatever a tick raises is counted, told in one line, and the next one is tried."""
+    cycle = begin([SHOP])
+    monkeypatch.setattr(type(cycle.evaluator), "advance", lambda *_, **__: 1 / 0)
+    with capture_logs() as lines:
+        for _ in range(MOST_IN_A_ROW):
+            cycle.clock.now += INTERVAL
+            cycle.safe_tick()
+    assert {("tick failed", "ZeroDivisionError")} == {(line["event"], line["error"]) for line in lines}
+    assert "the cycle failed 100 times in a row, a fault of ours" in reasons(cycle)
+    monkeypatch.undo()
+    ticks(cycle, 1)
+    assert [] == reasons(cycle)
+
+
+def test_a_store_in_trouble_is_told_and_counted(monkeypatch):
+    """S3: evaluation goes on from memory, readiness says why, and nothing is lost when it is over."""
+    cycle = begin([SHOP])
+    ticks(cycle, 1)
+    commit = cycle.evaluator.ledger.commit
+
+    def full(_):
+        raise LedgerError("no space left on device")
+
+    monkeypatch.setattr(cycle.evaluator.ledger, "commit", full)
+    ticks(cycle, 2)
+    assert ["trouble with ledger"] == reasons(cycle)
+    assert metric(cycle, "slo_budget_tracker_store_errors_total 2")
+    monkeypatch.setattr(cycle.evaluator.ledger, "commit", commit)
+    ticks(cycle, 1)
+    (instance,) = cycle.evaluator.ids.values()
+    assert ([], 4 * INTERVAL) == (reasons(cycle), sum(cycle.evaluator.ledger.outcomes(instance).values()))
+
+
+def test_the_schedule_follows_a_clock_that_was_set_back():
+    """T2: the next tick is at the next aligned instant of the clock as it is now, and one comes at once."""
+    clock, ticked = Clock(10_000_000.0), threading.Event()
+    schedule = Schedule(ticked.set, interval=60, clock=clock)
+    schedule.realign()  # before it began: nothing
+    schedule.start()
+    assert ticked.wait(20)
+    clock.now -= 3_600
+    ticked.clear()
+    schedule.realign()
+    assert ticked.wait(20)
+    next_run = schedule._scheduler.get_job("each interval").trigger.start_date
+    assert 9_996_420 == datetime.timestamp(next_run)
+    schedule.stop()
+
+
+def test_a_poisoned_slo_says_so_and_the_others_go_on():
+    """P11, T12: what a server refuses is one SLO's trouble."""
+    cycle = begin([SHOP, ratio("queue")])
+    cycle.sources["default"].server.values = {"ratio_queue": lambda _: 1 / 0}
+    ticks(cycle, 1)
+    assert "trouble with queue" in reasons(cycle)
+    assert cycle.evaluator.data_until["shop"] == cycle.last_at
