@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from slo_budget_tracker import tables
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.instances import Instance
+from slo_budget_tracker.rows import DamageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,10 +111,22 @@ class Known:
 
 
 def states_of(text: str) -> dict[str, AlertState]:
-    """The states by rule that `states_text` wrote."""
-    return {rule: AlertState.from_json(state) for rule, state in orjson.loads(text).items()}
+    """The states by rule that `states_text` wrote.
+
+    Raises:
+        DamageError: it wrote something else; a text without a check sum is from an older program.
+    """
+    plain, _, told = text.partition("\n")
+    if told and told != _sum(plain):
+        raise DamageError("stored states are not what was written")
+    return {rule: AlertState.from_json(state) for rule, state in orjson.loads(plain).items()}
 
 
 def states_text(states: Mapping[str, AlertState]) -> str:
-    """States by rule, as they are stored."""
-    return orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()
+    """States by rule, as they are stored: JSON and its check sum on a line of its own."""
+    plain = orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()
+    return f"{plain}\n{_sum(plain)}"
+
+
+def _sum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -87,7 +87,7 @@ def strange_log(path: Path) -> bool:
         return False
     try:
         base, whole = _peek(path, "immutable=1"), _peek(path, "mode=ro")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False  # not to be told from here: the checks of the whole file say
     if base.epoch not in ("", whole.epoch, whole.epoch_before):
         return True

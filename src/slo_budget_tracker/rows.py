@@ -21,7 +21,9 @@ EVENTS = ("total", "bad")
 SECONDS = ("known", "partial", "absent", "idle", "error", "unknown")
 CHANNELS = EVENTS + SECONDS
 
-_FORMAT = 1
+_FORMAT = 2
+_UNSIGNED = 1  # the format before, which does not say what span and instances it is of
+_SEAL = struct.Struct("<I")
 _WIDTHS: dict[int, np.dtype[Any]] = {
     1: np.dtype("u1"),
     2: np.dtype("<u2"),
@@ -128,6 +130,7 @@ class Row:
 def pack(row: Row) -> bytes:
     """The row's numbers as bytes: whole numbers as narrow as they go, equal ones once, compressed."""
     head, body = bytearray([_FORMAT]), bytearray()
+    head += _SEAL.pack(_seal(row.start, row.end, row.ids))
     for values in row.channels().values():
         if values.size and bool((values == values[0]).all()):
             head += _COLUMN.pack(_CONSTANT, float(values[0]))
@@ -154,14 +157,17 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
         plain = zlib.decompress(data)
     except zlib.error as error:
         raise DamageError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
-    offset = 1 + len(CHANNELS) * _COLUMN.size
-    if plain[:1] != bytes([_FORMAT]) or len(plain) < offset:
+    begin = 1 if plain[:1] == bytes([_UNSIGNED]) else 1 + _SEAL.size
+    offset = begin + len(CHANNELS) * _COLUMN.size
+    if plain[:1] not in (bytes([_FORMAT]), bytes([_UNSIGNED])) or len(plain) < offset:
         raise DamageError(f"stored counts of ({start}, {end}] have an unknown format")
+    if begin > 1 and _SEAL.unpack_from(plain, 1)[0] != _seal(start, end, ids):
+        raise DamageError(f"stored counts of ({start}, {end}] are of another span or other instances")
     size = len(ids)
     channels: dict[str, NDArray[Any]] = {}
     for index, name in enumerate(CHANNELS):
         dtype: np.dtype[Any] = np.dtype(np.float64 if name in EVENTS else np.int32)
-        width, constant = _COLUMN.unpack_from(plain, 1 + index * _COLUMN.size)
+        width, constant = _COLUMN.unpack_from(plain, begin + index * _COLUMN.size)
         if width == _CONSTANT:
             channels[name] = _constant(constant, dtype, size)
             continue
@@ -169,6 +175,11 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
         channels[name] = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0].astype(dtype)
         offset += size * width
     return Row.from_channels(start, end, ids, channels)
+
+
+def _seal(start: int, end: int, ids: NDArray[np.int64]) -> int:
+    """What ties numbers to their span and instances, which are stored beside them."""
+    return zlib.crc32(ids.astype("<i8", copy=False).tobytes(), zlib.crc32(struct.pack("<qq", start, end)))
 
 
 @lru_cache(maxsize=64)

@@ -35,6 +35,8 @@ def version_of(path: Path, *, read_only: bool) -> str | None:
         raise LedgerError(f"there is no ledger at {path}")
     try:
         found = _look(path, read_only=read_only)
+    except UnicodeDecodeError as error:
+        raise LedgerDamaged(path, str(error)) from error
     except sqlite3.Error as error:
         raise _unreadable(path, error) from error
     if found is None:

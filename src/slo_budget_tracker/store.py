@@ -107,7 +107,7 @@ class Store:
         except (SQLAlchemyError, sqlite3.Error) as error:
             if not self._survived(error, asked):
                 raise self._fault(error) from error
-        except DamageError as error:
+        except (DamageError, UnicodeDecodeError) as error:
             raise LedgerDamaged(self, str(error)) from error
         if asked is not None:
             self._note(mark)
@@ -212,7 +212,9 @@ class Store:
     def _compare(self) -> None:
         """How far the file has come, and whether that is as far as it had come before."""
         assert self._lock is not None
-        self._mark = self._read_mark()
+        with self.begin() as connection:
+            mark = read_mark(_driver(connection))
+        self._mark = mark
         self.older = self.older or why_older(self._mark, self._lock.before)
         self._lock.note(self._mark)
 
@@ -277,9 +279,6 @@ class Store:
                 "what was written last cannot be made durable while it is being read"
             )
         return read_mark(driver)
-
-    def _read_mark(self) -> Mark:
-        return read_mark(_driver(self._opened()))
 
     def _note(self, mark: Mark | None) -> None:
         self._mark = mark

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from slo_budget_tracker.ledger import Entry, Ledger
 from tests.real.ledgers import NOW, one, registered, row
 
 THIS = migrations.REVISIONS
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["to write", "to read"])
@@ -88,6 +92,64 @@ def test_an_upgrade_that_fails_leaves_the_old_schema(url, monkeypatch, next_vers
     with Ledger.open(url) as ledger:
         assert 10.0 == one(ledger, 60).total
         assert "extra" not in sa.inspect(ledger._store._engine).get_table_names()
+
+
+# --- kills while upgrading ----------------------------------------------------------------------------------------
+
+SLOW = "[op.execute(f'INSERT INTO extra VALUES ({n})') for n in range(2_000)]"
+
+
+def killed_upgrades(url, path, folder, times):
+    """Processes that upgrade until they are killed, ever later; returns how many were killed before the end."""
+    chance = random.Random(10)
+    killed = 0
+    command = [sys.executable, "-m", "tests.real.ledger_upgrader", url, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as zygote:
+        for _ in range(times):
+            zygote.stdin.write(f"{0.05 + chance.random() * 0.5}\n")
+            zygote.stdin.flush()
+            killed += zygote.stdout.readline() == "killed\n"
+            check_upgraded(path)
+    return killed
+
+
+def check_upgraded(path):
+    """The old schema or the new one, never something between; the next upgrade begins with the old one again."""
+    with closing(sqlite3.connect(path)) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        extra = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone()[0]
+        rows = connection.execute("SELECT count(*) FROM extra").fetchone()[0] if extra else 0
+        assert (version, extra, rows) in ((THIS[-1], 0, 0), ("0003", 1, 2_000))
+        assert ("ok",) == connection.execute("PRAGMA integrity_check").fetchone()
+        if extra:  # the next one begins before the upgrade again
+            connection.execute("DROP TABLE extra")
+            connection.execute("UPDATE alembic_version SET version_num = ?", THIS[-1:])
+            connection.commit()
+
+
+def check_killed_upgrades(url, path, monkeypatch, next_version, times):
+    """However often it was killed, the upgrade goes through at last, with a whole backup of before."""
+    upgraded(monkeypatch, url)
+    next_version(extra=SLOW)
+    assert 0 < killed_upgrades(url, path, Path(migrations.__file__).parent, times)
+    with Ledger.open(url) as ledger:
+        assert (10.0, None) == (one(ledger, 60).total, ledger.reset)
+    monkeypatch.setattr(migrations, "REVISIONS", THIS)
+    with Ledger.open(f"sqlite:///{path}.before-0003") as old:
+        assert 10.0 == one(old, 60).total
+
+
+def test_an_upgrade_that_is_killed_is_done_again(url, path, monkeypatch, next_version):
+    """S10: kill -9 during migration, ten times: the old schema or the new one, never something between."""
+    check_killed_upgrades(url, path, monkeypatch, next_version, 10)
+
+
+@pytest.mark.long
+def test_an_upgrade_that_is_killed_a_hundred_times(url, path, monkeypatch, next_version):
+    """S10: kill -9 during migration, a hundred times."""
+    check_killed_upgrades(url, path, monkeypatch, next_version, 100)
 
 
 def test_migrations_and_tables_agree(url):
