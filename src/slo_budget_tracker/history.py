@@ -170,6 +170,28 @@ class History:
             (tick, WindowCounts(tick.seconds, *numbers)) for tick, *numbers in zip(ticks, *parts, strict=True)
         ]
 
+    def courses(
+        self, instance: int, ends: Sequence[int], windows: Iterable[int]
+    ) -> dict[int, list[WindowCounts]]:
+        """What is known of each window that ends at each of the instants, by window, in their order."""
+        at = np.array(ends, np.int64)
+        lengths = sorted(set(windows))
+        edges = np.unique(np.concatenate([at, *(at - window for window in lengths)]))
+        column = self._column(instance)
+        rises = []
+        for name in ("total", "bad", "known", "partial", "absent"):
+            steps = np.zeros(max(len(edges) - 1, 0))
+            if column is not None:
+                steps = self._curves.steps(name, edges, column)
+            rises.append(np.concatenate(([0.0], np.cumsum(steps))))
+        place, result = np.searchsorted(edges, at), {}
+        for window in lengths:
+            before = np.searchsorted(edges, at - window)
+            # sums of prorated parts: what a float adds below a billionth of an event is nobody's
+            parts = [np.round(rise[place] - rise[before], 9).tolist() for rise in rises]
+            result[window] = [WindowCounts(window, *numbers) for numbers in zip(*parts, strict=True)]
+        return result
+
     def outcomes(self, instance: int) -> dict[Outcome, int]:
         """Seconds of each outcome since the instance's first row; they add up to the time elapsed (I1)."""
         column = self._column(instance)

@@ -33,6 +33,7 @@ from slo_budget_tracker.tables import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from slo_budget_tracker.history import Staged
@@ -162,6 +163,10 @@ class Ledger(Known):
         """One short transaction of the outbox, on the only connection that writes; of no count, no state."""
         with self._guard, self._store.begin() as connection:
             yield connection
+
+    def still(self) -> AbstractContextManager[object]:
+        """Nothing in memory changes while this is held: for readers in other threads, who are to be quick."""
+        return self._guard
 
     def stats(self) -> LedgerStats:
         """Figures about the ledger itself; the last known ones while the store is in trouble."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prometheus_client import ProcessCollector
 
 from slo_budget_tracker import __version__, logs
+from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.readiness import STARTING, Readiness
-from slo_budget_tracker.web import Display, compose
+from slo_budget_tracker.web import Display, Past, compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +96,10 @@ class Publisher:
                 ledger_bytes=stats.bytes,
                 ledger_rows=stats.rows,
             )
+            archive = Archive(evaluator.ledger)
+            self.display.past = Past(archive.courses, archive.events)
+            self.display.datasources = {name: client.address for name, client in sources.items()}
+            self.display.interval, self.display.delay = evaluator.interval, evaluator.delay
             self._shown = Shown(
                 snapshots,
                 tuple(evaluator.slos),
@@ -115,6 +120,7 @@ class Publisher:
                     shown.snapshots, shown.slos, self.own, now=self.clock(), data_until=shown.data_until
                 ),
                 snapshots=shown.snapshots,
+                slos=shown.slos,
                 unready=self.readiness.reasons(),
                 fresh_until=shown.fresh_until,
                 faults=self.faults,

@@ -86,6 +86,110 @@ class SnapshotPage(Resource):
     offset: int
 
 
+class HistoryPoint(Resource):
+    """One step: what happened in it, and what remained and burned at its end; null where nothing is known."""
+
+    at: datetime
+    total: float | None
+    failures: float | None
+    success_ratio: Ratio | None
+    coverage: Ratio
+    error_budget_remaining: float | None
+    window_coverage: Ratio
+    burn_rates: dict[str, float | None] = Field(description="by the window's length in seconds")
+
+
+class History(Resource):
+    """How one SLO instance went, oldest first."""
+
+    name: str
+    labels: dict[str, str]
+    unit: str
+    target: Ratio
+    window_seconds: int
+    start: datetime
+    end: datetime
+    step_seconds: int
+    points: list[HistoryPoint]
+
+
+class ActiveAlert(Alert):
+    """An alert pair with the SLO it belongs to and what its two windows burn."""
+
+    slo: str
+    labels: dict[str, str]
+    service: str
+    owner: str
+    long_burn_rate: float | None
+    short_burn_rate: float | None
+
+
+class AlertPage(Resource):
+    """A page of alert pairs, the most urgent first."""
+
+    alerts: list[ActiveAlert]
+    total: int
+    limit: int
+    offset: int
+
+
+class Receipt(Resource):
+    """What the audit stream gave for an event."""
+
+    id: int
+    hash: str
+
+
+class Delivery(Resource):
+    """What became of an event."""
+
+    state: Literal["pending", "attempted", "delivered", "quarantined", "skipped"]
+    settled_at: datetime | None
+    receipt: Receipt | None
+    detail: str | None
+
+
+class AuditEvent(Resource):
+    """An event of the ledger; `slo` is null for those about the daemon itself."""
+
+    id: str
+    slo: str | None
+    sequence: int
+    kind: str
+    at: datetime
+    reason: str | None
+    delivery: Delivery
+    payload: dict[str, object]
+
+
+class EventPage(Resource):
+    """A page of events, newest first."""
+
+    events: list[AuditEvent]
+    total: int
+    limit: int
+    offset: int
+
+
+class GateAnswer(Resource):
+    """What the gate says about one SLO."""
+
+    name: str
+    labels: dict[str, str]
+    decision: Literal["go", "freeze", "unknown"]
+    reason: str
+    error_budget_remaining: float | None
+    evaluated_at: datetime
+
+
+class Gate(Resource):
+    """Whether deploys may go on; of more than 100 SLOs only those in the way are listed."""
+
+    allowed: bool
+    decision: Literal["go", "freeze", "unknown"]
+    slos: list[GateAnswer]
+
+
 class SeedForm(BaseModel):
     """All SLOs at once, as slo-budget-tracker 0.1 showed them."""
 

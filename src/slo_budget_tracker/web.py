@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import time
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from hashlib import blake2b
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -18,9 +12,11 @@ from starlette.exceptions import HTTPException
 
 from slo_budget_tracker import __version__
 from slo_budget_tracker.addresses import is_loopback, parse_listen
-from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics
+from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
+from slo_budget_tracker.inquiries import add_inquiries
 from slo_budget_tracker.levers import Lever, add_reload
+from slo_budget_tracker.replies import JSON, json_reply, reply, unknown_slo, wants_openmetrics
 from slo_budget_tracker.resources import (
     Problem,
     ProblemResponse,
@@ -30,87 +26,16 @@ from slo_budget_tracker.resources import (
     Status,
     problem,
 )
-from slo_budget_tracker.snapshots import seed_json, snapshot_json
+from slo_budget_tracker.streaming import add_stream
+from slo_budget_tracker.views import Content, Display, Past, View, compose, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from starlette.types import ASGIApp
 
-    from slo_budget_tracker.snapshots import SLOSnapshot
+__all__ = ["Content", "Display", "Past", "View", "build", "compose", "prepare", "routes"]
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 1_000_000
-JSON = "application/json"
-_COMPARED_NAMES = 1_000  # a wrong name is compared with so many: bounded work for nonsense
-_LONGEST_NAME = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A body that is ready to be sent, plain and compressed."""
-
-    body: bytes
-    compressed: bytes | None
-    tag: str
-
-
-def prepare(body: bytes, *, compress: bool = True) -> Content:
-    """The body with its entity tag; the lowest level of compression is a twentieth of the size already."""
-    tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
-    return Content(body, gzip.compress(body, 1, mtime=0) if compress else None, tag)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything there is to show after one tick.
-
-    `unready` says why the daemon is not ready. After `fresh_until`, on the display's clock, it is not ready
-    either: the next view should have been here.
-    """
-
-    text: Content
-    openmetrics: Content
-    seed: Content
-    slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names
-    unready: tuple[str, ...] = ()
-    fresh_until: float | None = None
-    faults: tuple[str, ...] = ()  # of the last reload, which was refused for them
-
-
-def compose(
-    *,
-    metrics: bytes = b"",
-    snapshots: Iterable[SLOSnapshot] = (),
-    unready: Iterable[str] = (),
-    fresh_until: float | None = None,
-    faults: Iterable[str] = (),
-) -> View:
-    """The view of one tick, all bodies made once: to be called by the daemon's own thread."""
-    ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
-    return View(
-        text=prepare(metrics),
-        openmetrics=prepare(openmetrics(metrics)),
-        seed=prepare(orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
-        slos=MappingProxyType({one.name: orjson.dumps(snapshot_json(one)) for one in ordered}),
-        unready=tuple(unready),
-        fresh_until=fresh_until,
-        faults=tuple(faults),
-    )
-
-
-class Display:
-    """Where the daemon hangs up its latest view: `display.view = compose(…)`, one assignment."""
-
-    def __init__(self, view: View, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.view = view
-        self.clock = clock
-
-    def unready(self) -> list[str]:
-        """Why the daemon is not ready right now; empty when it is."""
-        view = self.view
-        late = 0.0 if view.fresh_until is None else self.clock() - view.fresh_until
-        return [*view.unready, *([f"the next tick is {late:.0f} s overdue"] if late > 0 else [])]
 
 
 def build(display: Display, *, listen: str, lever: Lever | None = None) -> ASGIApp:
@@ -140,6 +65,8 @@ def routes(display: Display, *, lever: Lever | None = None) -> FastAPI:
     _operations(app, display)
     add_reload(app, lever)
     _snapshots(app, display)
+    add_inquiries(app, display)
+    add_stream(app, display)
     return app
 
 
@@ -155,9 +82,9 @@ def _operations(app: FastAPI, display: Display) -> None:
     async def metrics(request: Request) -> Response:
         """All gauges, in Prometheus' text format or as OpenMetrics, as of the last tick."""
         view = display.view
-        if _wants_openmetrics(request.headers.get("accept", "")):
-            return _content(request, view.openmetrics, OPENMETRICS_TYPE)
-        return _content(request, view.text, TEXT_TYPE)
+        if wants_openmetrics(request.headers.get("accept", "")):
+            return reply(request, view.openmetrics, OPENMETRICS_TYPE)
+        return reply(request, view.text, TEXT_TYPE)
 
     @app.get("/-/healthy", response_class=Response, tags=["operations"])
     async def healthy() -> Response:
@@ -186,7 +113,7 @@ def _operations(app: FastAPI, display: Display) -> None:
             reload_successful=not view.faults,
             reload_faults=list(view.faults),
         )
-        return _content(request, prepare(orjson.dumps(found.model_dump()), compress=False), JSON)
+        return json_reply(request, orjson.dumps(found.model_dump()))
 
 
 def _snapshots(app: FastAPI, display: Display) -> None:
@@ -195,7 +122,7 @@ def _snapshots(app: FastAPI, display: Display) -> None:
     @app.get("/slo", response_class=Response, responses={200: {"model": SeedForm}}, tags=["slos"])
     async def seed(request: Request) -> Response:
         """All SLOs at once, as slo-budget-tracker 0.1 showed them."""
-        return _content(request, display.view.seed, JSON)
+        return reply(request, display.view.seed, JSON)
 
     @app.get("/api/v1/slos", response_class=Response, responses={200: {"model": SnapshotPage}}, tags=["slos"])
     async def slos(
@@ -207,7 +134,7 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         known = list(display.view.slos.values())
         page = b",".join(known[offset : offset + limit])
         rest = b'],"total":%d,"limit":%d,"offset":%d}' % (len(known), limit, offset)
-        return _content(request, prepare(b'{"slos":[' + page + rest, compress=False), JSON)
+        return json_reply(request, b'{"slos":[' + page + rest)
 
     @app.get(
         "/api/v1/slos/{name}", response_class=Response, responses={200: {"model": Snapshot}}, tags=["slos"]
@@ -217,51 +144,8 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         known = display.view.slos
         body = known.get(name)
         if body is None:
-            return problem(HTTPStatus.NOT_FOUND, _unknown(name, known))
-        return _content(request, prepare(body, compress=False), JSON)
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that no SLO has."""
-    if len(name) > _LONGEST_NAME:
-        return "there is no SLO of that name"
-    near = get_close_matches(name, list(known)[:_COMPARED_NAMES], n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"there is no SLO {name!r}{hint}"
-
-
-def _content(request: Request, content: Content, media_type: str) -> Response:
-    """The body, compressed if the client takes that; nothing but the tag if it has it already."""
-    headers = {"etag": content.tag, "vary": "Accept, Accept-Encoding", "cache-control": "no-cache"}
-    if _has(request.headers.get("if-none-match", ""), content.tag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if content.compressed is not None and _quality(request.headers.get("accept-encoding", ""), "gzip") > 0:
-        headers["content-encoding"] = "gzip"
-        return Response(content.compressed, media_type=media_type, headers=headers)
-    return Response(content.body, media_type=media_type, headers=headers)
-
-
-def _has(condition: str, tag: str) -> bool:
-    """Whether `If-None-Match` names the tag (weak comparison)."""
-    opaque = tag.removeprefix("W/")
-    return any(one.strip().removeprefix("W/") in {opaque, "*"} for one in condition.split(","))
-
-
-def _wants_openmetrics(accept: str) -> bool:
-    """Whether a scraper takes OpenMetrics at least as gladly as the older text format."""
-    wanted = _quality(accept, "application/openmetrics-text")
-    return wanted > 0 and wanted >= _quality(accept, "text/plain")
-
-
-def _quality(header: str, word: str) -> float:
-    """The highest q that an Accept or Accept-Encoding header gives to a word; 0 where it does not name it."""
-    best = 0.0
-    for item in header.split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        if name == word:
-            q = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-            best = max(best, float(q) if q.replace(".", "", 1).isdecimal() else 0.0)
-    return best
+            return unknown_slo(name, known)
+        return json_reply(request, body)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

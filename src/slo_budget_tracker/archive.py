@@ -1,0 +1,46 @@
+"""The archive: what the ledger remembers, for whoever shows it, from any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker import timeline
+from slo_budget_tracker.instances import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.ticks import WindowCounts
+
+
+@dataclass(slots=True)
+class Archive:
+    """Reads of an open ledger; made anew whenever its instances may have changed."""
+
+    ledger: Ledger
+    _ids: dict[tuple[str, str], int] | None = field(default=None)
+
+    def courses(
+        self, name: str, labels: Mapping[str, str], ends: Sequence[int], windows: Iterable[int]
+    ) -> Mapping[int, Sequence[WindowCounts]] | None:
+        """What is known of each window that ends at each instant; None when there is no such instance."""
+        with self.ledger.still():
+            if self._ids is None:
+                self._ids = {
+                    (one.slo, canonical(one.labels)): number
+                    for number, one in self.ledger.instances.items()
+                    if one.retired is None
+                }
+            instance = self._ids.get((name, canonical(labels)))
+            return None if instance is None else self.ledger.history.courses(instance, ends, windows)
+
+    def events(self, wanted: timeline.Wanted) -> timeline.Found:
+        """The events that are wanted, newest first.
+
+        Raises:
+            LedgerError: the file cannot be read now.
+        """
+        with self.ledger.transaction() as connection:
+            return timeline.find(connection, wanted)

@@ -1,0 +1,131 @@
+"""Courses: how one SLO went over a span of time, point by point, from exact counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker import budget
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.snapshots import instant_text
+from slo_budget_tracker.ticks import WindowCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.views import Past
+
+MOST_POINTS = 2_000
+GOOD_POINTS = 240  # of a course whose step nobody chose
+STEPS = (
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1_800,
+    3_600,
+    7_200,
+    10_800,
+    21_600,
+    43_200,
+    86_400,
+    172_800,
+    604_800,
+)
+
+
+class Span(NamedTuple):
+    """(start, end] in steps; points are at multiples of the step and at the end."""
+
+    start: int
+    end: int
+    step: int
+
+    @property
+    def ends(self) -> list[int]:
+        """The instants of the points, oldest first."""
+        first = (self.start // self.step + 1) * self.step
+        return [*range(first, self.end, self.step), self.end]
+
+
+def span_of(
+    start: int | None, end: int | None, step: int | None, *, newest: int, window: int, interval: int
+) -> Span:
+    """The span asked for, with its gaps filled in: until now, an SLO window long, in a step that fits.
+
+    Raises:
+        ValueError: start is not before end, or there would be too many points.
+    """
+    last = newest if end is None else min(end, newest)
+    first = max(last - window, 0) if start is None else start
+    if first >= last:
+        raise ValueError(
+            f"start: {instant_text(first)} is not before the end, which is at most the newest data"
+            f" ({instant_text(newest)})"
+        )
+    wanted = step or next(
+        (one for one in STEPS if one >= interval and (last - first) / one <= GOOD_POINTS), STEPS[-1]
+    )
+    if (last - first) / wanted > MOST_POINTS:
+        least = -(-(last - first) // MOST_POINTS)
+        raise ValueError(
+            f"step: {wanted} s makes more than {MOST_POINTS} points of {format_duration(last - first)},"
+            f" expected at least {least}"
+        )
+    return Span(first, last, wanted)
+
+
+def course(slo: SLO, labels: Mapping[str, str], span: Span, past: Past) -> dict[str, object]:
+    """The course as the API gives it: one point per step, null where nothing is known."""
+    burns = sorted({window for alert in slo.alerts for window in (alert.long, alert.short)})
+    ends = span.ends
+    found = past.courses(slo.name, labels, ends, {slo.window, span.step, *burns}) or {}
+    allowance = budget.allowed(slo.target)
+    nothing = [WindowCounts(1, 0, 0, 0)] * len(ends)
+    whole, steps = found.get(slo.window, nothing), found.get(span.step, nothing)
+    rates = {str(window): _rates(found.get(window, nothing), allowance) for window in burns}
+    points = [
+        {
+            "at": instant_text(at),
+            **_step(of_step),
+            "error_budget_remaining": budget.remaining(budget.exact(of_window), allowance),
+            "window_coverage": budget.coverage(budget.exact(of_window)),
+            "burn_rates": {window: rate[place] for window, rate in rates.items()},
+        }
+        for place, (at, of_window, of_step) in enumerate(zip(ends, whole, steps, strict=True))
+    ]
+    return {
+        "name": slo.name,
+        "labels": dict(labels),
+        "unit": slo.unit,
+        "target": float(slo.target),
+        "window_seconds": slo.window,
+        "start": instant_text(span.start),
+        "end": instant_text(span.end),
+        "step_seconds": span.step,
+        "points": points,
+    }
+
+
+def remains(slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past) -> list[float | None]:
+    """The budget that remained at each instant."""
+    found = (past.courses(slo.name, labels, ends, [slo.window]) or {}).get(slo.window, ())
+    allowance = budget.allowed(slo.target)
+    return [budget.remaining(budget.exact(counts), allowance) for counts in found]
+
+
+def _rates(counts: Sequence[WindowCounts], allowance: budget.Ratio) -> list[float | None]:
+    return [budget.burn_rate(budget.exact(one), allowance) for one in counts]
+
+
+def _step(counts: WindowCounts) -> dict[str, float | None]:
+    sums = budget.exact(counts)
+    return {
+        "total": budget.sample_count(sums),
+        "failures": budget.failures(sums),
+        "success_ratio": budget.success_ratio(sums),
+        "coverage": budget.coverage(sums),
+    }

@@ -1,0 +1,159 @@
+"""Views: everything there is to show after one tick, frozen, and the place where the daemon hangs it up."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from slo_budget_tracker.exposition import openmetrics
+from slo_budget_tracker.snapshots import seed_json, snapshot_json
+from slo_budget_tracker.timeline import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import WindowCounts
+    from slo_budget_tracker.timeline import Wanted
+
+
+class Past(NamedTuple):
+    """What can be asked about the past, whoever keeps it.
+
+    `courses`: what is known of windows (seconds) that end at given instants, by window, of one SLO instance;
+    None when there is no such instance. `events`: those that are wanted, newest first.
+    """
+
+    courses: Callable[
+        [str, Mapping[str, str], Sequence[int], Iterable[int]], Mapping[int, Sequence[WindowCounts]] | None
+    ]
+    events: Callable[[Wanted], Found]
+
+
+NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body that is ready to be sent, plain and compressed."""
+
+    body: bytes
+    compressed: bytes | None
+    tag: str
+
+
+def prepare(body: bytes, *, compress: bool = True) -> Content:
+    """The body with its entity tag; the lowest level of compression is a twentieth of the size already."""
+    tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
+    return Content(body, gzip.compress(body, 1, mtime=0) if compress else None, tag)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything there is to show after one tick.
+
+    `unready` says why the daemon is not ready. After `fresh_until`, on the display's clock, it is not ready
+    either: the next view should have been here.
+    """
+
+    text: Content
+    openmetrics: Content
+    seed: Content
+    snapshots: tuple[SLOSnapshot, ...] = ()  # in the order of names and labels
+    definitions: Mapping[str, SLO] = field(default_factory=dict)  # by name
+    slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names
+    unready: tuple[str, ...] = ()
+    fresh_until: float | None = None
+    faults: tuple[str, ...] = ()  # of the last reload, which was refused for them
+
+    @property
+    def at(self) -> int | None:
+        """The newest data instant that was evaluated."""
+        return max((one.evaluated_at for one in self.snapshots), default=None)
+
+
+def compose(
+    *,
+    metrics: bytes = b"",
+    snapshots: Iterable[SLOSnapshot] = (),
+    slos: Iterable[SLO] = (),
+    unready: Iterable[str] = (),
+    fresh_until: float | None = None,
+    faults: Iterable[str] = (),
+) -> View:
+    """The view of one tick, all bodies made once: to be called by the daemon's own thread."""
+    ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
+    return View(
+        snapshots=tuple(ordered),
+        definitions=MappingProxyType({one.name: one for one in slos}),
+        text=prepare(metrics),
+        openmetrics=prepare(openmetrics(metrics)),
+        seed=prepare(orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
+        slos=MappingProxyType({one.name: orjson.dumps(snapshot_json(one)) for one in ordered}),
+        unready=tuple(unready),
+        fresh_until=fresh_until,
+        faults=tuple(faults),
+    )
+
+
+class Display:
+    """Where the daemon hangs up its latest view: `display.view = compose(…)`, one assignment.
+
+    Attributes:
+        past: what can be asked about the past; nothing until the daemon sets it.
+        datasources: the addresses people may open, by name, without credentials.
+        interval: seconds between two ticks.
+        delay: seconds that data instants lie behind the clock.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._view = view
+        self._wakes: tuple[Callable[[], None], ...] = ()
+        self.clock = clock
+        self.wall = wall
+        self.past = NO_PAST
+        self.datasources: Mapping[str, str] = {}
+        self.interval = 60
+        self.delay = 30
+
+    @property
+    def view(self) -> View:
+        """The latest view."""
+        return self._view
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self._view = view
+        for wake in self._wakes:
+            wake()
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` after each new view, in the thread that brought it; returns how to end that.
+
+        Subscribing and ending are done by one thread, the web server's.
+        """
+        self._wakes = (*self._wakes, wake)
+
+        def forget() -> None:
+            self._wakes = tuple(one for one in self._wakes if one is not wake)
+
+        return forget
+
+    def unready(self) -> list[str]:
+        """Why the daemon is not ready right now; empty when it is."""
+        view = self.view
+        late = 0.0 if view.fresh_until is None else self.clock() - view.fresh_until
+        return [*view.unready, *([f"the next tick is {late:.0f} s overdue"] if late > 0 else [])]
