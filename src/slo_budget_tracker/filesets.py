@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SUFFIXES = {".yaml", ".yml"}
 MOST_BYTES = 1_048_576
 MOST_FILES = 5_000
+NO_FILES = "a folder without .yaml or .yml files"
+NO_MATCH = "a pattern that matches no file"
 
 
 class Source(NamedTuple):
@@ -51,7 +53,7 @@ def nothing_there(paths: Sequence[Path]) -> bool:
         found = list(_expanded(path, faults))
         missing = all(_missing(one) for one in found)
         unreadable = path.is_dir() and not os.access(path, os.R_OK | os.X_OK)
-        if not missing or unreadable or any("cannot" in fault.found for fault in faults):
+        if not missing or unreadable or any(fault.found not in {NO_FILES, NO_MATCH} for fault in faults):
             return False
     return True
 
@@ -68,7 +70,8 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return _fault(path, f"a file that cannot be opened ({error.strerror})", "a file or folder that can be read")
+        found = f"a file that cannot be opened ({error.strerror})"
+        return _fault(path, found, "a file or folder that can be read")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         return _fault(path, "no regular file", "a regular file")
@@ -92,12 +95,12 @@ def _expanded(path: Path, faults: list[Fault]) -> Iterator[Path]:
     if path.is_dir():
         found = list(_walk(path, root=Path(os.path.realpath(path)), seen=set(), faults=faults))
         if not found:
-            faults.append(_fault(path, "a folder without .yaml or .yml files", "at least one"))
+            faults.append(_fault(path, NO_FILES, "at least one"))
         yield from found
     elif glob.has_magic(str(path)) and not path.exists():
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - absolute patterns too
         if not matches:
-            faults.append(_fault(path, "a pattern that matches no file", "at least one"))
+            faults.append(_fault(path, NO_MATCH, "at least one"))
         for match in matches:
             if Path(match).is_file() or Path(match).suffix in SUFFIXES:
                 yield Path(match)

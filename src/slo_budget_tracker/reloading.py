@@ -127,7 +127,12 @@ class Reloader:
                 break
             if self.files.digest(running) == before:
                 self._digest = before
-                configuration = self.files.read(running)
+                try:
+                    configuration = self.files.read(running)
+                except TrackerError:
+                    if self.files.digest(running) == before:
+                        raise
+                    continue
                 if self.files.digest(running) == before:
                     return configuration
         raise Unsettled("the files kept changing while they were read; they are tried again")
