@@ -73,7 +73,7 @@ FIRING = shown(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def display(past):
     """A display with a firing SLO and a well one."""
     display = Display(
@@ -83,7 +83,7 @@ def display(past):
     return display
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(display):
     """The application as the daemon builds it."""
     return build(display, listen="127.0.0.1:9724")
@@ -213,14 +213,15 @@ def test_events_are_filtered_and_paged(app, query, expected):
     assert expected == [one["id"] for one in ask(app, f"/api/v1/events?{query}").json()["events"]]
 
 
-def test_events_are_unavailable_with_the_store(display, app):
+def test_events_are_unavailable_with_the_store():
     """A ledger that cannot be read is said so, with 503."""
+    display = Display(compose())
 
     def fail(_wanted):
         raise LedgerError("the ledger cannot be read")
 
     display.past = display.past._replace(events=fail)
-    answer = ask(app, "/api/v1/events")
+    answer = ask(build(display, listen="127.0.0.1:0"), "/api/v1/events")
     assert (503, "the ledger cannot be read") == (answer.status_code, answer.json()["detail"])
 
 
