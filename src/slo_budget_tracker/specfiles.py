@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import Fault, SpecError
 from slo_budget_tracker.fields import Fields
 from slo_budget_tracker.filesets import Source, read_sources
+from slo_budget_tracker.formats.drafts import Draft
+from slo_budget_tracker.formats.recognition import Shelf, expanded
 from slo_budget_tracker.native import Found, NativeFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from slo_budget_tracker.documents import Node
+    from slo_budget_tracker.documents import Node, Reading
     from slo_budget_tracker.specs import SLO
 
 MOST_SLOS = 10_000
@@ -30,35 +32,65 @@ class Catalogue:
     warnings: tuple[Fault, ...] = ()
 
 
+class Understood(NamedTuple):
+    """A file, what it says as native documents, and what became of them."""
+
+    source: Source
+    roots: tuple[Node, ...]
+    file: NativeFile
+
+
 def load(paths: Sequence[Path], *, tick: int = 60) -> Catalogue:
     """The SLOs of files, folders (recursive) and patterns; `tick` is the interval in seconds.
 
     Raises:
         SpecError: with all faults of all files; nothing is used of files where one has a fault.
     """
+    return catalogue_of(understand(paths, tick=tick))
+
+
+def catalogue_of(files: Sequence[Understood]) -> Catalogue:
+    """The SLOs of files that were understood."""
+    slos = tuple(sorted((one.slo for found in files for one in found.file.found), key=lambda slo: slo.name))
+    return Catalogue(slos, tuple(sorted(warning for found in files for warning in found.file.warnings)))
+
+
+def understand(paths: Sequence[Path], *, tick: int = 60) -> tuple[Understood, ...]:
+    """All files with their native documents, whatever format they are in.
+
+    All documents are read before the first is understood, because those of some formats refer to each other.
+
+    Raises:
+        SpecError: with all faults of all files.
+    """
     sources, faults = read_sources(paths)
     told = list(faults)
-    files = [_read(source, tick=tick, told=told) for source in sources]
-    told.extend(_duplicates([named for file in files for named in file.named]))
-    found: list[Found] = [one for file in files for one in file.found]
+    readings = [(source, read_documents(source.text, file=source.file)) for source in sources]
+    shelf = Shelf.of(expanded(root for _, reading in readings for root in reading.documents), tick=tick)
+    files = tuple(_read(source, reading, shelf, tick=tick, told=told) for source, reading in readings)
+    told.extend(_duplicates([named for found in files for named in found.file.named]))
     if not paths:
         told.append(Fault("slo_files", 1, 1, "", "no SLO files", "at least one file or folder"))
-    if len(found) > MOST_SLOS:
-        place = found[MOST_SLOS].place
-        told.append(place.fault(f"{len(found)} SLOs in all files", f"at most {MOST_SLOS}"))
+    slos: list[Found] = [one for found in files for one in found.file.found]
+    if len(slos) > MOST_SLOS:
+        place = slos[MOST_SLOS].place
+        told.append(place.fault(f"{len(slos)} SLOs in all files", f"at most {MOST_SLOS}"))
     if told:
         raise SpecError(sorted(set(told)))
-    slos = tuple(sorted((one.slo for one in found), key=lambda slo: slo.name))
-    return Catalogue(slos, tuple(sorted(warning for file in files for warning in file.warnings)))
+    return files
 
 
-def _read(source: Source, *, tick: int, told: list[Fault]) -> NativeFile:
-    """Reads one file; its faults go to `told`."""
-    reading = read_documents(source.text, file=source.file)
+def _read(source: Source, reading: Reading, shelf: Shelf, *, tick: int, told: list[Fault]) -> Understood:
+    """Understands one file; its faults go to `told`."""
     fields = Fields(list(reading.faults))
     file = NativeFile(fields, tick)
-    for document in reading.documents:
-        file.read(document)
+    draft = Draft(fields, file.warnings)
+    roots: list[Node] = []
+    for document in expanded(reading.documents):
+        translated = shelf.native(draft, document)
+        roots.extend((document,) if translated is None else translated)
+    for root in roots:
+        file.read(root)
     if not reading.documents and not fields.faults:
         fields.faults.append(Fault(source.file, 1, 1, "", "an empty file", "a mapping with `slos:`"))
     faults = sorted(set(fields.faults))
@@ -67,7 +99,7 @@ def _read(source: Source, *, tick: int, told: list[Fault]) -> NativeFile:
         last = faults[-1]
         more = f"{len(faults) - MOST_FAULTS} more faults"
         told.append(Fault(source.file, last.line, last.column, "", more, "none"))
-    return file
+    return Understood(source, tuple(roots), file)
 
 
 def _duplicates(named: Sequence[tuple[str, Node]]) -> Iterator[Fault]:

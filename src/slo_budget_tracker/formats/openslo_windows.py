@@ -1,0 +1,100 @@
+"""OpenSLO's time windows, rolling and calendar, and its shorthand for durations."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.documents import shown
+from slo_budget_tracker.durations import format_duration, parse_duration
+from slo_budget_tracker.formats.trees import text, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slo_budget_tracker.documents import Node
+    from slo_budget_tracker.formats.drafts import Draft
+
+_SHORTHAND = re.compile(r"([1-9][0-9]{0,4})([mhdwMQY])", re.ASCII)
+_EXAMPLE = "a duration such as 5m, 4w or 1M"
+_DAYS = {"M": 30, "Q": 90, "Y": 365}
+_CALENDAR = {"1w": "week", "1M": "month", "1Q": "quarter", "3M": "quarter", "1Y": "year", "12M": "year"}
+_START = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):([0-9]{2}):([0-9]{2})Z?)?", re.ASCII
+)
+_BEGINS = {
+    "week": "a Monday at 00:00",
+    "month": "the first of a month at 00:00",
+    "quarter": "the first of January, April, July or October at 00:00",
+    "year": "the first of January at 00:00",
+}
+
+
+def seconds_of(draft: Draft, node: Node | None, *, minutes: bool = False) -> int | None:
+    """Seconds of a shorthand; with `minutes` a bare number is minutes."""
+    found = draft.text(node, expected=_EXAMPLE)
+    if found is None:
+        return None
+    if minutes and found.text.isdecimal():
+        return int(found.text) * 60
+    short = _SHORTHAND.fullmatch(found.text)
+    if short is None:
+        draft.refuse(found, shown(found.text), _EXAMPLE)
+        return None
+    if short[2] in _DAYS:
+        days = int(short[1]) * _DAYS[short[2]]
+        draft.warn(found, f"{short[0]} that rolls is read as {days}d")
+        return days * 86_400
+    return parse_duration(short[0])
+
+
+def window_of(draft: Draft, spec: Mapping[str, Node], place: Node) -> Node | None:
+    """The native `window:`; None with a fault."""
+    items = draft.items(spec.get("timeWindow"), expected="a list of one window")
+    if not items:
+        draft.warn(place, "no timeWindow: 30d that roll are taken")
+        return text(place, "30d")
+    if len(items) > 1:
+        draft.refuse(items[1], "a second window", "one", "write an SLO for each")
+        return None
+    found = draft.mapping(items[0], ("duration", "isRolling", "calendar"), required=("duration",))
+    if draft.flag(found.get("isRolling"), default="calendar" not in found):
+        draft.left_out(found, ("calendar",), "the window rolls")
+        seconds = seconds_of(draft, found.get("duration"))
+        return text(items[0], format_duration(seconds)) if seconds is not None else None
+    return _calendar(draft, items[0], found)
+
+
+def _calendar(draft: Draft, node: Node, found: Mapping[str, Node]) -> Node | None:
+    duration = draft.text(found.get("duration"), expected=_EXAMPLE)
+    period = _CALENDAR.get(duration.text) if duration is not None else None
+    if duration is None:
+        return None
+    if period is None:
+        draft.refuse(duration, f"{shown(duration.text)} by the calendar", "1w, 1M, 1Q or 1Y")
+        return None
+    calendar = draft.mapping(found.get("calendar"), ("startTime", "timeZone"))
+    start = draft.text(calendar.get("startTime"))
+    if start is not None and not _fits(start.text, period):
+        suggestion = "let it begin there, or let the window roll"
+        draft.refuse(start, f"a {period} that begins at {start.text}", _BEGINS[period], suggestion)
+        return None
+    zone = draft.text(calendar.get("timeZone"))
+    return tree(node, {"calendar": text(duration, period), "timezone": zone})
+
+
+def _fits(start: str, period: str) -> bool:
+    found = _START.fullmatch(start)
+    if found is None:
+        return False
+    try:
+        begin = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - of the zone beside it
+    except ValueError:
+        return False
+    if (begin.hour, begin.minute, begin.second) != (0, 0, 0):
+        return False
+    if period == "week":
+        return begin.weekday() == 0
+    months = {"month": range(1, 13), "quarter": (1, 4, 7, 10), "year": (1,)}[period]
+    return begin.day == 1 and begin.month in months
