@@ -226,6 +226,7 @@ class Cycle:
             tick_durations=own.tick_durations.with_one(seconds),
             last_tick_at=self.clock(),
             ticks_missed=own.ticks_missed + missed,
+            ticks_revised=own.ticks_revised + report.revised,
             backfill_pending=(report.pending_seconds + self.filling) // interval,
             store_errors=own.store_errors + (report.store_error is not None),
             series_remembered=report.series or own.series_remembered,

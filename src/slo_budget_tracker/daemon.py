@@ -13,6 +13,7 @@ import structlog
 from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.cycle import Cycle
+from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
 
+EVENTS_KEPT = 400 * 86_400  # seconds, and as long as they may be sent again
 BACKUP_LOOK = 60.0  # seconds between two looks whether a backup is due
 
 log = structlog.get_logger()
@@ -67,7 +69,10 @@ class Daemon:
         density = density_of(self.slos, interval=self.settings.evaluation.interval)
         digest = self.files.digest(self.settings) if self.files is not None else ""
         now, force = int(self.clock()), self.settings.ledger.force
-        with Ledger.open(self.settings.ledger.url, density=density, now=now, force=force) as ledger:
+        keep = EVENTS_KEPT + self.settings.audit.resend
+        with Ledger.open(
+            self.settings.ledger.url, density=density, now=now, force=force, keep_events=keep
+        ) as ledger:
             _introduce(ledger)
             cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)
             reloader = self._reloader(cycle)
@@ -75,6 +80,9 @@ class Daemon:
             schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
             backfill = Backfill(cycle)
             cycle.on_adoption = backfill.wake
+            delivery = Delivery(ledger=ledger, settings=self.settings.audit, clock=self.clock).start()
+            cycle.on_events = delivery.wake
+            cycle.publisher.delivery = delivery.figures
             if not self.stop.is_set():
                 schedule.start()
                 backfill.start()
@@ -88,7 +96,14 @@ class Daemon:
             self.stop.wait()
             self.wishes.end()
             self.notifier.stopping()
-            self._end(cycle, server, schedule, backfill, reloader)
+            self._end(
+                cycle,
+                server=server,
+                schedule=schedule,
+                backfill=backfill,
+                reloader=reloader,
+                delivery=delivery,
+            )
         self.wishes.ended()
         log.info("stopped")
         logs.drain(0.5)
@@ -116,8 +131,6 @@ class Daemon:
         server = WebServer(build(cycle.publisher.display, listen=web.listen, lever=lever), listen=web.listen)
         server.start()
         log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
-        if self.settings.audit.url is not None:
-            log.warning("audit.url is set: this version keeps events in the ledger and does not send them")
         return server
 
     def _keep_backups(self, ledger: Ledger) -> None:
@@ -132,10 +145,12 @@ class Daemon:
     def _end(
         self,
         cycle: Cycle,
+        *,
         server: WebServer,
         schedule: Schedule,
         backfill: Backfill,
         reloader: Reloader | None,
+        delivery: Delivery,
     ) -> None:
         """Stop everything; what hangs is left behind after seconds: the ledger is consistent at any time."""
         schedule.stop()
@@ -143,10 +158,11 @@ class Daemon:
             client.close()
         if reloader is not None:
             reloader.end()
-        server.stop()
+        server.stop(within=2.0)
         backfill.join(STOP_WITHIN)
         with cycle.lock:
             pass  # a tick under way has come to its end
+        delivery.stop(within=1.0)
 
 
 def _introduce(ledger: Ledger) -> None:

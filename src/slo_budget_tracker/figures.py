@@ -43,6 +43,7 @@ class OwnFigures:
     tick_durations: Durations = Durations()
     last_tick_at: float | None = None
     ticks_missed: int = 0
+    ticks_revised: int = 0  # SLO ticks that late data corrected
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by (datasource, outcome)
     samples_read: Mapping[str, int] = field(default_factory=dict)  # by datasource
     prometheus_up: Mapping[str, bool] = field(default_factory=dict)  # by datasource, as the next three

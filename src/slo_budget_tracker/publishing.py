@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from prometheus_client import ProcessCollector
 
 from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.archive import Archive
+from slo_budget_tracker.delivery import DeliveryFigures
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.readiness import STARTING, Readiness
@@ -48,6 +50,7 @@ class Publisher:
     display: Display = field(default_factory=lambda: Display(compose(unready=[STARTING])))
     readiness: Readiness = field(default_factory=Readiness)
     own: OwnFigures = field(default_factory=OwnFigures)
+    delivery: Callable[[], DeliveryFigures] | None = None
     faults: tuple[str, ...] = ()  # for which the last reload was refused
     _shown: Shown = field(default_factory=Shown)
     _guard: threading.RLock = field(default_factory=threading.RLock)
@@ -92,9 +95,10 @@ class Publisher:
                 prometheus_auth_ok=_known(by_name, "auth_ok"),
                 clock_skew=_known(by_name, "clock_skew_seconds"),
                 certificate_expires_at=_known(by_name, "certificate_expires"),
-                outbox_pending=stats.events_pending,
                 ledger_bytes=stats.bytes,
                 ledger_rows=stats.rows,
+                store_engine="sqlite",
+                store_version=sqlite3.sqlite_version,
             )
             archive = Archive(evaluator.ledger)
             self.display.past = Past(archive.courses, archive.events)
@@ -110,8 +114,18 @@ class Publisher:
 
     def refresh(self) -> None:
         """Render the last verdicts with the figures of now."""
+        sent = DeliveryFigures() if self.delivery is None else self.delivery()
         with self._guard:
             shown = self._shown
+            self.note(
+                outbox_pending=sent.pending,
+                outbox_oldest_at=sent.oldest_at,
+                deliveries=sent.deliveries,
+                receipts_lost=sent.receipts_lost,
+                receipt_mismatches=sent.mismatches,
+                quarantined=sent.quarantined,
+                audit_target_ok=sent.target_ok,
+            )
             self.note(
                 process=tuple(ProcessCollector(registry=None).collect()), log_lines_dropped=logs.dropped()
             )

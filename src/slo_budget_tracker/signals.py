@@ -25,12 +25,14 @@ class Wishes:
 
     stop: threading.Event = field(default_factory=threading.Event)
     reload: Callable[[], object] | None = None
+    _caught: bool = False
     _leaving: threading.Timer | None = None
 
     def catch(self) -> None:
         """Take the signals from now on, where this is the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
+        self._caught = True
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -49,8 +51,8 @@ class Wishes:
             self._leaving.start()
 
     def ended(self) -> None:
-        """Everything has ended in time."""
-        if self._leaving is not None:
+        """Everything has ended in time; but what a library's threads do at the exit may still hang."""
+        if self._leaving is not None and not self._caught:
             self._leaving.cancel()
 
     def _obey(self, pipe: int) -> None:
