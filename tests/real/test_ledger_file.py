@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from slo_budget_tracker import store
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.filesystems import Mount, mount_of
 from slo_budget_tracker.ledger import Entry, Ledger
-from tests.real.ledgers import NOW, figures, registered, row
+from tests.real.failing_calls import failing
+from tests.real.ledgers import NOW, figures, one, registered, row
 
 
 def test_the_files_are_private_and_a_wider_mode_is_told(url, path):
@@ -71,6 +75,102 @@ def test_a_reader_beside_the_writer_sees_whole_entries(url):
                 with pytest.raises(LedgerError, match="readonly database"):
                     write()
         ledger.commit(Entry(cursors={"f": NOW + 60}))
+
+
+def names(path):
+    """What lies beside the ledger."""
+    return {file.name for file in path.parent.iterdir()}
+
+
+def test_a_reader_leaves_no_traces(url, path):
+    """S6: who only looks at a ledger that nobody uses leaves no log and no shared memory behind."""
+    Ledger.open(url).close()
+    before = names(path), path.read_bytes(), path.stat().st_mtime_ns
+    with Ledger.open(url, read_only=True) as reader:
+        assert [] == reader.check()
+        assert before[0] == names(path)
+    assert before == (names(path), path.read_bytes(), path.stat().st_mtime_ns)
+
+
+def test_a_reader_notices_that_a_daemon_has_begun(url):
+    """A reader that came first sees what the daemon writes later."""
+    with Ledger.open(url) as ledger:
+        registered(ledger)
+    with Ledger.open(url, read_only=True) as reader, Ledger.open(url) as ledger:
+        ledger.commit(Entry(rows=[row(NOW - 60, NOW, {1: (10, 1)})]))
+        assert (1, []) == (reader.stats().rows, reader.check())
+
+
+def test_a_ledger_on_a_read_only_file_system_can_be_read(url, path):
+    """S4: a ledger that was closed needs nothing to be written for looking at it; opening it to write is refused."""
+    with Ledger.open(url) as ledger:
+        registered(ledger)
+        ledger.commit(Entry(rows=[row(NOW - 60, NOW, {1: (10, 1)})]))
+
+    def look():
+        with Ledger.open(url, read_only=True) as reader:
+            return one(reader, 60).total, reader.check()
+
+    calls = ("pwrite64", "write", "ftruncate")
+    assert (10.0, []) == failing(calls, errno.EROFS, look)
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    assert (10.0, []) == look()
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 22 0:26 / /home rw,relatime shared:9 - nfs4 server:/home rw,vers=4.2
+31 30 0:27 / /home/some\\040one rw - xfs /dev/vdb rw
+32 22 0:28 / /var/lib/containers rw - overlay overlay rw,lowerdir=/l
+33 22 0:29 / /dev/shm rw - tmpfs tmpfs rw
+34 22 0:29 / /hidden rw - ext4 /dev/vdc rw
+35 22 0:30 / /hidden rw - cifs //server/share rw
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "unsafe"),
+    [
+        ("/srv/ledger", "ext4", False),
+        ("/home/me/var", "nfs4", True),
+        ("/home/some one/var", "xfs", False),
+        ("/homeless", "ext4", False),
+        ("/var/lib/containers/x", "overlay", False),
+        ("/hidden/x", "cifs", True),
+    ],
+)
+def test_file_systems_are_told_by_their_mounts(tmp_path, where, kind, unsafe):
+    """S9: the last of the longest mount points above a path, with its escapes."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    found = mount_of(Path(where), mounts=str(mounts))
+    assert (kind, unsafe) == (found.kind, found.unsafe)
+
+
+def test_where_the_kernel_does_not_say_nothing_is_refused(tmp_path):
+    """S9: no /proc, no opinion."""
+    assert mount_of(tmp_path, mounts=str(tmp_path / "nothing")) is None
+
+
+def test_a_file_system_without_locks_is_refused(url, path, monkeypatch):
+    """S9: NFS is refused with what to do, and opened when forced to; nothing is made there before."""
+    monkeypatch.setattr(store, "mount_of", lambda _: Mount("nfs4", "/home"))
+    with pytest.raises(
+        LedgerError, match=r"lies on nfs4 \(/home\).*put it on a local disk, or set ledger.force"
+    ):
+        Ledger.open(url)
+    assert not path.exists()
+    Ledger.open(url, force=True).close()
+
+
+def test_a_layer_of_a_container_is_told(url, path, monkeypatch):
+    """S9: locks work on overlay, but the file goes with the container: a warning, no more."""
+    monkeypatch.setattr(store, "mount_of", lambda _: Mount("overlay", "/"))
+    with Ledger.open(url) as ledger:
+        expected = "the container's own layer, which goes with the container: put it on a volume"
+        assert (f"{path} lies in {expected}",) == ledger.warnings
 
 
 def test_there_must_be_a_ledger_to_read(url, path):
