@@ -10,10 +10,15 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
+import uvicorn
+from audit_stream.app import app
+
 from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.settings import Audit
 from slo_budget_tracker.verdict import Transition
+from tests.servers import free_port
 
 NOW = 1_700_000_000
 PATIENCE = 30  # seconds for anything that needs no clock
@@ -42,7 +47,9 @@ def happen(ledger, *, slos=("shop",), numbers):
 def delivery_of(ledger, url, **options):
     """A delivery that was not started, impatient."""
     chosen = {"timeout": 5.0, **options}
-    return Delivery(ledger=ledger, settings=Audit(url=url, **chosen), clock=lambda: NOW + 86_400.0, settle=0.05)
+    return Delivery(
+        ledger=ledger, settings=Audit(url=url, **chosen), clock=lambda: NOW + 86_400.0, settle=0.05
+    )
 
 
 def wait_for(condition, *, what="a condition", seconds=PATIENCE):
@@ -92,7 +99,9 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path.startswith("/events/"):
             number = int(parts.path.rpartition("/")[2])
             found = [one for one in self.server.events if one["event_id"] == number]
-            self.answer(200, found[0]) if found else self.answer(404, {"detail": f"unknown event_id: {number}"})
+            self.answer(200, found[0]) if found else self.answer(
+                404, {"detail": f"unknown event_id: {number}"}
+            )
         else:
             self.answer(200, {"valid": True, "checked": len(self.server.events), "reason": None})
 
@@ -186,3 +195,37 @@ class FakeAuditStream(ThreadingHTTPServer):
 
     def handle_error(self, *_):
         """A client that went away is no error of the server."""
+
+
+class NearAuditStream:
+    """The real audit stream on a thread of this process: starts at once, forgets when it is restarted."""
+
+    def __init__(self):
+        self.port = free_port()
+        self._server = self._thread = None
+
+    @property
+    def url(self):
+        """Base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="critical", ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        wait_for(lambda: self._server.started, what="the audit stream")
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(PATIENCE)
+
+    def restart(self):
+        """Lose everything."""
+        self.__exit__()
+        self.__enter__()
+
+    def get(self, path, **params):
+        """A plain GET."""
+        return httpx.get(self.url + path, params=params, timeout=PATIENCE, trust_env=False)

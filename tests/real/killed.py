@@ -34,7 +34,7 @@ BAD = 3
 NAMES = ("one", "two", "three")
 PAIR = BurnRateAlert(severity="page", long=180, short=120, burn_rate=Decimal(20))
 GIVE_UP = 10.0  # seconds to wait for a place that is not reached
-OUTAGE = 150  # ticks that are caught up
+OUTAGE = 65  # ticks that are caught up, in two pieces
 
 
 def catalogue():
@@ -54,7 +54,9 @@ def prometheus():
 def evaluator_of(ledger):
     """The cycle over the simulated Prometheus."""
     asks = {"default": prometheus()}
-    return Evaluator(slos=catalogue(), ledger=ledger, asks=asks, interval=INTERVAL, delay=DELAY).prepare(BEGIN)
+    return Evaluator(slos=catalogue(), ledger=ledger, asks=asks, interval=INTERVAL, delay=DELAY).prepare(
+        BEGIN
+    )
 
 
 class Places:

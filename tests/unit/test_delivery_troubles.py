@@ -1,0 +1,321 @@
+"""Delivery to an audit stream that does what the real one does not: refuses, redirects, lies, drips, floods."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from slo_budget_tracker import delivery as room
+from slo_budget_tracker.outbox import Outbox
+from tests.audit_server import (
+    FakeAuditStream,
+    delivery_of,
+    drained,
+    expected,
+    happen,
+    ledger_of,
+    story,
+    wait_for,
+)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A ledger with three events of one SLO."""
+    with ledger_of(tmp_path / "ledger.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def deliver(ledger):
+    """Starts deliveries of the ledger, which are stopped at the end."""
+    running = []
+
+    def start(server, **options):
+        running.append(delivery_of(ledger, server.url, **options).start())
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+def stored_then(status, body=b"", headers=()):
+    """Stores the event, and says something else."""
+
+    def trouble(handler, event):
+        handler.server.store(event)
+        handler.answer(status, body=body, headers=headers)
+
+    return "POST", trouble
+
+
+def refusal(status, *, body=b"no", headers=(), method="POST"):
+    """Stores nothing, and says so."""
+    return method, lambda handler, _=None: handler.answer(status, body=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        stored_then(500, b"Internal Server Error"),
+        stored_then(502, b"<html>proxy</html>"),
+        stored_then(201, b"created"),
+        stored_then(201, b'{"event_id": 7, "hash": "' + b"a" * 64 + b'", "payload": {"id": "foreign"}}'),
+        stored_then(201, b'{"event_id": true, "hash": 1, "payload": []}'),
+        stored_then(200, b"{}"),
+        stored_then(202),
+        stored_then(204),
+    ],
+    ids=["500", "502", "201 of text", "201 of another", "201 of nonsense", "200", "202", "204"],
+)
+def test_in_doubt_it_is_looked_up(ledger, deliver, answer):
+    """A3, A6, A7: stored, but not confirmed as it should be; it is found, adopted, and sent no second time."""
+    with FakeAuditStream(answer) as server:
+        figures = drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+        assert (1, 2, 1) == tuple(figures.deliveries[word] for word in ("adopted", "delivered", "doubt"))
+
+
+@pytest.mark.parametrize("status", [500, 200], ids=["500", "200"])
+def test_what_is_looked_up_and_not_there_is_sent_again(ledger, deliver, status):
+    """A3, A7: nothing was stored; the same bytes go out again."""
+    with FakeAuditStream(refusal(status)) as server:
+        drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+        first, second = server.posts()[:2]
+        assert first == second
+
+
+def test_a_timeout_after_the_server_stored_it(ledger, deliver):
+    """A4: the answer comes too late; the event is found and not sent again."""
+
+    def late(handler, event):
+        handler.server.store(event)
+        time.sleep(1)
+        handler.answer(201, {})
+
+    with FakeAuditStream(("POST", late)) as server:
+        figures = drained(deliver(server, timeout=0.4))
+        assert expected([1, 2, 3]) == story(server.events)
+        assert (1, 1) == (figures.deliveries["timeout"], figures.deliveries["adopted"])
+
+
+def test_a_flood_of_an_answer_is_not_read(ledger, deliver):
+    """A22: more than 64 KiB of an answer to a POST are an unreadable answer: looked up, adopted."""
+    with FakeAuditStream(stored_then(201, b"x" * (1 << 20))) as server:
+        assert 1 == drained(deliver(server)).deliveries["adopted"]
+        assert expected([1, 2, 3]) == story(server.events)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_is_refused_for_good_is_put_aside(ledger, deliver, status):
+    """A2: the event is quarantined, visible, and can be sent again; the SLO's queue goes on with the gap."""
+    with FakeAuditStream(refusal(status, body=b'{"detail": [{"loc": ["body", "payload"]}]}')) as server:
+        delivery = deliver(server)
+        figures = drained(delivery)
+        assert (1, {"quarantined": 1, "delivered": 2}) == (figures.quarantined, figures.deliveries)
+        assert expected([2, 3]) == story(server.events)
+        outbox = Outbox(ledger.transaction)
+        (aside,) = outbox.parcels(states=("quarantined",))
+        assert (1, True) == (aside.sequence, str(status) in aside.detail)
+        assert [aside.event_id] == outbox.release(None)
+        delivery.wake()
+        drained(delivery)
+        assert expected([2, 3, 1]) == story(server.events)
+
+
+@pytest.mark.parametrize("status", [301, 302, 308, 401, 403, 404, 405])
+def test_held_while_somebody_must_mend_something(ledger, deliver, monkeypatch, status):
+    """A8, A10: one try a minute, redirects are not followed, nothing is lost and nothing put aside."""
+    answer = refusal(status, headers=[("Location", "http://127.0.0.1:9/events")])
+    with FakeAuditStream(answer) as server:
+        delivery = deliver(server)
+        wait_for(lambda: delivery.figures().target_ok is False)
+        left = delivery._not_before - time.monotonic()
+        assert 50 < left <= 65
+        assert (3, 0) == (delivery.figures().pending, delivery.figures().quarantined)
+        assert {"hold": 1} == delivery.figures().deliveries
+        delivery.stop()
+        drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+
+
+def test_held_when_already_the_questions_are_refused(ledger, deliver):
+    """A8: a wrong password shows at the first GET, too."""
+    with FakeAuditStream(refusal(401, method="GET")) as server:
+        delivery = deliver(server)
+        wait_for(lambda: delivery.figures().target_ok is False)
+        assert 50 < delivery._not_before - time.monotonic() <= 65
+        assert [] == server.posts()
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [
+        (429, "100", range(98, 111)),
+        (503, "100", range(98, 111)),
+        (503, "86400", range(590, 606)),
+        (429, "soon", range(-99, 2)),
+    ],
+    ids=["429", "503", "at most ten minutes", "nonsense"],
+)
+def test_retry_after_is_honoured(deliver, status, header, seconds):
+    """A9: the server says when; ten minutes at most, with some jitter."""
+    with FakeAuditStream(refusal(status, headers=[("Retry-After", header)])) as server:
+        delivery = deliver(server)
+        wait_for(lambda: delivery.figures().deliveries.get("later"))
+        delivery.stop()
+        assert int(delivery._not_before - time.monotonic()) in seconds
+
+
+def test_a_second_server_that_knows_our_kinds(ledger, deliver):
+    """A1: where the kind is known it is sent as itself; asked once, without side effects."""
+    with FakeAuditStream(kinds=("other", "slo_burn_started", "slo_recovered")) as server:
+        drained(deliver(server))
+        assert ["slo_burn_started", "slo_recovered", "slo_burn_started"] == [
+            one["kind"] for one in server.events
+        ]
+
+
+def test_a_kind_that_is_refused_after_all(ledger, deliver):
+    """A1: 422 for the kind alone, and it goes as `other` at once."""
+    refused = refusal(422, body=b'{"detail": [{"type": "literal_error", "loc": ["body", "kind"]}]}')
+    with FakeAuditStream(refused, kinds=("other", "slo_burn_started", "slo_recovered")) as server:
+        assert 0 == drained(deliver(server)).quarantined
+        assert ["other", "slo_recovered", "other"] == [one["kind"] for one in server.events]
+
+
+def alter(server, number, **changes):
+    """Rewrite an event and its hash."""
+    event = server.events[number - 1]
+    event["payload"] = {**event["payload"], **changes}
+    event["hash"] = "f" * 64
+
+
+def test_an_altered_event_is_told_and_sent_again(ledger, deliver):
+    """A12: the last receipt's hash is another: an error, an event of its own, and the true one once more."""
+    with FakeAuditStream() as server:
+        delivery = deliver(server)
+        drained(delivery)
+        alter(server, 3, reason="nothing happened")
+        delivery._check_at = 0.0
+        delivery.wake()
+        wait_for(lambda: len(server.events) == 5)
+        figures = drained(delivery)
+        assert (1, 0) == (figures.mismatches, figures.receipts_lost)
+        again, mismatch = sorted(
+            (one["payload"] for one in server.events[3:]), key=lambda one: one["slo_name"] or "~"
+        )
+        assert ("shop", 3, "number 3") == (again["slo_name"], again["sequence"], again["reason"])
+        assert ("audit_mismatch_detected", None, 1, again["id"], 3) == (
+            mismatch["event_kind"], mismatch["slo_name"], mismatch["sequence"], mismatch["altered_id"],
+            mismatch["server_event_id"],
+        )  # fmt: skip
+
+
+def test_a_chain_made_anew_around_an_event_is_told(ledger, deliver):
+    """A12: another hash over the same content is a mismatch too; the event itself is there and stays once."""
+    with FakeAuditStream() as server:
+        delivery = deliver(server)
+        drained(delivery)
+        alter(server, 3)
+        delivery._check_at = 0.0
+        delivery.wake()
+        wait_for(lambda: len(server.events) == 4)
+        assert 1 == drained(delivery).mismatches
+        assert expected([1, 2, 3]) == story(server.events)[:3]
+
+
+def test_a_slow_server_keeps_nobody_waiting(tmp_path):
+    """A19: commits go on, four SLOs side by side, each in its order."""
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    def slow(handler, event):
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.05)
+        handler.take(event)
+        with lock:
+            under_way[0] -= 1
+
+    slos = [f"slo-{number}" for number in range(6)]
+    with (
+        ledger_of(tmp_path / "ledger.db", slos=slos, events=5) as ledger,
+        FakeAuditStream(*[("POST", slow)] * 30) as server,
+    ):
+        delivery = delivery_of(ledger, server.url).start()
+        happen(ledger, slos=slos, numbers=[6])
+        assert delivery.figures().pending > 0
+        drained(delivery)
+        delivery.stop()
+        assert 1 < most[0] <= room.COURIERS
+        for slo in slos:
+            assert expected(range(1, 7), slo=slo) == [one for one in story(server.events) if one[0] == slo]
+
+
+def test_a_server_that_closes_after_each_answer(ledger, deliver):
+    """A proxy without keep-alive: each event takes a new connection, in order all the same."""
+    closing = [("Connection", "close")]
+
+    def close_get(handler):
+        handler.close_connection = True
+        handler.answer(422, {"detail": []}, headers=closing)
+
+    def close_post(handler, event):
+        handler.close_connection = True
+        handler.answer(201, handler.server.store(event), headers=closing)
+
+    with FakeAuditStream(*[("POST", close_post)] * 3, ("GET", close_get)) as server:
+        drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+
+
+def test_numbers_that_go_back_are_a_new_life(ledger, deliver):
+    """A11: a receipt below the last one shows a restart behind a proxy; what is gone is sent again."""
+
+    def reborn(handler, event):
+        handler.server.events.clear()
+        handler.take(event)
+
+    with FakeAuditStream() as server:
+        delivery = deliver(server)
+        drained(delivery)
+        server.troubles.append(("POST", reborn))
+        happen(ledger, numbers=[4])
+        delivery.wake()
+        wait_for(lambda: len(server.events) == 4)
+        assert 4 == drained(delivery).receipts_lost
+        assert expected([4, 1, 2, 3]) == story(server.events)
+
+
+def test_a_password_in_the_address_is_sent_as_a_header(ledger):
+    """A18, H14: user and password go into the Authorization header, and nowhere else."""
+    with FakeAuditStream() as server:
+        delivery = delivery_of(ledger, server.url.replace("://", "://me:S3CR3T@") + "/events").start()
+        drained(delivery)
+        delivery.stop()
+        headers = [headers for _, _, headers, _, _ in server.asked]
+        assert {"Basic bWU6UzNDUjNU"} == {one["Authorization"] for one in headers}
+        assert server.url == delivery._couriers[0].stream.address
+
+
+def test_a_ledger_in_trouble_stops_nothing_for_good(ledger, deliver, monkeypatch):
+    """S3: while receipts cannot be written delivery waits, then goes on with what it finds."""
+    failures = [True] * 3
+    transaction = ledger.transaction
+
+    def troubled():
+        if failures and threading.current_thread().name.startswith("audit"):
+            failures.pop()
+            raise OSError("no space")
+        return transaction()
+
+    monkeypatch.setattr(type(ledger), "transaction", lambda _: troubled())
+    with FakeAuditStream() as server:
+        drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+    assert [] == failures
