@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, thousand
+from tests.bench import amplification, stores, thousand
 from tests.worlds import table
 
 BENCHES = {
@@ -14,6 +14,7 @@ BENCHES = {
         amplification.main,
     ),
     "thousand": ("A thousand SLOs", thousand.main),
+    "stores": ("What a ledger costs", stores.main),
 }
 
 
