@@ -115,7 +115,8 @@ class Attempts:
         todo = list(attempts)
         with ThreadPoolExecutor(max_workers=self.workers) as pool:
             while todo:
-                tried = list(pool.map(self.attempt, todo))
+                alone = len(todo) == 1 or self.workers == 1  # then no thread is started
+                tried = list((map if alone else pool.map)(self.attempt, todo))
                 todo = []
                 for attempt in tried:
                     shorter = self._shorter(attempt)

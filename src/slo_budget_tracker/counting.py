@@ -47,6 +47,7 @@ class Tally:
     series: int
     doubts: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[int, Memory] = field(default_factory=dict)
+    sizes: Mapping[int, int] = field(default_factory=dict)  # samples that were read, by tick
 
 
 def count(
@@ -68,12 +69,14 @@ def count(
     counts: dict[int, Mapping[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
+    sizes: dict[int, int] = {}
     for tick in ticks:
         scan = Scan(memory, lines, sorting, tick.start * 1000, tick.end * 1000)
         scan.run()
         if scan.slow or scan.new:
             yield from Strays(feed, scan, SEED_SECONDS * 1000, doubts).settle()
         memory = scan.remember()
+        sizes[tick.end] = sum(scan.highs) - sum(lines.done)
         lines.done = scan.highs
         counts[tick.end] = scan.counts()
         present[tick.end] = frozenset(scan.present())
@@ -83,7 +86,9 @@ def count(
             kept[tick.end] = memory
     sorting.trim(len(series))
     read = sum(len(one.times) for one in series)
-    return Tally(counts, present, memory, samples=read, series=len(series), doubts=doubts, kept=kept)
+    return Tally(
+        counts, present, memory, samples=read, series=len(series), doubts=doubts, kept=kept, sizes=sizes
+    )
 
 
 def _scope(feed: RawFeed) -> str:

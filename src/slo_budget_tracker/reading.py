@@ -57,6 +57,7 @@ class Reading:
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
     partial: bool = False
     kept: Mapping[int, Mapping[str, Memory]] = field(default_factory=dict)  # by the end of ticks to keep
+    sizes: Mapping[int, int] = field(default_factory=dict)  # raw samples by tick
 
     def doubting(self, doubts: Mapping[str, int]) -> Reading:
         """The same with further doubts."""
@@ -138,6 +139,7 @@ class _Brought:
     ticks: Sequence[Tick]
     keep: frozenset[int] = frozenset()
     kept: dict[int, dict[str, Memory]] = field(default_factory=dict)
+    sizes: Counter[int] = field(default_factory=Counter)
     increments: dict[int, dict[Slot, float]] = field(init=False)
     present: dict[int, set[Slot]] = field(init=False)
     infinite: dict[str, set[int]] = field(default_factory=dict)  # ticks by SLO
@@ -166,6 +168,7 @@ class _Brought:
         for end, slots in tally.present.items():
             self.present[end] |= slots
         self.memories[feed.key] = tally.memory
+        self.sizes.update(tally.sizes)
         for end, kept in tally.kept.items():
             self.kept.setdefault(end, {})[feed.key] = kept
         self.doubts.update(tally.doubts)
@@ -211,6 +214,7 @@ class _Brought:
             self.faults,
             partial=self.partial,
             kept=self.kept,
+            sizes=self.sizes,
         )
 
 

@@ -3,9 +3,12 @@
 Counting goes from remembered sample to remembered sample, so the counts of a block of ticks are one
 telescoped difference, and late samples before one that was seen are in the sum anyway. What can be missing
 shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
-knew, or a tick without data that has data now. So per block of ten ticks, PATIENCE ticks after its end:
+knew, or a tick without data that has data now; or, where something ended or began again in the middle of a
+block, in a tick that had fewer samples than the one before. So per block of ten ticks, PATIENCE ticks after
+its end:
 
 - the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
+- a tick that brought fewer samples than the one before it is read again, and its samples are counted;
 - ticks without data are asked about again (which costs nothing while there is none);
 - only on a mismatch the block is read and counted again, from what was remembered at its start.
 
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, or was compared
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
+MOST_THIN = 3  # ticks of a block that are read again because they had few samples
+PATIENT = 3  # times that this may be in vain before it is done less often
 MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
 A_SCRAPE = (
     0.95  # of the usual spacing: a sample newer by so much was not there; less is another replica's phase
@@ -68,8 +73,13 @@ class Trail:
     borders: dict[int, Mapping[str, Memory]] = field(default_factory=dict)
     holes: dict[int, frozenset[str]] = field(default_factory=dict)
     partial: set[int] = field(default_factory=set)
-    skip: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)  # samples of each tick
+    skip: int = 0  # blocks
     vain: int = 0
+    wait: int = 0  # ticks
+    worse: int = 0
+    thin_skip: int = 0
+    thin_vain: int = 0
 
     def missing(self, block: Block) -> dict[int, frozenset[str]]:
         """The SLOs without data, by the end of each tick of a block that had such."""
@@ -80,11 +90,22 @@ class Trail:
         self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
         self.holes = {at: names for at, names in self.holes.items() if at > before}
         self.partial = {at for at in self.partial if at > before}
+        self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
+
+    def thin(self, block: Block, interval: int) -> list[int]:
+        """The first ticks of a block that had fewer samples than the one before them."""
+        drops = [at for at, size in self.sizes.items() if size < self.sizes.get(at - interval, 0)]
+        return sorted(at for at in drops if block.cuts([at]) and at != block.end)[:MOST_THIN]
 
     def pause(self) -> None:
         """A recount changed nothing: the next ones are further and further apart."""
         self.vain = min(self.vain + 1, MOST_SKIPPED)
         self.skip = 2**self.vain - 1
+
+    def pause_thin(self, *, vain: bool) -> None:
+        """As `pause`, for thin ticks alone: where scrapes fail often, most of them stay thin."""
+        self.thin_vain = min(self.thin_vain + 1, MOST_SKIPPED + PATIENT) if vain else 0
+        self.thin_skip = 2 ** max(self.thin_vain - PATIENT, 0) - 1
 
 
 @dataclass(slots=True)
@@ -121,6 +142,7 @@ class Rechecks:
             if any(counts[tick.end].outcome is Outcome.PARTIAL for counts in reading.counts.values()):
                 trail.partial.add(tick.end)
         trail.until = attempt.ticks[-1].end
+        trail.sizes.update(reading.sizes)
         trail.borders.update(reading.kept)
         if len(trail.borders) > BORDERS:
             trail.forget(sorted(trail.borders)[-BORDERS])
@@ -134,10 +156,14 @@ class Rechecks:
             block = self._due(trail)
             if block is None:
                 continue
+            if trail.wait:
+                trail.wait -= 1
+                continue
             if trail.skip:
                 trail.skip -= 1
             else:
                 late = self._is_late(unit, trail, block, report)
+                trail.wait = 1 if late is None else 0
                 if late is None or (late and not self._recount(unit, trail, block, report)):
                     continue  # no whole answer now: the next tick tries again
             self.trails[unit.key].forget(block.end)
@@ -174,6 +200,8 @@ class Rechecks:
         report.samples += again.reading.samples
         found = again.reading.counts
         answered = {name for name, counts in found.items() if counts[block.end].outcome.known}
+        if set(unit.slos) - answered - trail.holes.get(block.end, frozenset()):
+            return None  # the server has less than it had
         if block.cuts(trail.partial) or any(names & answered for names in trail.missing(block).values()):
             return True
         return any(self._change(name, ticks, found[name]) is not None for name in answered)
@@ -183,7 +211,7 @@ class Rechecks:
     def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
         """Count the block again, and what came after it, from what was remembered at its start.
 
-        Returns whether the server gave a whole answer.
+        Returns whether the server gave a whole answer, as far as anybody can tell.
         """
         memories = trail.borders[block.start]
         results = []
@@ -196,9 +224,12 @@ class Rechecks:
             memories = found.reading.memories
             results.append(found)
         changes = self._changes(unit, results)
-        worse = any(change.takes_away for change in changes.values())
-        report.doubts["inconsistent"] += worse
-        if worse or not changes:
+        if any(change.takes_away for change in changes.values()):
+            report.doubts["inconsistent"] += 1
+            trail.worse += 1
+            trail.wait = 2**trail.worse  # it may be a backend that is short of memory just now
+            return False
+        if not changes:
             trail.pause()
             return True
         remembered = self.stepper.revise(results, changes, report)
@@ -224,7 +255,9 @@ class Rechecks:
 
     def _change(self, name: str, ticks: Sequence[Tick], counts: Mapping[int, Counts]) -> Revision | None:
         stepper = self.stepper
-        return revision(stepper.ledger.history, stepper.ids[name], ticks, counts)
+        begun = stepper.begun(name)
+        live = [tick for tick in ticks if tick.end > begun]
+        return revision(stepper.ledger.history, stepper.ids[name], live, counts)
 
 
 @dataclass(slots=True)
@@ -252,11 +285,34 @@ class Comparison:
     gone: int = 0  # feeds that have fewer samples than they had
 
     def is_late(self) -> bool | None:
-        """Whether something came late; None after a partial answer."""
+        """Whether something came late; None where the answer is partial, or has less than there was."""
         found = [self._feed_is_late(feed) for feed in self.unit.feeds]
-        if None in found:
+        if None in found or self.gone:
             return None
-        return any(found) or self._hole_is_filled()
+        return any(found) or self._thin_is_filled() or self._hole_is_filled()
+
+    def _thin_is_filled(self) -> bool:
+        """Whether a tick that had few samples has more now."""
+        trail = self.trail
+        thin = trail.thin(self.block, self.interval)
+        if not thin:
+            return False
+        if trail.thin_skip:
+            trail.thin_skip -= 1
+            return False
+        filled = any(self._size(at) > trail.sizes[at] for at in thin)
+        trail.pause_thin(vain=not filled)
+        return filled
+
+    def _size(self, end: int) -> int:
+        """How many samples a tick has now, in all feeds."""
+        found = 0
+        start = (end - self.interval) * 1000
+        for feed in self.unit.feeds:
+            for expression in feed.expressions(self.interval):
+                lines = Lines.of(feed, sorting_of(feed), self.ask(Query(expression, end)).series, start)
+                found += sum(map(len, lines.times)) - sum(lines.done)
+        return found
 
     def _feed_is_late(self, feed: RawFeed) -> bool | None:
         end = self.block.end

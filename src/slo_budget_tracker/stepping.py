@@ -116,8 +116,10 @@ class Stepper:
         """What changes of ticks that were stepped before."""
         found = {}
         for name, counts in piece.counts.items():
-            stepped = self.stepped(name)
-            ticks = [tick for tick in sorted(piece.found) if tick.end in counts and tick.end <= stepped]
+            begun, stepped = self.begun(name), self.stepped(name)
+            ticks = [
+                tick for tick in sorted(piece.found) if tick.end in counts and begun < tick.end <= stepped
+            ]
             change = revision(self.ledger.history, self.ids[name], ticks, counts) if ticks else None
             if change is not None:
                 found[name] = change
@@ -211,6 +213,11 @@ class Stepper:
         instance = self.ids[name]
         found = None if stepped is None else stepped.get(instance)
         return found or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
+
+    def begun(self, name: str) -> int:
+        """Where an SLO's live ticks begin: what was before, or while it was away, is never told."""
+        instance = self.ids[name]
+        return max(self.ledger.born(instance), self.ledger.cursor(f"added/{instance}") or 0)
 
     def windows(self, at: int, slos: Iterable[SLO]) -> Windows:
         """The windows that the SLOs' verdicts at `at` need."""

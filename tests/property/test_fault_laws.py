@@ -1,0 +1,153 @@
+"""Laws of faults: whatever happens to Prometheus, to its data or to the daemon, nothing is lost, invented or unsaid."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given, settings
+
+from slo_budget_tracker.ledger import Ledger
+from tests.property.histories import (
+    BEGIN,
+    INTERVAL,
+    MOOD,
+    SHOP,
+    Watch,
+    after,
+    counts,
+    faults,
+    histories,
+)
+from tests.simulator import OUTAGES, REFUSALS
+
+SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+TICKS = 28
+HEALTHY = 26  # ticks in which what came late is found: a block, its patience, and a block
+DAEMON = {"restart", "back", "asleep"}
+DATA = {"slo_data_lost", "slo_data_restored"}
+STARTS = {"slo_burn_started", "slo_data_lost", "slo_budget_exhausted"}
+
+
+def examples(soak, ci):
+    """How many histories are tried."""
+    return settings(max_examples=soak if SOAK else ci)
+
+
+def undisturbed(history, ticks):
+    """Counts of both SLOs by tick, and what was told, had nothing gone wrong with the answers."""
+    simulator = history.simulate(2 * ticks)
+    simulator.arrive(float("inf"))
+    with Ledger.open("sqlite://") as ledger:
+        Watch(ledger, simulator).tick(ticks)  # all at once: catching up is the same as having been there
+        return [counts(ledger, instance, ticks) for instance in (1, 2)], told(ledger)
+
+
+def told(ledger):
+    """The events but for those of lost data and revisions."""
+    return [
+        (event.slo, event.kind, event.created)
+        for event in ledger.events(limit=10_000)
+        if event.kind not in DATA | {"slo_burn_revised"}
+    ]
+
+
+def fault_at(tick, troubles):
+    """What goes wrong in a tick."""
+    return next((one.kind for one in troubles if one.first <= tick < one.last), None)
+
+
+def assert_adds_up(watch, tick):
+    """I1: the seconds by outcome and those that wait add up to the time elapsed, for each SLO."""
+    for instance in (1, 2):
+        stepped = watch.ledger.slo_cursor(instance) or BEGIN
+        by_outcome = sum(watch.ledger.outcomes(instance).values())
+        assert (stepped - BEGIN) == by_outcome
+        assert stepped <= after(tick)
+
+
+def assert_alternates(ledger):
+    """D23: each rule of each SLO is told to start and to end in turn, beginning with a start."""
+    turns = {}
+    for event in sorted(ledger.events(limit=10_000), key=lambda one: one.sequence):
+        if event.kind == "slo_burn_revised":
+            continue
+        rule = (event.slo, event.kind in DATA, event.payload.get("severity"), "budget" in event.kind)
+        turns.setdefault(rule, []).append(event.kind in STARTS)
+    for rule, found in turns.items():
+        assert [at % 2 == 0 for at in range(len(found))] == found, rule
+
+
+@examples(3_500, 30)
+@given(histories(TICKS), faults(set(OUTAGES) - {"flaky"} | DAEMON, TICKS - 3))
+def test_outages_change_nothing_but_the_time(history, troubles):
+    """P1, P3, P14, P15, P24, P25, T2, T14: the counts of each tick and all that is told are as without them."""
+    expected, events = undisturbed(history, TICKS)
+    simulator = history.simulate(2 * TICKS)
+    simulator.arrive(float("inf"))
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, simulator)
+        for tick in range(1, TICKS + 1):
+            watch.tick(tick, fault=fault_at(tick, troubles) if tick < TICKS else None)
+            assert_adds_up(watch, tick)
+            for instance, of_slo in ((1, expected[0]), (2, expected[1])):
+                stepped = ((ledger.slo_cursor(instance) or BEGIN) - BEGIN) // INTERVAL
+                window = ledger.history.window(after(tick), [3_600], ids=[instance])[instance][3_600]
+                assert sum(one[1] for one in of_slo[:stepped]) == window.bad
+                assert sum(one[0] for one in of_slo[:stepped]) == window.total
+        assert expected == [counts(ledger, instance, TICKS) for instance in (1, 2)]
+        assert events == told(ledger)
+        assert_alternates(ledger)
+
+
+@examples(3_500, 30)
+@given(
+    histories(TICKS, gaps=True, late=True),
+    faults({*OUTAGES, *REFUSALS, *DAEMON, "partial", "empty"}, TICKS - 3),
+)
+def test_no_fault_makes_anything_better_than_it_is(history, troubles):
+    """P9, P11, P17, P19, P23, P26, D15, D16, I1, I2: nothing is counted twice, and nobody recovers without data."""
+    expected, _ = undisturbed(history, TICKS)
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, history.simulate(2 * TICKS))
+        doubts = 0
+        for tick in range(1, TICKS + 1):
+            report = watch.tick(tick, fault=fault_at(tick, troubles))
+            doubts += 0 if report is None else sum(report.doubts.values())
+            assert_adds_up(watch, tick)
+        assert_alternates(ledger)
+        for instance, of_slo, slo in ((1, expected[0], SHOP), (2, expected[1], MOOD)):
+            found = counts(ledger, instance, TICKS)
+            totals = [sum(one[part] for one in found) for part in (0, 1)]
+            limits = [sum(one[part] for one in of_slo) for part in (0, 1)]
+            assert totals[0] <= limits[0], slo.name
+            assert totals[1] <= limits[1], slo.name
+        for event in ledger.events(limit=10_000):
+            if event.kind == "slo_recovered" and event.payload["reason"] != "no_traffic":
+                short = event.payload["short_window_seconds"]
+                instance = 1 if event.slo == "shop" else 2
+                window = ledger.history.window(event.created, [short, INTERVAL], ids=[instance])[instance]
+                assert window[short].known >= 0.8 * short
+                assert window[INTERVAL].known == INTERVAL
+
+
+@examples(3_000, 15)
+@given(
+    histories(TICKS + HEALTHY, late=True, watched=TICKS),
+    faults({"partial", "empty"}, TICKS - 3, longest=6),
+)
+def test_late_and_missing_answers_are_counted_once_they_are_there(history, troubles):
+    """D16, P17, P19: half an hour after the last trouble nothing is missing; what came late is at most a tick off."""
+    ticks = TICKS + HEALTHY
+    expected, _ = undisturbed(history, ticks)
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, history.simulate(2 * ticks))
+        for tick in range(1, ticks + 1):
+            watch.tick(tick, fault=fault_at(tick, troubles) if tick < TICKS else None)
+            assert_adds_up(watch, tick)
+        # an expression is compared at the end of each block only: between, a value may stay a wrong one
+        for instance, parts, of_slo in ((1, (0, 1), expected[0]), (2, (0,), expected[1])):
+            found = counts(ledger, instance, ticks)
+            assert [one[2] for one in of_slo] == [one[2] for one in found]
+            assert [sum(one[part] for one in of_slo) for part in parts] == [
+                sum(one[part] for one in found) for part in parts
+            ]
