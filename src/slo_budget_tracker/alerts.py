@@ -10,19 +10,21 @@ then shown as `held`, a pending one waits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from slo_budget_tracker import budget
+from slo_budget_tracker.budget import Ratio
+from slo_budget_tracker.chance import at_least
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from decimal import Decimal
 
-    from slo_budget_tracker.budget import Ratio, Sums
-    from slo_budget_tracker.specs import BurnRateAlert
+    from slo_budget_tracker.budget import Sums
+    from slo_budget_tracker.specs import BudgetAlert, BurnRateAlert
 
 Phase = Literal["quiet", "pending", "firing"]
 Shown = Literal["quiet", "pending", "firing", "held"]
@@ -155,7 +157,40 @@ class Rule(NamedTuple):
     allowance: Ratio
     factor: str
     minimum_bad: int
+    confidence: Decimal | None
     rank: tuple[bool, Decimal]
+
+
+class BudgetRule(NamedTuple):
+    """A budget alert, ready to be judged; `share` for what remains, else `within` seconds."""
+
+    alert: BudgetAlert
+    name: str
+    share: Ratio | None
+    within: int
+
+
+@lru_cache(maxsize=4096)
+def budget_rules(given: tuple[BudgetAlert, ...]) -> tuple[BudgetRule, ...]:
+    """What is the same at every tick of an SLO's budget alerts."""
+    return tuple(
+        BudgetRule(
+            one,
+            one.rule,
+            None if one.remaining_below is None else Ratio(*one.remaining_below.as_integer_ratio()),
+            one.exhausted_within or 0,
+        )
+        for one in given
+    )
+
+
+def judge_budget_rule(
+    rule: BudgetRule, whole: Sums, recent: Sums, allowance: Ratio, *, outcome: Outcome
+) -> Judgement:
+    """What a tick says about a budget alert."""
+    if rule.share is not None:
+        return judge_remaining(whole, allowance, rule.share, outcome=outcome)
+    return judge_exhaustion(whole, recent, allowance, rule.within, outcome=outcome)
 
 
 class Ruleset(NamedTuple):
@@ -180,6 +215,7 @@ def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
             allowance=allowance,
             factor=f"{pair.burn_rate.normalize():f}",
             minimum_bad=pair.minimum_bad,
+            confidence=pair.confidence,
             rank=(pair.severity == "page", pair.burn_rate),
         )
         for pair in pairs
@@ -227,7 +263,19 @@ def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
     if long.bad < rule.minimum_bad * long.scale:
         few = f"fewer than {rule.minimum_bad} failed in {rule.long}"
         return Judgement("lingering", f"insufficient events: {burns}, but {few}")
+    if rule.confidence is not None:
+        chance = _chance(rule, long)
+        if Decimal(chance) > 1 - rule.confidence:
+            few = (
+                f"so many of {long.total / long.scale:.10g} fail by chance at {rule.factor} (p {chance:.2g})"
+            )
+            return Judgement("lingering", f"insufficient events: {burns}, but {few}")
     return Judgement("burning", f"{burns}, at or above {rule.factor}")
+
+
+def _chance(rule: Rule, long: Sums) -> float:
+    """The probability of the failures in the long window if the service burned just at the factor."""
+    return at_least(long.bad // long.scale, -(-long.total // long.scale), rule.limit.over / rule.limit.under)
 
 
 def judge_data(outcome: Outcome) -> Judgement:
@@ -237,20 +285,51 @@ def judge_data(outcome: Outcome) -> Judgement:
     return Judgement("silent" if outcome is PARTIAL else "burning", SAYS_NOTHING[outcome])
 
 
-def judge_budget(sums: Sums, allowance: Ratio, *, outcome: Outcome) -> Judgement:
-    """What a tick says about the budget of the SLO window.
+def judge_remaining(
+    sums: Sums, allowance: Ratio, share: Ratio = budget.NOTHING, *, outcome: Outcome
+) -> Judgement:
+    """What a tick says about less than a share of the SLO window's budget remaining, or nothing of it.
 
-    Exhausted only if it would be with the unknown ticks good at mean traffic; restored only when the window
-    is known well enough.
+    Burning only if it would be with the unknown ticks good at mean traffic; over only when the window is
+    known well enough.
     """
     left = budget.remaining(sums, allowance)
     if outcome > PARTIAL or left is None:
         return Judgement("silent", SAYS_NOTHING.get(outcome, "nothing is known"))
     reason = f"{100 * left:.6g}% of the error budget remains"
-    if budget.surely_reaches(sums, allowance):
+    if budget.surely_below(sums, allowance, share):
         return Judgement("burning", reason)
-    if budget.reaches(sums, allowance):
-        return Judgement("silent", f"{reason}, but more than none were the unknown ticks good")
+    if budget.below(sums, allowance, share):
+        return Judgement("silent", f"{reason}, but more than that were the unknown ticks good")
+    return _over(sums, reason, outcome)
+
+
+def in_new_period(state: AlertState | None, judgement: Judgement, start: int, outcome: Outcome) -> Judgement:
+    """A rule about the budget that fired in the period before ends with it, unless it burns anew."""
+    old = state is not None and state.state == "firing" and state.since <= start
+    if old and outcome <= PARTIAL and judgement.finding != "burning":
+        return Judgement("over", "period")
+    return judgement
+
+
+def judge_exhaustion(
+    sums: Sums, recent: Sums, allowance: Ratio, within: int, *, outcome: Outcome
+) -> Judgement:
+    """What a tick says about the budget being spent within some seconds at the recent rate."""
+    if outcome > PARTIAL or not sums.known:
+        return Judgement("silent", SAYS_NOTHING.get(outcome, "nothing is known"))
+    seconds = budget.exhaustion_seconds(sums, recent, allowance)
+    lasts = "for ever" if seconds is None else format_duration(int(seconds))
+    reason = f"at the recent rate the error budget lasts {lasts}"
+    if budget.surely_exhausted_within(sums, recent, allowance, within):
+        return Judgement("burning", reason)
+    if seconds is not None and seconds <= within:
+        return Judgement("silent", f"{reason}, but longer were the unknown ticks good")
+    return _over(recent, reason, outcome)
+
+
+def _over(sums: Sums, reason: str, outcome: Outcome) -> Judgement:
+    """Over, where the tick and the window are known well enough to say so."""
     if outcome is PARTIAL:
         return Judgement("silent", f"{SAYS_NOTHING[outcome]}; {reason}")
     if not budget.well_covered(sums):

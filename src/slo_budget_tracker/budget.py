@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Ratio(NamedTuple):
 class Sums(NamedTuple):
     """A window's counts as integers: `scale` per event, `second` per second.
 
-    `trusted` is the part of `known` that came without a partial-response warning.
+    `trusted` is the part of `known` that came without a partial-response warning. `ahead` are the events to
+    be expected in the rest of a calendar period; None for a rolling window.
     """
 
     total: int
@@ -38,6 +40,7 @@ class Sums(NamedTuple):
     trusted: int
     window: int
     second: int
+    ahead: int | None = None
 
 
 class Bounds(NamedTuple):
@@ -50,22 +53,24 @@ class Bounds(NamedTuple):
 def exact(counts: WindowCounts) -> Sums:
     """The same counts as integers; more seconds known than the window has count as all of it."""
     total, bad, scale = int(counts.total), int(counts.bad), 1
-    if total != counts.total or bad != counts.bad:
-        (total, bad), scale = _common(counts.total, counts.bad)
+    ahead = None if counts.ahead is None else int(counts.ahead)
+    if total != counts.total or bad != counts.bad or ahead != counts.ahead:
+        (total, bad, rest), scale = _common(counts.total, counts.bad, counts.ahead or 0.0)
+        ahead = None if counts.ahead is None else rest
     known, partial, second = int(counts.known), int(counts.partial), 1
     if known != counts.known or partial != counts.partial:
         (known, partial), second = _common(counts.known, counts.partial)
     window = counts.window * second
     if known <= 0:
-        return Sums(0, 0, 1, 0, 0, window, second)
+        return Sums(0, 0, 1, 0, 0, window, second, None if ahead is None else 0)
     known = min(known, window)
-    return Sums(total, bad, scale, known, known - partial, window, second)
+    return Sums(total, bad, scale, known, known - partial, window, second, ahead)
 
 
 def _common(*values: float) -> tuple[list[int], int]:
-    """The values over one denominator; that of a float is a power of two."""
+    """The values over one denominator."""
     ratios = [value.as_integer_ratio() for value in values]
-    denominator = max(under for _, under in ratios)
+    denominator = lcm(*(under for _, under in ratios))
     return [over * (denominator // under) for over, under in ratios], denominator
 
 
@@ -114,25 +119,43 @@ def remaining(sums: Sums, budget: Ratio) -> float | None:
 
 
 def events_remaining(sums: Sums, budget: Ratio) -> float | None:
-    """How many more events may fail at the traffic seen in the window; negative when overspent."""
+    """How many more events may fail at the traffic seen in the window; negative when overspent.
+
+    Of a calendar period: in all of it, at the traffic to be expected.
+    """
     if not sums.known:
         return None
-    return (sums.total * budget.over - sums.bad * budget.under) / (budget.under * sums.scale)
+    left, per = _left(sums, budget)
+    return left / per
+
+
+def _left(sums: Sums, budget: Ratio) -> tuple[int, int]:
+    """The events that may still fail, as a ratio."""
+    if sums.ahead is None:
+        return sums.total * budget.over - sums.bad * budget.under, budget.under * sums.scale
+    events, bad = _at_best(sums)
+    return events * budget.over - bad * budget.under, budget.under * sums.scale * sums.known
+
+
+def _at_best(sums: Sums) -> tuple[int, int]:
+    """Events and bad ones of the whole window with the unknown ticks good at mean traffic, times `known`."""
+    return sums.total * sums.window + (sums.ahead or 0) * sums.known, sums.bad * sums.known
 
 
 def bounds(sums: Sums, budget: Ratio) -> Bounds | None:
     """What remains if the unknown ticks were all bad or all good, at the mean traffic of the known ones.
 
-    With a success ratio s over a share c of the window, that is a success ratio of s*c and of 1 - (1 - s)*c.
-    Without traffic there is no mean: s is 1, each unknown second weighs like a known one.
+    With a success ratio s over a share c of the window, that is a success ratio of s*c and of 1 - (1 -
+    s)*c. Without traffic there is no mean: s is 1, each unknown second weighs like a known one. The rest of
+    a calendar period counts as good at the traffic to be expected, in both bounds.
     """
     if not sums.known:
         return None
-    total, bad = (sums.total, sums.bad) if sums.total else (1, 0)
-    events = total * sums.window
+    if not sums.total and not sums.ahead:
+        sums = sums._replace(total=1, bad=0)
+    events, certainly_bad = _at_best(sums)
     allowance = events * budget.over
-    certainly_bad = bad * sums.known
-    possibly_bad = certainly_bad + total * (sums.window - sums.known)
+    possibly_bad = certainly_bad + sums.total * (sums.window - sums.known)
     return Bounds(
         worst=(allowance - possibly_bad * budget.under) / allowance,
         best=(allowance - certainly_bad * budget.under) / allowance,
@@ -144,11 +167,34 @@ def breached(sums: Sums, budget: Ratio) -> bool | None:
     return sums.bad * budget.under > sums.total * budget.over if sums.known else None
 
 
+NOTHING = Ratio(0, 1)
+
+
+def below(sums: Sums, budget: Ratio, share: Ratio) -> bool:
+    """Whether less than a share of the budget remains, of what is known; nothing at all where the share is 0.
+
+    Of a calendar period it is the budget of all of it, at the traffic to be expected.
+    """
+    return _is_below(sums.total + (sums.ahead or 0), sums.bad, budget, share)
+
+
+def surely_below(sums: Sums, budget: Ratio, share: Ratio) -> bool:
+    """The same even with the unknown ticks good at mean traffic."""
+    return _is_below(*_at_best(sums), budget, share)
+
+
+def _is_below(events: int, bad: int, budget: Ratio, share: Ratio) -> bool:
+    spent, allowance = bad * budget.under * share.under, events * budget.over * (share.under - share.over)
+    return spent > allowance or (not share.over and events > 0 and spent == allowance)
+
+
 def exhausted(sums: Sums, budget: Ratio) -> bool | None:
-    """Whether nothing remains (remaining <= 0); False without traffic."""
+    """Whether nothing remains (remaining <= 0); False without traffic. Of a calendar period: of all of it."""
     if not sums.known:
         return None
-    return sums.total > 0 and sums.bad * budget.under >= sums.total * budget.over
+    if sums.ahead is not None:
+        return surely_below(sums, budget, NOTHING)
+    return below(sums, budget, NOTHING)
 
 
 def reaches(sums: Sums, limit: Ratio) -> bool:
@@ -166,6 +212,20 @@ def well_covered(sums: Sums) -> bool:
     return 5 * sums.trusted >= 4 * sums.window
 
 
+def surely_exhausted_within(sums: Sums, recent: Sums, budget: Ratio, seconds: int) -> bool:
+    """Whether the budget ends within the seconds even with all unknown ticks good at mean traffic."""
+    if not sums.known:
+        return False
+    if surely_below(sums, budget, NOTHING):
+        return True
+    if not (recent.known and recent.bad):
+        return False
+    events, bad = _at_best(sums)
+    left = events * budget.over - bad * budget.under
+    burnt = recent.bad * recent.second * seconds
+    return left * recent.window * recent.scale <= burnt * budget.under * sums.scale * sums.known
+
+
 def exhaustion_seconds(sums: Sums, recent: Sums, budget: Ratio) -> float | None:
     """When the budget ends if bad events go on as in the recent window, ignoring what rolls out.
 
@@ -177,5 +237,5 @@ def exhaustion_seconds(sums: Sums, recent: Sums, budget: Ratio) -> float | None:
         return 0.0
     if not recent.bad:
         return None
-    left = (sums.total * budget.over - sums.bad * budget.under) * recent.scale * recent.known
-    return left / (budget.under * sums.scale * recent.bad * recent.second)
+    left, per = _left(sums, budget)
+    return left * recent.scale * recent.known / (per * recent.bad * recent.second)

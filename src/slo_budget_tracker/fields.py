@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 LATER = "not supported in this version"
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,12})?) ?%", re.ASCII)
+_RATIO = re.compile(r"[0-9]{0,3}(?:\.[0-9]{1,15})?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,12}", re.ASCII)
 _SIGNED = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?", re.ASCII)
 # The words of a key whose value is a secret; the value itself is never shown.
 _SECRET_KEY = re.compile(
@@ -219,6 +222,38 @@ class Fields:
         if _SIGNED.fullmatch(value.text):
             return Decimal(value.text)
         return self._duration(node, parse_fine_duration, expected)
+
+    def share(self, node: Node, expected: str) -> Decimal | None:
+        """A share such as 99.9% or 0.999; a bare number above 1 is refused with a hint."""
+        value = self.scalar(node, expected)
+        if value is None:
+            return None
+        percent = _PERCENT.fullmatch(value.text)
+        if percent is not None:
+            return Decimal(percent[1]) / 100
+        if value.kind is Kind.BOOLEAN or not value.text.strip(".") or not _RATIO.fullmatch(value.text):
+            self.refuse(value, shown(value.text), expected)
+            return None
+        ratio = Decimal(value.text)
+        if ratio > 1:
+            share = format((ratio / 100).normalize(), "f")
+            hint = f'write "{value.text}%" or {share}' if ratio < 100 else ""  # noqa: PLR2004 - per cent
+            self.refuse(value, f"the bare number {value.text}", expected, hint)
+            return None
+        return ratio
+
+    def whole(self, node: Node, expected: str = "a whole number", *, most: int) -> int | None:
+        """A whole number from 0 on."""
+        value = self.scalar(node, expected)
+        if value is None:
+            return None
+        if not _WHOLE.fullmatch(value.text):
+            self.refuse(value, shown(value.text), expected)
+            return None
+        if int(value.text) > most:
+            self.refuse(value, value.text, f"at most {most}")
+            return None
+        return int(value.text)
 
     def choice(self, node: Node, choices: Iterable[str]) -> str | None:
         """One of a few words."""

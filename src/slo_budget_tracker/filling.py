@@ -102,7 +102,7 @@ class Filler:
             chunks(
                 until=self.until,
                 filled_to=self.filled_to,
-                begin=self.until - max((slo.window for slo in self.slos), default=0),
+                begin=self.until - max((slo.past for slo in self.slos), default=0),
                 interval=self.interval,
                 delay=self.delay,
             )

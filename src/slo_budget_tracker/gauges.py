@@ -32,7 +32,7 @@ DATA_STATES = ("ok", "no_traffic", "no_data", "partial", "error")
 _HELP = {
     "slo_info": "What the SLO belongs to: service, owner and the labels of its definition; always 1.",
     "slo_target": "The objective as a ratio in (0, 1).",
-    "slo_window_seconds": "Length of the rolling SLO window.",
+    "slo_window_seconds": "Length of the SLO window; of a calendar window the nominal one.",
     "slo_success_ratio": "Good events per event over the SLO window; absent without events.",
     "slo_failures_total": "Bad events in the SLO window; a sum over a rolling window, do not rate() it.",
     "slo_total": "Events in the SLO window; a sum over a rolling window, do not rate() it.",
@@ -43,6 +43,7 @@ _HELP = {
     "slo_burn_rate": "Error ratio over the window divided by 1 - target; absent without events.",
     "slo_breached": "1 when the success ratio is below the target.",
     "slo_burn_alert_firing": "1 while the alert fires or is held for want of data: alert on this.",
+    "slo_budget_alert_firing": "1 while a budget alert fires or is held for want of data.",
     "slo_data_state": "What the last tick brought; exactly one state is 1.",
     "slo_window_coverage_ratio": "Share of the window that was observed.",
     "slo_data_age_seconds": "Age of the newest counted data when this page was rendered.",
@@ -131,6 +132,12 @@ def _labelled(one: SLOSnapshot) -> Iterator[tuple[str, tuple[Label, ...], float 
         firing[key] = firing.get(key, False) or alert.state in {"firing", "held"}
     for alert_labels, on in firing.items():
         yield "slo_burn_alert_firing", alert_labels, on
+    for one_alert in one.budget_alerts:
+        yield (
+            "slo_budget_alert_firing",
+            (label("rule", one_alert.rule), label("severity", one_alert.severity)),
+            one_alert.firing,
+        )
     # Outcomes that the contract has no word for (a tick missed, given up) are Prometheus out of reach.
     current = one.state if one.state in _STATES else "error"
     for state, mark in _STATES.items():

@@ -8,24 +8,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import Kind, Node, Scalar, shown
+from slo_budget_tracker.calendars import NOMINAL_DAYS, Calendar
+from slo_budget_tracker.documents import Node, Scalar, shown
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.fields import LATER, is_secret
 from slo_budget_tracker.indicators import place_of, read_sli, sound
+from slo_budget_tracker.policies import Policies
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.specs import (
     DAY,
-    DEFAULT_BURN_RATE_THRESHOLD,
-    DEFAULT_BURN_RATE_WINDOWS,
     DEFAULT_WINDOW,
     HOUR,
-    LEAST_TICKS,
     SLO,
-    BurnRateAlert,
     PromqlSli,
     RequestsSli,
-    simple,
-    workbook,
 )
 
 if TYPE_CHECKING:
@@ -33,20 +29,19 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.errors import Fault
     from slo_budget_tracker.fields import Fields
-    from slo_budget_tracker.specs import Severity, Sli
+    from slo_budget_tracker.specs import NoData, Sli
 
 SHORTEST_WINDOW, LONGEST_WINDOW = HOUR, 400 * DAY
 MOST_LABELS = 32
 FILE_KEYS = ("service", "owner", "labels", "slos")
 SLO_KEYS = (
     *("name", "description", "target", "window", "sli", "alerts", "burn_rate"),
-    *("labels", "links", "owner", "datasource", "no_data"),
+    *("labels", "links", "owner", "datasource", "no_data", "budget_alerts", "low_traffic"),
 )
 LATER_SLO_KEYS = {
     "group_by": "write one SLO for each value",
     "max_groups": "it belongs to `group_by`",
     "slices": "events are counted",
-    "budget_alerts": "use `alerts`",
     "corrections": "",
 }
 FOREIGN = (
@@ -62,8 +57,7 @@ RESERVED_LABELS = {
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,62}", re.ASCII)
 _LINK = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,31}", re.ASCII)
 _DATASOURCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}", re.ASCII)
-_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,12})?) ?%", re.ASCII)
-_RATIO = re.compile(r"[0-9]{0,3}(?:\.[0-9]{1,15})?", re.ASCII)
+_WINDOW = "a duration such as 30d, or {calendar: month}"
 _TARGET = 'a share of good events such as "99.9%" or 0.999'
 # Stand in for what could not be read, so that the rest of the SLO is still checked.
 _ANY_TARGET = Decimal("0.999999999")
@@ -122,11 +116,16 @@ class NativeFile:
         name = self.fields.text(found["name"], "a name", most=1_000) if "name" in found else None
         if name is not None:
             self.named.append((name, found["name"]))
-        target = self._target(found["target"]) if "target" in found else None
-        window = self._window(found["window"]) if "window" in found else DEFAULT_WINDOW
+        target = self.fields.share(found["target"], _TARGET) if "target" in found else None
+        window: int | None = DEFAULT_WINDOW
+        calendar = None
+        if "window" in found:
+            window, calendar = self._window(found["window"])
         sli = self._sli(found["sli"], window) if "sli" in found else None
-        alerts = self._alerts(node, found, target=target, window=window)
-        self._no_data(found.get("no_data"))
+        policies = Policies(self.fields, self.tick, self.warnings)
+        alerts = policies.alerts(node, found, target=target, window=window)
+        budget_alerts = policies.budget_alerts(found.get("budget_alerts"))
+        no_data: NoData = "bad" if self._is_bad(found.get("no_data")) else "hold"
         slo = sound(
             self.fields,
             node,
@@ -140,8 +139,11 @@ class NativeFile:
                 datasource=self._datasource(found.get("datasource")),
                 target=target if target is not None else _ANY_TARGET,
                 window=window if window is not None else LONGEST_WINDOW,
+                calendar=calendar,
                 sli=sli or _ANY_SLI,
                 alerts=alerts,
+                budget_alerts=budget_alerts,
+                no_data=no_data,
                 source=f"{node.file}:{node.line}",
             ),
             renamed=_as_simple if "burn_rate" in found else str,
@@ -152,35 +154,30 @@ class NativeFile:
     def _text(self, node: Node | None, *, most: int = 200, lines: bool = False) -> str:
         return (self.fields.text(node, most=most, lines=lines) or "").strip() if node is not None else ""
 
-    def _target(self, node: Node) -> Decimal | None:
-        value = self.fields.scalar(node, _TARGET)
-        if value is None:
-            return None
-        percent = _PERCENT.fullmatch(value.text)
-        if percent is not None:
-            return Decimal(percent[1]) / 100
-        if value.kind is Kind.BOOLEAN or not value.text.strip(".") or not _RATIO.fullmatch(value.text):
-            self.fields.refuse(value, shown(value.text), _TARGET)
-            return None
-        ratio = Decimal(value.text)
-        if ratio > 1:
-            share = format((ratio / 100).normalize(), "f")
-            hint = f'write "{value.text}%" or {share}' if ratio < 100 else ""  # noqa: PLR2004 - per cent
-            self.fields.refuse(value, f"the bare number {value.text}", _TARGET, hint)
-            return None
-        return ratio
-
-    def _window(self, node: Node) -> int | None:
-        if isinstance(node, documents.Mapping) and "calendar" in node.keys:
-            self.fields.refuse(
-                node.keys["calendar"], LATER, "", "write a rolling window such as 30d", path="calendar"
-            )
-            return None
-        seconds = self.fields.duration(node)
+    def _window(self, node: Node) -> tuple[int | None, Calendar | None]:
+        """The length of the SLO window; of a calendar window the nominal one."""
+        if isinstance(node, documents.Mapping):
+            calendar = self._calendar(node)
+            return (None, None) if calendar is None else (calendar.nominal, calendar)
+        seconds = self.fields.duration(node, _WINDOW)
         if seconds is not None and not SHORTEST_WINDOW <= seconds <= LONGEST_WINDOW:
             self.fields.refuse(node, format_duration(seconds), "1h to 400d")
+            return None, None
+        return seconds, None
+
+    def _calendar(self, node: documents.Mapping) -> Calendar | None:
+        before = len(self.fields.faults)
+        expected = "{calendar: month, timezone: Europe/Berlin}"
+        keys = ("calendar", "timezone")
+        found = self.fields.mapping(node, keys, required=("calendar",), expected=expected)
+        if not found:
             return None
-        return seconds
+        unit = self.fields.choice(found["calendar"], NOMINAL_DAYS) if "calendar" in found else None
+        zone = self.fields.text(found["timezone"], "a time zone") if "timezone" in found else "UTC"
+        units = [one for one in NOMINAL_DAYS if one == unit]
+        if not units or zone is None or len(self.fields.faults) > before:
+            return None
+        return sound(self.fields, node, lambda: Calendar(unit=units[0], timezone=zone))
 
     def _sli(self, node: Node, window: int | None) -> Sli | None:
         sli = read_sli(node, self.fields)
@@ -189,9 +186,8 @@ class NativeFile:
             self.fields.refuse(place, format_duration(sli.window), f"at most {format_duration(window)}")
         return sli
 
-    def _no_data(self, node: Node | None) -> None:
-        if node is not None and self.fields.choice(node, ("hold", "bad")) == "bad":
-            self.fields.refuse(node, f"`bad`, {LATER}", "hold")
+    def _is_bad(self, node: Node | None) -> bool:
+        return node is not None and self.fields.choice(node, ("hold", "bad")) == "bad"
 
     def _datasource(self, node: Node | None) -> str:
         if node is None:
@@ -231,95 +227,6 @@ class NativeFile:
             url = self.fields.link(value)
             if url is not None:
                 yield name, url
-
-    def _alerts(
-        self, node: Node, found: Mapping[str, Node], *, target: Decimal | None, window: int | None
-    ) -> tuple[BurnRateAlert, ...]:
-        given, burn_rate = found.get("alerts"), found.get("burn_rate")
-        if burn_rate is not None:
-            if given is not None:
-                self.fields.refuse(burn_rate, "both `alerts` and `burn_rate`", "one of them")
-            return self._simple(burn_rate)
-        if isinstance(given, documents.Sequence):
-            items = self.fields.items(given, expected="a list of alerts, `workbook` or `none`") or ()
-            return tuple(alert for alert in map(self._alert, items) if alert is not None)
-        choice = "workbook" if given is None else None
-        if given is not None:
-            choice = self.fields.choice(given, ("workbook", "none"))
-        if choice != "workbook" or target is None or window is None or not 0 < target < 1:
-            return ()
-        return self._workbook(given or found.get("name") or node, node, target, window)
-
-    def _workbook(self, place: Node, slo: Node, target: Decimal, window: int) -> tuple[BurnRateAlert, ...]:
-        alerts, left_out = workbook(target, window, self.tick)
-        path = f"{slo.path}.alerts"
-        if not alerts:
-            self.fields.note(
-                place.fault(
-                    f"no pair of `workbook` is left: {'; '.join(left_out)}",
-                    "at least one",
-                    "write a list of pairs, or `alerts: none`",
-                ),
-                path=path,
-            )
-            return ()
-        for sentence in left_out:
-            self.warnings.append(
-                documents.Node(place.file, place.line, place.column, path).fault(sentence, warning=True)
-            )
-        return alerts
-
-    def _simple(self, node: Node) -> tuple[BurnRateAlert, ...]:
-        found = self.fields.mapping(node, ("windows", "threshold"), expected="{windows: …, threshold: …}")
-        if found is None:
-            return ()
-        threshold: Decimal | None = DEFAULT_BURN_RATE_THRESHOLD
-        windows: list[int | None] = list(DEFAULT_BURN_RATE_WINDOWS)
-        if "threshold" in found:
-            threshold = self.fields.decimal(found["threshold"], "a burn rate such as 14.4")
-        if "windows" in found:
-            items = self.fields.items(found["windows"], expected="a list of windows such as [1h, 6h]") or ()
-            windows = [self._alert_window(item) for item in items]
-        if threshold is None:
-            return ()
-        if threshold < 1:
-            self.fields.refuse(found["threshold"], str(threshold), "at least 1")
-            return ()
-        return simple([window for window in windows if window is not None], threshold)
-
-    def _alert_window(self, node: Node) -> int | None:
-        return self.fields.duration(node, least=LEAST_TICKS * self.tick)
-
-    def _alert(self, node: Node) -> BurnRateAlert | None:
-        before = len(self.fields.faults)
-        keys = ("severity", "long", "short", "burn_rate", "for", "keep_firing_for")
-        later = {"minimum_bad": ""}
-        required = ("long", "short", "burn_rate")
-        found = self.fields.mapping(node, keys, later=later, required=required, expected="an alert")
-        if found is None:
-            return None
-        severity: Severity = "page"
-        if "severity" in found and self.fields.choice(found["severity"], ("page", "ticket")) == "ticket":
-            severity = "ticket"
-        long, short = (self._alert_window(found[key]) if key in found else None for key in ("long", "short"))
-        rate = self.fields.decimal(found["burn_rate"], "a burn rate") if "burn_rate" in found else None
-        pauses = [
-            self.fields.duration(found[key]) if key in found else 0 for key in ("for", "keep_firing_for")
-        ]
-        if long is None or short is None or rate is None or len(self.fields.faults) > before:
-            return None
-        return sound(
-            self.fields,
-            node,
-            lambda: BurnRateAlert(
-                severity=severity,
-                long=long,
-                short=short,
-                burn_rate=rate,
-                for_seconds=pauses[0] or 0,
-                keep_firing_for=pauses[1] or 0,
-            ),
-        )
 
 
 def _as_simple(path: str) -> str:

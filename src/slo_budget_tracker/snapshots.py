@@ -50,6 +50,22 @@ class AlertStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetAlertStatus:
+    """One budget alert as users see it; `rule` is `remaining_below:10%` or `exhausted_within:4h`."""
+
+    severity: str
+    rule: str
+    state: str
+    since: int | None
+    reason: str
+
+    @property
+    def firing(self) -> bool:
+        """Whether it fires, held or not: the value of `slo_budget_alert_firing`."""
+        return self.state in {"firing", "held"}
+
+
+@dataclass(frozen=True, slots=True)
 class SLOSnapshot:
     """All figures of one SLO instance; ratios are 0..1, durations seconds, unknown numbers None."""
 
@@ -73,6 +89,7 @@ class SLOSnapshot:
     burn_rate_samples: tuple[BurnRateSample, ...] = ()
     alerts: tuple[AlertStatus, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    budget_alerts: tuple[BudgetAlertStatus, ...] = ()
 
     @property
     def is_breached(self) -> bool:
@@ -94,7 +111,7 @@ def instant_text(at: int) -> str:
 def snapshot_json(snapshot: SLOSnapshot) -> dict[str, Any]:
     """A snapshot as the API, `evaluate` and `replay` print it: unknown numbers are null, times RFC 3339."""
     bounds = snapshot.error_budget_remaining_bounds
-    return {
+    shown: dict[str, Any] = {
         "name": snapshot.name,
         "labels": dict(snapshot.labels),
         "unit": snapshot.unit,
@@ -115,6 +132,9 @@ def snapshot_json(snapshot: SLOSnapshot) -> dict[str, Any]:
         "burn_rate_samples": [_sample_json(sample) for sample in snapshot.burn_rate_samples],
         "alerts": [_alert_json(alert) for alert in snapshot.alerts],
     }
+    if snapshot.budget_alerts:
+        shown["budget_alerts"] = [_budget_alert_json(alert) for alert in snapshot.budget_alerts]
+    return shown
 
 
 def seed_json(snapshot: SLOSnapshot) -> dict[str, Any]:
@@ -163,6 +183,16 @@ def _alert_json(alert: AlertStatus) -> dict[str, Any]:
         "since": None if alert.since is None else instant_text(alert.since),
         "reason": alert.reason,
         "suppressed_by": alert.suppressed_by,
+    }
+
+
+def _budget_alert_json(alert: BudgetAlertStatus) -> dict[str, Any]:
+    return {
+        "severity": alert.severity,
+        "rule": alert.rule,
+        "state": alert.state,
+        "since": None if alert.since is None else instant_text(alert.since),
+        "reason": alert.reason,
     }
 
 

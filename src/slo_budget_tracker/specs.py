@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.slis import (
@@ -31,7 +32,9 @@ __all__ = [
     "DAY",
     "DEFAULT_WINDOW",
     "SLO",
+    "BudgetAlert",
     "BurnRateAlert",
+    "Calendar",
     "ConditionSli",
     "Defect",
     "DefectsError",
@@ -46,19 +49,23 @@ __all__ = [
 DAY = 86_400
 NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 DEFAULT_WINDOW = 30 * DAY
+CALENDAR_SLACK = 4 * DAY  # by which two periods may be longer than two nominal ones
 EXHAUSTION_WINDOW = 21_600  # bad events per second are looked at over this, or a quarter of a shorter window
+LEAST_CONFIDENCE = Decimal("0.5")
 DEFAULT_BURN_RATE_WINDOWS = (3_600, 21_600)
 DEFAULT_BURN_RATE_THRESHOLD = Decimal("14.4")
 
 Severity = Literal["page", "ticket"]
+NoData = Literal["hold", "bad"]
 
 
 class BurnRateAlert(Frozen):
     """A pair of windows (seconds) that fires when both burn at or above `burn_rate`.
 
-    Source: SRE Workbook, "Alerting on SLOs", 6: Multiwindow, Multi-Burn-Rate Alerts.
-    `for_seconds`: how long the condition must hold before firing; `keep_firing_for`: how long the condition
-    must be over before it ends. Long and short are equal in the seed's simple form (`burn_rate:`).
+    Source: SRE Workbook, "Alerting on SLOs", 6: Multiwindow, Multi-Burn-Rate Alerts. `for_seconds`: how
+    long the condition must hold before firing; `keep_firing_for`: how long the condition must be over
+    before it ends. Long and short are equal in the seed's simple form (`burn_rate:`). With little traffic,
+    `minimum_bad` and `confidence` keep it quiet while too few requests failed to say anything.
     """
 
     severity: Severity = "page"
@@ -67,7 +74,8 @@ class BurnRateAlert(Frozen):
     burn_rate: Decimal
     for_seconds: int = 0
     keep_firing_for: int = 0
-    minimum_bad: int = 0  # bad events below which the pair does not start; SLO files do not set it yet
+    minimum_bad: int = 0  # bad events in the long window below which the pair does not start
+    confidence: Decimal | None = None  # that the failures in the long window are not chance at the factor
 
     @property
     def rule(self) -> str:
@@ -86,6 +94,35 @@ class BurnRateAlert(Frozen):
         for path, seconds in (("for", self.for_seconds), ("keep_firing_for", self.keep_firing_for)):
             if seconds < 0:
                 yield Defect(path, f"{seconds} seconds", "at least 0 seconds")
+        if self.confidence is not None and not LEAST_CONFIDENCE <= self.confidence < 1:
+            yield Defect("confidence", str(self.confidence), "at least 0.5 and below 1")
+
+
+class BudgetAlert(Frozen):
+    """Says that less than a share of the budget is left, or that it will be spent within a time."""
+
+    severity: Severity = "page"
+    remaining_below: Decimal | None = None
+    exhausted_within: int | None = None  # seconds
+
+    @property
+    def what(self) -> str:
+        """The alert in short: the label `rule` of its gauge."""
+        if self.remaining_below is not None:
+            return f"remaining_below:{(self.remaining_below * 100).normalize():f}%"
+        return f"exhausted_within:{format_duration(self.exhausted_within or 0)}"
+
+    @property
+    def rule(self) -> str:
+        """The stable name of the rule within its SLO: state and events are kept by it."""
+        return f"budget:{self.severity}:{self.what}"
+
+    def _defects(self) -> Iterator[Defect]:
+        if (self.remaining_below is None) == (self.exhausted_within is None):
+            found = "neither" if self.remaining_below is None else "both"
+            yield Defect("", f"{found} of them", "`remaining_below` or `exhausted_within`")
+        if self.remaining_below is not None and not 0 < self.remaining_below <= 1:
+            yield Defect("remaining_below", str(self.remaining_below), "above 0 and at most 1")
 
 
 class SLO(Frozen):
@@ -99,15 +136,27 @@ class SLO(Frozen):
     links: tuple[tuple[str, str], ...] = ()
     datasource: str = "default"
     target: Decimal  # a ratio in (0, 1)
-    window: int = DEFAULT_WINDOW  # seconds
+    window: int = DEFAULT_WINDOW  # seconds; of a calendar window the nominal length
+    calendar: Calendar | None = None
     sli: Sli
     alerts: tuple[BurnRateAlert, ...] = ()
+    budget_alerts: tuple[BudgetAlert, ...] = ()
+    no_data: NoData = "hold"
     source: str = ""  # file:line, for messages; no part of the identity
 
     @property
     def error_budget(self) -> Fraction:
         """The share of events that may fail, 1 - target, exact."""
         return 1 - Fraction(self.target)
+
+    def budget_span(self, at: int) -> int:
+        """Seconds of the SLO window that ends at a data instant: of a calendar window what is over of it."""
+        return self.window if self.calendar is None else at - self.calendar.period(at).start
+
+    @property
+    def past(self) -> int:
+        """Seconds of history that verdicts need: of a calendar window the period before, too."""
+        return self.window if self.calendar is None else 2 * self.window + CALENDAR_SLACK
 
     @property
     def unit(self) -> str:
@@ -131,6 +180,11 @@ class SLO(Frozen):
             yield Defect("target", str(self.target), "a ratio above 0 and below 1")
         if self.window < 1:
             yield Defect("window", f"{self.window} seconds", "at least 1 second")
+        if self.calendar is not None and self.window != self.calendar.nominal:
+            yield Defect("window", f"{self.window} seconds", f"the nominal {self.calendar.nominal} seconds")
+        yield from self._defects_of_alerts(sound=sound)
+
+    def _defects_of_alerts(self, *, sound: bool) -> Iterator[Defect]:
         rules: set[str] = set()
         for at, alert in enumerate(self.alerts):
             path = f"alerts[{at}]"
@@ -143,6 +197,9 @@ class SLO(Frozen):
                 pair = f"{format_duration(alert.long)}&{format_duration(alert.short)}"
                 yield Defect(path, f"a second {alert.severity} over {pair}", "each pair once for a severity")
             rules.add(alert.rule)
+        for at, one in enumerate(self.budget_alerts):
+            if one in self.budget_alerts[:at]:
+                yield Defect(f"budget_alerts[{at}]", f"a second {one.severity} {one.what}", "each once")
 
 
 def _suggested_name(name: str) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.attempts import cursor_keys
-from slo_budget_tracker.budget import exhaustion_window
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
+from slo_budget_tracker.windows import gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -221,8 +221,8 @@ class Stepper:
 
     def windows(self, at: int, slos: Iterable[SLO]) -> Windows:
         """The windows that the SLOs' verdicts at `at` need."""
-        wanted = sorted({window for slo in slos for window in (*slo.windows, exhaustion_window(slo.window))})
-        return self.ledger.history.window(at, wanted)
+        instances = [(slo, self.ids[slo.name]) for slo in slos]
+        return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
 
     def assess(
         self,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+TO_DATE = 0  # stands for a calendar period so far, where windows are told apart by their length
+
 
 class Tick(NamedTuple):
     """The half-open span of data time (start, end], both in whole seconds since the epoch."""
@@ -76,7 +78,8 @@ class WindowCounts:
 
     `total` and `bad` are sums over known ticks (fractional only where the window's edge cuts a stored row).
     `known`, `partial` and `absent` are seconds: observed at all; of these with a partial-response warning;
-    answered "no series exists".
+    answered "no series exists". Of a calendar period the window is the part that is over, and `ahead` the
+    events to be expected in the rest of it.
     """
 
     window: int
@@ -85,3 +88,4 @@ class WindowCounts:
     known: float
     partial: float = 0
     absent: float = 0
+    ahead: float | None = None

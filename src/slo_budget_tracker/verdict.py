@@ -13,12 +13,13 @@ from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import (
     NO_LABELS,
     AlertStatus,
+    BudgetAlertStatus,
     BurnRateSample,
     SLOSnapshot,
     instant_text,
     number,
 )
-from slo_budget_tracker.ticks import Outcome, WindowCounts
+from slo_budget_tracker.ticks import TO_DATE, Outcome, WindowCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,11 @@ KINDS: dict[str, dict[Turn | None, str]] = {
     BUDGET: {"started": "slo_budget_exhausted", "ended": "slo_budget_restored"},
 }
 BURN_KINDS: dict[Turn | None, str] = {"started": "slo_burn_started", "ended": "slo_recovered"}
+BUDGET_ALERT_KINDS: dict[Turn | None, str] = {
+    "started": "slo_budget_alert_started",
+    "ended": "slo_budget_alert_recovered",
+}
+OK, NO_DATA = Outcome.OK, Outcome.NO_DATA
 
 # A missed tick is an answer Prometheus still owes; so does one that was given up.
 DATA_STATES = {
@@ -88,21 +94,38 @@ def assess(
     """All that the tick ending at `at` concludes about one SLO instance.
 
     `windows` has the counts of `slo.windows` and, for `exhaustion_seconds`, of
-    `budget.exhaustion_window(slo.window)`; a window that is not there is unknown. `live=False` only looks:
+    `budget.exhaustion_window(slo.window)`; a window that is not there is unknown. The counts of
+    a calendar period are under `TO_DATE`. `live=False` only looks:
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
     """
     rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
     sums = {window: _sums(windows, window) for window in alert_windows}
-    for window in (slo.window, budget.exhaustion_window(slo.window)):
-        if window not in sums:
-            sums[window] = _sums(windows, window)
+    recent = budget.exhaustion_window(slo.window)
+    if recent not in sums:
+        sums[recent] = _sums(windows, recent)
+    whole = sums.get(slo.window)
+    if slo.calendar is not None:
+        so_far = windows.get(TO_DATE) or WindowCounts(slo.budget_span(at), 0, 0, 0, ahead=0)
+        whole = budget.exact(so_far)
+    elif whole is None:
+        whole = _sums(windows, slo.window)
+    # Where missing data count as bad, a tick without any series says something.
+    telling = OK if outcome is NO_DATA and slo.no_data == "bad" else outcome
     judged = [
-        (rule.name, _judge(rule, sums, outcome), rule.pair.for_seconds, rule.pair.keep_firing_for)
+        (rule.name, _judge(rule, sums, telling), rule.pair.for_seconds, rule.pair.keep_firing_for)
         for rule in rules
     ]
     data_lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
     judged.append((DATA, alerts.judge_data(outcome), data_lost_after, 0))
-    judged.append((BUDGET, alerts.judge_budget(sums[slo.window], allowance, outcome=outcome), 0, 0))
+    about_budget = [(BUDGET, alerts.judge_remaining(whole, allowance, outcome=telling))]
+    for rule in alerts.budget_rules(slo.budget_alerts):
+        judgement = alerts.judge_budget_rule(rule, whole, sums[recent], allowance, outcome=telling)
+        about_budget.append((rule.name, judgement))
+    for name, judgement in about_budget:
+        if slo.calendar is not None:
+            start = at - whole.window // whole.second
+            judgement = alerts.in_new_period(states.get(name), judgement, start, telling)  # noqa: PLW2901
+        judged.append((name, judgement, 0, 0))
 
     decisions: dict[str, Decision] = {}
     for name, judgement, for_seconds, keep in judged:
@@ -118,10 +141,12 @@ def assess(
         slo,
         at=at,
         outcome=outcome,
-        sums=sums,
+        whole=whole,
+        recent=sums[recent],
         allowance=allowance,
         samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
         statuses=_statuses(rules, decisions),
+        budget_statuses=_budget_statuses(slo, decisions),
         labels=labels,
     )
     transitions = [
@@ -142,13 +167,14 @@ def _snapshot(
     *,
     at: int,
     outcome: Outcome,
-    sums: Mapping[int, Sums],
+    whole: Sums,
+    recent: Sums,
     allowance: Ratio,
     samples: tuple[BurnRateSample, ...],
     statuses: tuple[AlertStatus, ...],
+    budget_statuses: tuple[BudgetAlertStatus, ...],
     labels: Mapping[str, str],
 ) -> SLOSnapshot:
-    whole, recent = sums[slo.window], sums[budget.exhaustion_window(slo.window)]
     return SLOSnapshot(
         name=slo.name,
         unit=slo.unit,
@@ -169,6 +195,7 @@ def _snapshot(
         budget_exhausted=budget.exhausted(whole, allowance),
         burn_rate_samples=samples,
         alerts=statuses,
+        budget_alerts=budget_statuses,
         labels=labels,
     )
 
@@ -212,12 +239,28 @@ def _statuses(rules: Sequence[Rule], decisions: Mapping[str, Decision]) -> tuple
     return tuple(statuses)
 
 
+def _budget_statuses(slo: SLO, decisions: Mapping[str, Decision]) -> tuple[BudgetAlertStatus, ...]:
+    return tuple(
+        BudgetAlertStatus(
+            rule.alert.severity,
+            rule.alert.what,
+            decision.shown,
+            decision.state.since,
+            decision.reason,
+        )
+        for rule in alerts.budget_rules(slo.budget_alerts)
+        for decision in (decisions[rule.name],)
+    )
+
+
 def _transition(
     slo: SLO, name: str, decision: Decision, *, snapshot: SLOSnapshot, rules: Sequence[Rule], late: bool
 ) -> Transition:
     """What others are told: a burn with its long window's figures, the rest with the SLO window's."""
     rule = next((rule for rule in rules if rule.name == name), None)
-    kind = (BURN_KINDS if rule else KINDS[name])[decision.turn]
+    of_budget = next((one for one in slo.budget_alerts if one.rule == name), None)
+    kind = (BURN_KINDS if rule else BUDGET_ALERT_KINDS if of_budget else KINDS[name])[decision.turn]
+    severity = rule.pair.severity if rule else of_budget.severity if of_budget else None
     figures: SLOSnapshot | BurnRateSample = snapshot
     count = snapshot.total
     if rule:
@@ -228,7 +271,7 @@ def _transition(
         "event_kind": kind,
         "window_seconds": figures.window_seconds,
         "short_window_seconds": rule.pair.short if rule else None,
-        "severity": rule.pair.severity if rule else None,
+        "severity": severity,
         "threshold": number(rule.pair.burn_rate) if rule else None,
         "burn_rate": figures.burn_rate,
         "success_ratio": figures.success_ratio,
@@ -238,6 +281,8 @@ def _transition(
         "evaluated_at": instant_text(snapshot.evaluated_at),
         "late": late,
     }
+    if of_budget:
+        payload["rule"] = of_budget.what
     return Transition(
         kind, name, snapshot.evaluated_at, decision.reason, payload, late, group=snapshot.labels
     )

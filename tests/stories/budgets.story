@@ -45,7 +45,7 @@ at        2h    exhausted   yes
 at        2h    best        -0.388889
 at        1h    best        0.305556
 tells     1h27m slo_budget_exhausted  budget
-at        1h26m why  budget more than none were the unknown ticks good
+at        1h26m why  budget more than that were the unknown ticks good
 
 story     five nines: no failure leaves all, exactly the allowed ones leave nothing
 # D20: 1 - 0.99999 is not 0.00001 in floats; 600 of 60,000,000 requests may fail

@@ -323,7 +323,7 @@ ALLOWED = budget.allowed(TARGET)
         (long(9, known=2_879), Outcome.OK,
          Judgement("silent", "10% of the error budget remains, but under 80% of the window is known")),
         (long(12, known=2_880), Outcome.OK, Judgement("silent",
-         "-20% of the error budget remains, but more than none were the unknown ticks good")),
+         "-20% of the error budget remains, but more than that were the unknown ticks good")),
         (long(0, 0, 0), Outcome.OK, Judgement("silent", "nothing is known")),
         (long(0, 0), Outcome.NO_TRAFFIC, Judgement("over", "100% of the error budget remains")),
     ],
@@ -334,7 +334,7 @@ ALLOWED = budget.allowed(TARGET)
 )  # fmt: skip
 def test_what_a_tick_says_about_the_budget(of_window, outcome, expected):
     """Spent only when sure, restored only when known well enough."""
-    assert expected == alerts.judge_budget(of_window, ALLOWED, outcome=outcome)
+    assert expected == alerts.judge_remaining(of_window, ALLOWED, outcome=outcome)
 
 
 def test_a_page_stands_above_a_ticket_and_the_larger_factor_above_the_smaller():

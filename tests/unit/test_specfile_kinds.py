@@ -8,7 +8,15 @@ import pytest
 
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specfiles import load
-from slo_budget_tracker.specs import ConditionSli, ProbeSli, sli_hash
+from slo_budget_tracker.specs import (
+    DAY,
+    BudgetAlert,
+    Calendar,
+    ConditionSli,
+    ProbeSli,
+    definition_hash,
+    sli_hash,
+)
 
 SLI = 'requests: {total: x_total, bad: "x_total{code=~\\"5..\\"}"}'
 
@@ -70,3 +78,57 @@ def test_another_limit_is_another_sli(tmp_path):
     )
     assert sli_hash(one) != sli_hash(other)
     assert sli_hash(one) == sli_hash(slo_of(tmp_path, "condition: {expr: a, op: '<', limit: 60m}"))
+
+
+@pytest.mark.parametrize(
+    ("window", "calendar", "days"),
+    [
+        ("{calendar: month, timezone: Europe/Berlin}", Calendar(unit="month", timezone="Europe/Berlin"), 30),
+        ("{calendar: quarter}", Calendar(unit="quarter"), 91),
+        ("{calendar: week, timezone: UTC}", Calendar(unit="week"), 7),
+        ("{calendar: year, timezone: Asia/Kolkata}", Calendar(unit="year", timezone="Asia/Kolkata"), 365),
+        ("400d", None, 400),
+    ],
+)
+def test_windows(tmp_path, window, calendar, days):
+    """Rolling windows, and calendar periods with their nominal length."""
+    slo = slo_of(tmp_path, SLI, f"window: {window}")
+    assert (calendar, days * DAY) == (slo.calendar, slo.window)
+
+
+def test_budget_alerts(tmp_path):
+    """What remains, or how long it lasts, each with a severity."""
+    given = (
+        "budget_alerts: [{severity: ticket, remaining_below: 10%}, {severity: page, exhausted_within: 4h}]"
+    )
+    slo = slo_of(tmp_path, SLI, given)
+    assert (
+        BudgetAlert(severity="ticket", remaining_below=Decimal("0.1")),
+        BudgetAlert(severity="page", exhausted_within=14_400),
+    ) == slo.budget_alerts
+    assert ["budget:ticket:remaining_below:10%", "budget:page:exhausted_within:4h"] == [
+        one.rule for one in slo.budget_alerts
+    ]
+
+
+def test_low_traffic_guards_every_pair_but_those_with_their_own(tmp_path):
+    """`low_traffic` goes for the Workbook's pairs and for listed ones, which may say it themselves."""
+    guard = "low_traffic: {minimum_bad: 3, confidence: 99%}"
+    workbook = slo_of(tmp_path, SLI, guard)
+    assert {(3, Decimal("0.99"))} == {(a.minimum_bad, a.confidence) for a in workbook.alerts}
+    pairs = "[{long: 1h, short: 5m, burn_rate: 14, minimum_bad: 9}, {long: 2h, short: 5m, burn_rate: 6}]"
+    listed = slo_of(tmp_path, SLI, f"alerts: {pairs}", guard)
+    assert [(9, Decimal("0.99")), (3, Decimal("0.99"))] == [
+        (a.minimum_bad, a.confidence) for a in listed.alerts
+    ]
+    assert {(0, None)} == {(a.minimum_bad, a.confidence) for a in slo_of(tmp_path).alerts}
+
+
+def test_what_is_not_given_changes_no_hash(tmp_path):
+    """Definitions of earlier versions keep their hash; budgets and guards change the definition, not the SLI."""
+    plain = slo_of(tmp_path)
+    for key in ("no_data: bad", "window: {calendar: month}", "low_traffic: {minimum_bad: 3}"):
+        other = slo_of(tmp_path, SLI, key)
+        assert definition_hash(plain) != definition_hash(other)
+        assert sli_hash(plain) == sli_hash(other)
+    assert definition_hash(plain) == definition_hash(slo_of(tmp_path, SLI, "no_data: hold"))

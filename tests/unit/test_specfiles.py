@@ -30,7 +30,7 @@ ROWS = {
     "C17": ("promql", "selectors"),
     "C18": ("secrets",),
     "C19": ("names", "control", "latin"),
-    "C20": ("later",),
+    "C20": ("later", "budgets"),
     "H8": ("links",),
     "H19": ("labels",),
 }

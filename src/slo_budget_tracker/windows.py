@@ -1,0 +1,102 @@
+"""Windows: what is known over each span that a verdict at an instant needs, from the ledger's history.
+
+Rolling windows end at the instant. A calendar window begins with the last tick before the period's border,
+so that it is a sum of whole ticks; what is to be expected in the rest of the period goes with the traffic
+of the one before. Where an SLO counts missing data as bad, seconds without any series become bad events at
+mean traffic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.budget import exhaustion_window
+from slo_budget_tracker.ticks import TO_DATE, Tick, WindowCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from slo_budget_tracker.calendars import Calendar
+    from slo_budget_tracker.history import History
+    from slo_budget_tracker.specs import SLO
+
+    Windows = Mapping[int, Mapping[int, WindowCounts]]
+
+
+def gather(
+    history: History,
+    at: int,
+    instances: Iterable[tuple[SLO, int]],
+    *,
+    interval: int,
+    born: Callable[[int], int],
+) -> Windows:
+    """By instance and window length: the counts of every window of its SLO that ends at `at`."""
+    wanted = list(instances)
+    lengths = sorted(
+        {window for slo, _ in wanted for window in (*slo.windows, exhaustion_window(slo.window))}
+    )
+    found = history.window(at, lengths)
+    for slo, instance in wanted:
+        if slo.calendar is not None:
+            counts = to_date(history, slo.calendar, at, instance, interval=interval)
+            found[instance] = {**found.get(instance, {}), TO_DATE: counts}
+        if slo.no_data == "bad" and instance in found:
+            found[instance] = _missing_is_bad(
+                history, slo, at, instance, found[instance], born=born(instance)
+            )
+    return found
+
+
+def to_date(history: History, calendar: Calendar, at: int, instance: int, *, interval: int) -> WindowCounts:
+    """The counts of the calendar period that `at` belongs to, so far."""
+    period = on_grid(calendar.period(at), at, interval)
+    so_far = _counts(history, instance, Tick(period.start, at))
+    last = on_grid(calendar.period(period.start), at, interval)
+    before = _counts(history, instance, Tick(last.start, period.start))
+    usual = before if before.known else so_far
+    rate = usual.total / usual.known if usual.known else 0.0
+    return replace(so_far, ahead=rate * max(period.end - at, 0))
+
+
+def on_grid(period: Tick, at: int, interval: int) -> Tick:
+    """The period in whole ticks: a tick with the border in it belongs to the period that begins there."""
+    return Tick(*(border - (border - at) % interval for border in period))
+
+
+def _counts(history: History, instance: int, span: Tick) -> WindowCounts:
+    if not span.seconds:
+        return WindowCounts(1, 0, 0, 0)
+    known = history.window(span.end, [span.seconds], ids=[instance])
+    return known[instance][span.seconds]
+
+
+def _missing_is_bad(
+    history: History,
+    slo: SLO,
+    at: int,
+    instance: int,
+    found: Mapping[int, WindowCounts],
+    *,
+    born: int,
+) -> dict[int, WindowCounts]:
+    """The windows with absent seconds as bad events, at the mean traffic of the SLO window.
+
+    What was absent before the daemon watched does not count: the service may not have existed.
+    """
+    whole = found[slo.window if slo.calendar is None else TO_DATE]
+    rate = whole.total / whole.known if whole.total else 1.0
+    watched = _counts(history, instance, Tick(born, at)) if at > born else WindowCounts(1, 0, 0, 0)
+    changed = {}
+    for length, counts in found.items():
+        absent = min(counts.absent, watched.absent)
+        missing = rate * absent
+        changed[length] = replace(
+            counts,
+            total=counts.total + missing,
+            bad=counts.bad + missing,
+            known=counts.known + absent,
+            absent=counts.absent - absent,
+        )
+    return changed
