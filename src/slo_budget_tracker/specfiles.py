@@ -65,12 +65,24 @@ def understand(paths: Sequence[Path], *, tick: int = 60) -> tuple[Understood, ..
     """
     sources, faults = read_sources(paths)
     told = list(faults)
+    if not paths:
+        told.append(Fault("slo_files", 1, 1, "", "no SLO files", "at least one file or folder"))
+    return understand_texts(sources, tick=tick, faults=told)
+
+
+def understand_texts(
+    sources: Sequence[Source], *, tick: int = 60, faults: Sequence[Fault] = ()
+) -> tuple[Understood, ...]:
+    """The same of texts that were read already, and the faults of reading them.
+
+    Raises:
+        SpecError: with all faults of all texts.
+    """
+    told = list(faults)
     readings = [(source, read_documents(source.text, file=source.file)) for source in sources]
     shelf = Shelf.of(expanded(root for _, reading in readings for root in reading.documents), tick=tick)
     files = tuple(_read(source, reading, shelf, tick=tick, told=told) for source, reading in readings)
     told.extend(_duplicates([named for found in files for named in found.file.named]))
-    if not paths:
-        told.append(Fault("slo_files", 1, 1, "", "no SLO files", "at least one file or folder"))
     slos: list[Found] = [one for found in files for one in found.file.found]
     if len(slos) > MOST_SLOS:
         place = slos[MOST_SLOS].place

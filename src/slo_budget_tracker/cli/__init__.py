@@ -7,12 +7,26 @@ from contextlib import suppress
 from typing import NoReturn
 
 from slo_budget_tracker.cli.app import app
+from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
+from slo_budget_tracker.cli.convert import convert
 from slo_budget_tracker.cli.docs import docs
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.errors import PrometheusError, TrackerError
 
-__all__ = ["app", "docs", "evaluate", "ledger", "main", "plan", "replay", "run", "validate"]
+__all__ = [
+    "app",
+    "audit",
+    "convert",
+    "docs",
+    "evaluate",
+    "ledger",
+    "main",
+    "plan",
+    "replay",
+    "run",
+    "validate",
+]
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.documents import shown
+from slo_budget_tracker.documents import Mapping as Mapping_
+from slo_budget_tracker.documents import Scalar, read_documents, shown
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.formats.drafts import Draft, at, word
 from slo_budget_tracker.formats.names import ORIGINAL, labels_of, slug
@@ -15,14 +16,17 @@ from slo_budget_tracker.formats.openslo_alerts import alerts
 from slo_budget_tracker.formats.openslo_indicators import Objective, indicator_of, read_sli
 from slo_budget_tracker.formats.openslo_library import Library, check
 from slo_budget_tracker.formats.openslo_windows import seconds_of, window_of
-from slo_budget_tracker.formats.trees import text, tree
+from slo_budget_tracker.formats.trees import moved, text, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from slo_budget_tracker.documents import Node, Scalar
+    from slo_budget_tracker.documents import Node
 
-DATASOURCE = "slo-budget-tracker/datasource"  # the annotation that names a datasource of the daemon
+# Annotations of ours: the exact name, a datasource of the daemon, native keys that OpenSLO has no place for.
+NAME, DATASOURCE, KEYS = (f"slo-budget-tracker/{key}" for key in ("name", "datasource", "keys"))
+_TAKEN = {"name", "description", "target", "window", "sli", "labels", "owner", "datasource", "slices"}
+_MOST = 16_384
 DISPLAY = "display_name"
 _SPEC = (
     *("description", "service", "indicator", "indicatorRef", "timeWindow", "budgetingMethod"),
@@ -96,9 +100,15 @@ class _Objectives:
         indicator = read_sli(draft, self.sli, Objective(item, found, self.method), self.library)
         metadata = draft.mapping(at(self.root, "metadata"), ("name", "displayName", "labels", "annotations"))
         name = metadata["name"]
+        native = _annotations(draft, metadata.get("annotations"))
+        written = native.pop("name", None)
+        if isinstance(written, Scalar) and len(draft.items(spec.get("objectives"))) == 1:
+            own = written.text
         labels = labels_of(draft, (metadata.get("labels"),))
         window = window_of(draft, spec, name)
-        tiers = alerts(draft, spec, name, self.library, target=_share(target))
+        tiers: Node | None = None
+        if not native.keys() & {"alerts", "burn_rate"} or "alertPolicies" in spec:
+            tiers = alerts(draft, spec, name, self.library, target=_share(target))
         if target is None or indicator is None or window is None or len(draft.fields.faults) > before:
             return None
         return tree(
@@ -111,10 +121,10 @@ class _Objectives:
                 "sli": indicator.sli,
                 "group_by": tree(indicator.sli, indicator.group_by) if indicator.group_by else None,
                 "slices": slices,
-                "alerts": tiers,
+                **({"alerts": tiers} if tiers is not None else {}),
                 "labels": {**labels.values, **self._names(metadata, own)} or None,
                 "owner": labels.owner,
-                "datasource": _annotations(draft, metadata.get("annotations")),
+                **native,
             },
         )
 
@@ -145,13 +155,34 @@ def _share(target: Scalar | None) -> Decimal | None:
     return Decimal(percent) / (1 if percent == target.text else 100)
 
 
-def _annotations(draft: Draft, node: Node | None) -> Node | None:
-    """The datasource among the annotations; the others are left out."""
+def _annotations(draft: Draft, node: Node | None) -> dict[str, Node]:
+    """Native keys among the annotations; those for other programs are left out."""
     found = draft.fields.free_mapping(node, expected="annotations by name") if node is not None else None
+    native: dict[str, Node] = {}
     for key, value in found.values.items() if found is not None else ():
-        if key != DATASOURCE:
+        given = draft.text(value, most=_MOST)
+        if key == NAME and given is not None:
+            native["name"] = given
+        elif key == DATASOURCE and given is not None:
+            native["datasource"] = given
+        elif key == KEYS and given is not None:
+            native |= _keys(draft, given)
+        elif key not in {NAME, DATASOURCE, KEYS}:
             draft.warn(value, "left out: an annotation for other programs")
-    return draft.text(found.values.get(DATASOURCE)) if found is not None else None
+    return native
+
+
+def _keys(draft: Draft, given: Scalar) -> dict[str, Node]:
+    """Keys that OpenSLO has no place for, as one line of YAML."""
+    reading = read_documents(given.text, file=given.file)
+    roots = reading.documents
+    if reading.faults or len(roots) != 1 or not isinstance(roots[0], Mapping_):
+        draft.refuse(given, "no YAML mapping", "native keys such as {alerts: workbook}")
+        return {}
+    taken = set(roots[0].values) & _TAKEN
+    for key in sorted(taken):
+        draft.refuse(given, f"the key {key}", "in its own place in the document")
+    return {key: moved(value, given) for key, value in roots[0].values.items() if key not in taken}
 
 
 def _target(draft: Draft, item: Node, found: Mapping[str, Node]) -> Scalar | None:

@@ -175,20 +175,30 @@ def _selectors(selectors: Sequence[Selector]) -> Tree:
 def _latency(part: Selector, total: Selector) -> dict[str, Tree | None] | None:
     """The native latency that a bucket over all of the same histogram is."""
     base = part.metric.removesuffix(_BUCKET)
-    bounds = [m for m in part.matchers if m.label == "le"]
+    bound = _bound([m for m in part.matchers if m.label == "le"])
     rest = tuple(m for m in part.matchers if m.label != "le")
     whole = ((f"{base}{_COUNT}", rest), (f"{base}{_BUCKET}", _with(Selector("x", rest), _INF).matchers))
     if (
         base == part.metric
         or not base.endswith(_SECONDS)
-        or len(bounds) != 1
-        or bounds[0].operator != "="
-        or not _BOUND.fullmatch(bounds[0].value)
-        or Decimal(bounds[0].value) <= 0
+        or bound is None
         or (total.metric, total.matchers) not in whole
     ):
         return None
-    return {"histogram": str(Selector(base, rest)), "threshold": _duration(Decimal(bounds[0].value))}
+    return {"histogram": str(Selector(base, rest)), "threshold": _duration(bound)}
+
+
+def _bound(matchers: Sequence[Matcher]) -> Decimal | None:
+    """The one upper bound that matchers of `le` ask for, in whatever spellings."""
+    if len(matchers) != 1 or matchers[0].operator not in {"=", "=~"}:
+        return None
+    spellings = [matchers[0].value]
+    if matchers[0].operator == "=~":
+        spellings = matchers[0].value.replace("\\", "").split("|")
+    if not all(_BOUND.fullmatch(one) for one in spellings):
+        return None
+    bounds = {Decimal(one) for one in spellings}
+    return next(iter(bounds)) if len(bounds) == 1 and max(bounds) > 0 else None
 
 
 def _duration(seconds: Decimal) -> str:

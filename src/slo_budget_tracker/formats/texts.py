@@ -26,7 +26,10 @@ class _Plain(str):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts so that every reader takes them for texts."""
+    """Writes texts so that every reader takes them for texts, and no value as an alias of another."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's own form
+        return True
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's own name and form
         super().increase_indent(flow, False)
@@ -63,6 +66,18 @@ def values_text(values: Iterable[Any]) -> str:
         width=10_000,
         default_flow_style=False,
     )
+
+
+def flow_text(value: Any) -> str:
+    """One value as YAML in one line."""
+    return yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000, default_flow_style=True
+    ).strip()
+
+
+def value_of(node: Node) -> Any:
+    """A node as mappings, lists and texts that are written as they stood."""
+    return _value(node, "")
 
 
 def plain(text: str) -> str:

@@ -25,6 +25,19 @@ def text(place: Node, value: str, *, path: str | None = None) -> Scalar:
     return Scalar(place.file, place.line, place.column, place.path if path is None else path, value)
 
 
+def moved(node: Node, place: Node) -> Node:
+    """The same tree at another place: what was read from a text in a document stands where the text does."""
+    where = (place.file, place.line, place.column, place.path)
+    if isinstance(node, documents.Mapping):
+        keys = {name: Scalar(*where, key.text, key.plain) for name, key in node.keys.items()}
+        return documents.Mapping(
+            *where, keys, {name: moved(value, place) for name, value in node.values.items()}
+        )
+    if isinstance(node, documents.Sequence):
+        return documents.Sequence(*where, tuple(moved(item, place) for item in node.items))
+    return Scalar(*where, node.text, node.plain) if isinstance(node, Scalar) else node
+
+
 def _tree(place: Node, value: Tree, path: str) -> Node:
     if isinstance(value, Node):
         return value
