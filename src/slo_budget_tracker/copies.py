@@ -55,9 +55,11 @@ def prepare_over(source: Path, target: Path) -> Path:
     return part
 
 
-def finish_over(part: Path, target: Path) -> None:
-    """Let a prepared copy take the older one's place."""
+def finish_over(part: Path, target: Path, *, now: float | None = None) -> None:
+    """Let a prepared copy take the older one's place, as of `now`."""
     try:
+        if now is not None:
+            os.utime(part, (now, now))
         part.replace(target)
         _sync_folder(target.parent)
     except OSError as error:

@@ -89,7 +89,8 @@ class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is th
 
     def __init__(self, ledger: object, why: str) -> None:
         super().__init__(
-            f"the ledger {ledger} is damaged ({why}): move it away and restore a backup, or start anew"
+            f"the ledger {ledger} is damaged ({why}): the daemon puts it aside when it starts, and "
+            "goes on from the last backup"
         )
         self.why = why
 

@@ -5,7 +5,6 @@ What a transaction brought is in memory only after it is on disk. A failed one c
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from contextlib import contextmanager
@@ -143,12 +142,13 @@ class Ledger(Known):
             return connection.execute(query).scalar()
 
     def events(self, *, slo: str | None = None, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Events in order per SLO; with `slo` those of one SLO after a sequence number."""
+        """Events by data instant; with `slo` those of one SLO after a sequence number, in sequence."""
         table = tables.events
         query = sa.select(table).where(table.c.sequence > after)
         if slo is not None:
             query = query.where(table.c.slo == slo)
-        query = query.order_by(table.c.created, table.c.slo, table.c.sequence).limit(limit)
+        order = (table.c.sequence,) if slo is not None else (table.c.created, table.c.slo, table.c.sequence)
+        query = query.order_by(*order).limit(limit)
         with self._guard, self._store.begin() as connection:
             found = connection.execute(query).mappings().all()
         return [StoredEvent(**{**row, "payload": orjson.loads(row["payload"])}) for row in found]
@@ -179,11 +179,11 @@ class Ledger(Known):
                 self._stats = replace(self._stats, newest=self.history.newest)
             return self._stats
 
-    def check(self) -> list[str]:
-        """What is wrong with the file and what it says; nothing when it is sound."""
+    def check(self, *, quick: bool = False) -> list[str]:
+        """What is wrong with the file and, unless `quick`, with what it says; nothing when it is sound."""
         with self._guard:
-            problems = self._store.check(whole=True)
-            if not problems:
+            problems = self._store.check(whole=not quick)
+            if not problems and not quick:
                 with self._store.begin() as connection:
                     problems = soundness.problems(connection, density=self.history.density)
             return problems
@@ -204,9 +204,11 @@ class Ledger(Known):
         if target.exists() and now - target.stat().st_mtime < every:
             return False
         part = copies.prepare_over(path, target)
-        Ledger.open(f"sqlite:///{part}", read_only=True, density=self.history.density).close()
-        os.utime(part, (now, now))
-        copies.finish_over(part, target)
+        with Ledger.open(f"sqlite:///{part}", read_only=True, density=self.history.density) as copy:
+            problems = copy.check(quick=True)
+        if problems:
+            raise LedgerDamaged(path, problems[0])
+        copies.finish_over(part, target, now=now)
         return True
 
     # --- what changes ---------------------------------------------------------------------------------------

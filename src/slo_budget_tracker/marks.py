@@ -73,8 +73,10 @@ def why_older(now: Mark, before: Mark | None) -> str | None:
     """Why the ledger at hand is not the one that was last written here; None when it may well be."""
     if now.copy_of:
         return "it is a copy that was put back"
-    if before is None or not now.epoch:
+    if before is None:
         return None
+    if not now.epoch:
+        return "the ledger that was here is gone"
     if now.epoch == before.epoch:
         return "it is older than what was last written" if now.commits < before.commits else None
     return None if now.epoch_before == before.epoch else "it is not the file that was last written"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +142,11 @@ class Store:
         """Bytes of the file and its write-ahead log; 0 for one in memory."""
         if self.path is None:
             return 0
-        parts = (self.path, Path(f"{self.path}-wal"))
-        return sum(part.stat().st_size for part in parts if part.exists())
+        found = 0
+        for part in (self.path, Path(f"{self.path}-wal")):
+            with suppress(FileNotFoundError):
+                found += part.stat().st_size
+        return found
 
     def backup(self, target: Path) -> None:
         """Copy the database as it is now to a new file, while it is in use."""

@@ -89,8 +89,8 @@ def blots(count, seed):
 
 def test_damage_is_never_silent(url, path, sound):
     """S5: at random places of the file, by bits and by sectors."""
-    assert 0 < check_damages(url, path, sound, flips(40, 4))
-    assert 0 < check_damages(url, path, sound, blots(20, 5))
+    assert 0 < check_damages(url, path, sound, flips(25, 4))
+    assert 0 < check_damages(url, path, sound, blots(12, 5))
 
 
 @pytest.mark.long

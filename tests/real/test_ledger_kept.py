@@ -150,7 +150,8 @@ def test_events_are_numbered_per_slo_without_gaps(url):
         ]
         assert [2, 3] == [e.sequence for e in ledger.events(slo="a", after=1)]
         assert ["a-1", "b-1"] == [e.event_id for e in ledger.events(limit=2)]
-        assert {"sequence": 3, "previous_id": "a-2"} == ledger.events(slo="a")[-1].payload
+        place = {"sequence": 3, "previous_id": "a-2", "instance": ledger.meta["epoch"]}
+        assert place == ledger.events(slo="a")[-1].payload
 
 
 def test_an_event_that_is_there_already_is_not_written_again(url):
@@ -169,3 +170,12 @@ def test_an_event_that_is_there_already_is_not_written_again(url):
         )
         assert Event.of(transition).event_id == stored.event_id
         assert Event.of(replace(transition, group={"handler": "/pay"})).event_id != stored.event_id
+
+
+def test_order_is_by_sequence_whatever_the_times_are(url):
+    """S15: an event about an older instant that is made later comes later; clocks decide nothing."""
+    with Ledger.open(url) as ledger:
+        for number, at in ((1, NOW), (2, NOW - 3600), (3, NOW - 60)):
+            ledger.commit(Entry(events=[Event(f"a-{number}", "a", "slo_burn_revised", at, {})]))
+        assert ["a-1", "a-2", "a-3"] == [event.event_id for event in ledger.events(slo="a")]
+        assert ["a-2", "a-3"] == [event.event_id for event in ledger.events(slo="a", after=1)]

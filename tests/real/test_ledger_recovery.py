@@ -264,3 +264,23 @@ def test_shared_memory_that_was_left_behind_does_no_harm(url, path, crashed):
     with Ledger.open(url, now=LATER) as ledger:
         assert (None, NOW + 360, []) == (ledger.reset, ledger.history.newest, ledger.check())
         assert 1.0 == one(ledger, 60, at=NOW + 360).total
+
+
+def test_a_kill_while_mending_is_mended(url, path, kept):
+    """S5: put aside and killed before anything took its place: the next start goes on, and tells."""
+    path.unlink()
+    with Ledger.open(url, now=LATER) as ledger:
+        assert (kept[0], 1) == (figures(ledger), len(resets(ledger)))
+
+
+def test_a_ledger_that_was_removed_is_not_begun_in_silence(url, path):
+    """S5: no file, no copy, but the mark says that there was a ledger: a new epoch, told to the stream."""
+    _, epoch = filled(url)
+    path.unlink()
+    with Ledger.open(url, now=LATER) as ledger:
+        assert ("the ledger that was here is gone", epoch) == (
+            resets(ledger)[0]["reason"],
+            resets(ledger)[0]["epoch_before"],
+        )
+    with Ledger.open(url, now=LATER) as again:
+        assert again.reset is None
