@@ -1,0 +1,168 @@
+"""Data that came late: found by looking at a tenth of the samples again, counted once, and told as a revision."""
+
+from __future__ import annotations
+
+import pytest
+
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.ticks import Outcome
+from tests.property.histories import BEGIN, INTERVAL, History, Pod, Watch, after, counts
+
+STEADY = Pod(-40, 400, frozenset(), (0, 0))
+DYING = Pod(-40, 35, frozenset(), (28, 35))  # its last scrape is in tick 18, and everything fails at the end
+TICKS = 30
+
+
+@pytest.fixture
+def ledger():
+    """A ledger in memory."""
+    with Ledger.open("sqlite://") as one:
+        yield one
+
+
+def watch(ledger, history, ticks, *, fault=None, during=range(0)):
+    """Live ticks over a history; a fault during some of them."""
+    simulator = history.simulate(2 * ticks)
+    one = Watch(ledger, simulator)
+    reports = [one.tick(tick, fault=fault if tick in during else None) for tick in range(1, ticks + 1)]
+    return one, reports
+
+
+def truth(history, ticks):
+    """The counts of both SLOs, had everything been there in time."""
+    simulator = history.simulate(2 * ticks)
+    simulator.arrive(float("inf"))
+    with Ledger.open("sqlite://") as ledger:
+        Watch(ledger, simulator).tick(ticks)
+        return [counts(ledger, instance, ticks) for instance in (1, 2)]
+
+
+def revisions(ledger):
+    """The revisions that were told: SLO, last tick, and what changed."""
+    return [
+        (event.slo, (event.created - BEGIN) // INTERVAL, event.payload["revised"])
+        for event in ledger.events()
+        if event.kind == "slo_burn_revised"
+    ]
+
+
+def test_the_last_samples_of_a_pod_may_come_late(ledger):
+    """D16: they come minutes after the pod is gone, when no later sample can tell: found, counted and told once."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    _, reports = watch(ledger, history, TICKS)
+    expected = truth(history, TICKS)
+    assert expected[0] == counts(ledger, 1, TICKS)
+    ((slo, _, revised),) = [one for one in revisions(ledger) if one[0] == "shop"]
+    assert ("shop", 15, 35) == (
+        slo,
+        revised["after"]["bad"] - revised["before"]["bad"],
+        revised["after"]["total"] - revised["before"]["total"],
+    )
+    assert 0 < sum(report.revised for report in reports) < 6
+
+
+def test_what_was_sent_is_not_unsaid(ledger):
+    """D16: an alert that fired on what was known stays fired, whatever the revision says; it is an event of its own."""
+    failing = Pod(-40, 400, frozenset(), (20, 34))
+    history = History((STEADY, failing), late=((24, 30, 150),))
+    watch(ledger, history, TICKS)
+    events = sorted(ledger.events(), key=lambda event: event.sequence)
+    ids = [event.event_id for event in events]
+    assert len(ids) == len(set(ids))
+    shop = [event for event in events if event.slo == "shop"]
+    assert list(range(1, len(shop) + 1)) == [event.sequence for event in shop]
+    burns = [(e.kind, e.payload["severity"]) for e in shop if e.kind in {"slo_burn_started", "slo_recovered"}]
+    for severity in ("page", "ticket"):
+        turns = [kind for kind, of in burns if of == severity]
+        assert ["slo_burn_started", "slo_recovered"] * (len(turns) // 2) == turns[: len(turns) // 2 * 2]
+
+
+def test_an_empty_answer_is_taken_back(ledger):
+    """P19: a backend short of memory answers that there is nothing; minutes later the ticks are known after all."""
+    history = History((STEADY, DYING))
+    watch(ledger, history, TICKS, fault="empty", during=range(13, 18))
+    assert truth(history, TICKS) == [counts(ledger, instance, TICKS) for instance in (1, 2)]
+    assert {Outcome.OK: TICKS * INTERVAL} == {k: v for k, v in ledger.outcomes(1).items() if v}
+
+
+def test_a_partial_answer_is_completed(ledger):
+    """P17: ticks that were read in part are read again when the whole is there; the mark goes away."""
+    history = History((STEADY, STEADY))
+    watch(ledger, history, TICKS, fault="partial", during=range(13, 16))
+    assert truth(history, TICKS) == [counts(ledger, instance, TICKS) for instance in (1, 2)]
+    assert 0 == ledger.outcomes(1)[Outcome.PARTIAL]
+
+
+def test_nothing_is_read_again_without_need(ledger):
+    """D16: of a hundred ticks ten are read twice, and nothing else."""
+    _, reports = watch(ledger, History((STEADY, STEADY)), 100)
+    raw = 2 * 2 * 100  # series, scrapes a tick
+    read = sum(report.samples for report in reports) - 100  # an expression's value is no raw sample
+    assert raw < read <= 1.2 * raw
+    assert 0 == sum(report.revised for report in reports)
+    assert [] == revisions(ledger)
+
+
+def test_pods_that_come_and_go_cost_little(ledger):
+    """D16: ticks with fewer samples than the one before are looked at, less and less often where that is in vain."""
+    pods = tuple(Pod(at, at + 14, frozenset(), (0, 0)) for at in range(-6, 180, 7))
+    one, reports = watch(ledger, History((STEADY, *pods)), 100)
+    stored = sum(
+        1
+        for key, (times, _) in one.simulator.series.items()
+        if ("__name__", "http_requests_total") in key
+        for time in times
+        if BEGIN * 1000 < time <= after(100) * 1000
+    )
+    assert sum(report.samples for report in reports) - 100 <= 1.5 * stored
+
+
+def test_a_source_with_less_than_before_takes_nothing_away(ledger):
+    """P21, P23, I2: after a loss of stored data the counts stay as they were, and that is told as a doubt."""
+    one, _ = watch(ledger, History((STEADY, DYING)), 22)
+    before = counts(ledger, 1, 22)
+    for times, values in one.simulator.series.values():
+        del times[:], values[:]
+    reports = [one.tick(tick) for tick in range(23, 40)]
+    assert before == counts(ledger, 1, 22)
+    assert sum(report.doubts["inconsistent"] for report in reports) > 0
+    assert [] == revisions(ledger)
+
+
+def test_a_changed_expression_is_read_again(ledger):
+    """D16: an expression that gives another value at a block's end, and fills ticks that had none."""
+    history = History((STEADY,))
+    simulator = history.simulate(2 * TICKS)
+    simulator.arrive(float("inf"))
+    mood = next(key for key in simulator.series if ("__name__", "mood") in key)
+    times, values = simulator.series.pop(mood)
+    one = Watch(ledger, simulator)
+    for tick in range(1, 14):
+        one.tick(tick)
+    assert 13 * INTERVAL == ledger.outcomes(2)[Outcome.NO_DATA]
+    simulator.series[mood] = (times, values)
+    for tick in range(14, TICKS + 1):
+        one.tick(tick)
+    assert {Outcome.OK: TICKS * INTERVAL} == {k: v for k, v in ledger.outcomes(2).items() if v}
+    ((slo, _, revised),) = revisions(ledger)
+    assert ("mood", 13) == (slo, revised["ticks"])
+
+
+def test_a_server_that_is_away_at_the_time_is_asked_later(ledger):
+    """D16: what came late is found even if nobody answers when it would be looked for."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    watch(ledger, history, 40, fault="refused", during=range(24, 32))
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
+
+
+def test_a_reload_goes_on_comparing(ledger):
+    """D16: another evaluator of the same catalogue inherits what was remembered at the last borders."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(80))
+    for tick in range(1, 41):
+        if tick == 22:
+            old = one.evaluator
+            one.restart(after(21))
+            one.evaluator.inherit(old)
+        one.tick(tick)
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
