@@ -1,6 +1,21 @@
-"""`python -m slo_budget_tracker` is the command `slo-budget-tracker`."""
+"""`python -m slo_budget_tracker`: the command, and signals while it is still being loaded."""
 
-from slo_budget_tracker.cli import main
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main() -> None:
+    """Load the command and run it; whoever interrupts the loading gets a quick end and no traceback (T7)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda caught, _: os._exit(128 + caught))
+    from slo_budget_tracker.cli import main as command  # noqa: PLC0415 - loading takes a second or two
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    command()
+
 
 if __name__ == "__main__":
     main()

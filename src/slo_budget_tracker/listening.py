@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
@@ -26,6 +25,7 @@ FLUSH_SECONDS = 20  # for a client that reads its answer slowly
 MOST_CONNECTIONS = 512
 LARGEST_HEADER = 16_384
 START_SECONDS = 10
+BACKLOG = 128  # asyncio tries so many times a second to accept where no descriptor is left (T10)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -126,9 +126,9 @@ class WebServer:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
+            backlog=BACKLOG,
             h11_max_incomplete_event_size=LARGEST_HEADER,
         )
-        _silence("uvicorn.error")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [bound]}, name="web", daemon=True
@@ -163,10 +163,3 @@ def _bind(listen: str) -> socket.socket:
     except OSError as error:
         raise UsageError(f"web.listen: cannot listen on {listen}: {error.strerror or error}") from error
     return bound
-
-
-def _silence(logger: str) -> None:
-    """Uvicorn's own log, a line for each broken request, goes nowhere: anybody could fill disks with it."""
-    uvicorn_log = logging.getLogger(logger)
-    uvicorn_log.propagate = False
-    uvicorn_log.handlers = [logging.NullHandler()]

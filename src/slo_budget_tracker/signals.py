@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ class Wishes:
             signal.signal(number, lambda *_: None)
         if os.getpid() == 1:  # orphans come to process 1: the kernel reaps them (T18)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            with suppress(ChildProcessError):  # those that died before
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
     def end(self) -> None:
         """Ask for the end; what still hangs after some seconds is left behind."""

@@ -236,11 +236,12 @@ def test_a_replay_prints_what_would_have_fired(call, config, server):
     "error",
     [Unreachable("gone", reason="refused"), QueryRejected("no", reason="x"), QueryFailed("no", reason="x")],
 )
-def test_a_replay_that_could_not_read_everything_is_status_3(call, config, server, error):
-    """What is printed is not the whole truth, and scripts are told."""
+def test_a_replay_that_could_not_read_everything_says_so(call, config, server, error):
+    """What is not the whole truth is told to scripts: 3 where nobody answered, 1 where the query was refused."""
     server.trouble = lambda query: error if query.at > BEGIN + HOUR else no_trouble(query)
     status, _, err = call("replay", "-c", config, "--from", BEGIN + HOUR, "--to", BEGIN + 2 * HOUR)
-    assert (3, f"default/http_requests_total: {error}\n") == (status, err)
+    expected = 3 if isinstance(error, Unreachable) else 1
+    assert (expected, f"default/http_requests_total: {error}\n") == (status, err)
 
 
 def test_a_fault_of_ours_is_a_sentence(call, config, monkeypatch):
@@ -268,3 +269,28 @@ def test_output_that_nobody_takes_is_no_traceback(config, target):
     process.stdout.close()
     said = process.stderr.read()
     assert ("", True) == (said, process.wait(timeout=30) in {0, 1})
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plan", "run"])
+def test_no_slo_files_is_a_usage_error(call, tmp_path, command):
+    """One sentence says what to do."""
+    (tmp_path / "empty.yaml").write_text("log: {level: error}\n")
+    status, _, err = call(command, "-c", tmp_path / "empty.yaml")
+    assert (2, "no SLO files are configured: name files or folders under `slo_files`\n") == (status, err)
+
+
+def test_a_time_in_the_future_is_refused(call, config):
+    """Nothing is known of the future."""
+    status, _, err = call("evaluate", "-c", config, "--at", 99_999_999_999)
+    assert (2, True) == (status, "--at: 99999999999 is in the future, expected a time that" in err)
+
+
+def test_a_path_that_is_not_there_says_what_was_expected(call):
+    """Where, found, expected."""
+    expected = "/gone.yaml:1:1: a file that cannot be opened (No such file or directory), expected a file or folder that can be read\n"
+    assert (1, "", expected) == call("validate", "/gone.yaml")
+
+
+def test_help_of_all_shows_an_example(call):
+    """Contract section 4: the help of the command itself too."""
+    assert "slo-budget-tracker validate" in call("--help")[1].partition("Example")[2]
