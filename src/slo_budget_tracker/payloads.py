@@ -8,6 +8,7 @@ finite, nesting ends at four levels, and what is too long is shortened, longest 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _ROOM = (
 )  # the place of the event in its ledger (sequence, previous_id, instance) is added later
 _MOST_ITEMS = 256  # of one mapping or list
 _LEAST_TEXT = 16  # characters to which a text is shortened before things are left out
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 _LARGEST = 2**53  # integers beyond it are not the same in every receiver
 
 
@@ -93,8 +95,7 @@ def _number(value: float) -> float | None:
 
 def _text(text: str) -> str:
     """Text without lone surrogates: what no byte sequence stands for is U+FFFD."""
-    cut = text[: MOST_BYTES + 1]
-    return cut.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if not cut.isascii() else cut
+    return _SURROGATE.sub("\ufffd", text[: MOST_BYTES + 1])
 
 
 def _fitted(payload: dict[str, Any]) -> dict[str, Any]:
