@@ -10,6 +10,7 @@ from slo_budget_tracker.cli.app import app
 from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
 from slo_budget_tracker.cli.convert import convert
+from slo_budget_tracker.cli.diff import diff
 from slo_budget_tracker.cli.docs import docs
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.errors import PrometheusError, TrackerError
@@ -18,6 +19,7 @@ __all__ = [
     "app",
     "audit",
     "convert",
+    "diff",
     "docs",
     "evaluate",
     "ledger",
