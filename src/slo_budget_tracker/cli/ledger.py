@@ -14,7 +14,11 @@ from slo_budget_tracker.cli.commands import Output, OutputOption
 from slo_budget_tracker.errors import LedgerDamaged, UsageError
 from slo_budget_tracker.ledger import Ledger, LedgerStats
 
-ledger = typer.Typer(help="The ledger: its size, its soundness, copies of it.", no_args_is_help=True)
+ledger = typer.Typer(
+    help="The ledger: its size, its soundness, copies of it.\n\n"
+    "Example: `slo-budget-tracker ledger stats -c config/slo-budget-tracker.yaml`",
+    no_args_is_help=True,
+)
 app.add_typer(ledger, name="ledger")
 
 
