@@ -83,6 +83,7 @@ class Cycle:
             delay=settings.evaluation.delay,
             workers=settings.concurrency,
             replica_labels=settings.replica_labels,
+            delays=settings.delays,
         )
         publisher = Publisher(clock=clock)
         cycle = cls(
@@ -150,6 +151,7 @@ class Cycle:
                 asks=asks(sources, budget=budget(settings), left=self.timebox.left),
                 workers=settings.concurrency,
                 replica_labels=settings.replica_labels,
+                delays=settings.delays,
                 ids={},
                 seen={},
                 data_until={},

@@ -101,6 +101,9 @@ class PrometheusSettings(Section):
     max_response_bytes: Bytes = 64 << 20
     concurrency: int = Field(default=4, ge=1, le=64)
     replica_label: str | None = None
+    delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] | None = (
+        None  # where it is more than the evaluation's
+    )
 
     @field_validator("url")
     @classmethod
@@ -224,6 +227,11 @@ class Settings(Section):
     def replica_labels(self) -> dict[str, str | None]:
         """The label that tells replicas apart, by datasource."""
         return {name: one.replica_label for name, one in self.datasources.items()}
+
+    @property
+    def delays(self) -> dict[str, int]:
+        """How late data come, seconds, of datasources that say so."""
+        return {name: one.delay for name, one in self.datasources.items() if one.delay is not None}
 
 
 def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:

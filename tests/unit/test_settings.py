@@ -19,6 +19,7 @@ KEYS = [
     pytest.param("prometheus.max_response_bytes", "8MiB", 8 << 20, id="size"),
     pytest.param("prometheus.concurrency", "7", 7, id="concurrency"),
     pytest.param("prometheus.replica_label", "replica", "replica", id="replica label"),
+    pytest.param("prometheus.delay", "3m", 180, id="delay of a datasource"),
     pytest.param("prometheus.bearer_token_file", "/run/token", Path("/run/token"), id="token file"),
     pytest.param("prometheus.tls.ca_file", "/etc/ca.pem", Path("/etc/ca.pem"), id="certificate authority"),
     pytest.param("prometheus.tls.cert_file", "/etc/cert.pem", Path("/etc/cert.pem"), id="certificate"),
@@ -104,10 +105,11 @@ def test_nothing_given_is_the_documented_default(tmp_path, monkeypatch):
         settings.web.listen,
         settings.ledger.url,
     )
-    assert (4, 10.0, {"default": None}) == (
+    assert (4, 10.0, {"default": None}, {}) == (
         settings.concurrency,
         settings.longest_timeout,
         settings.replica_labels,
+        settings.delays,
     )
 
 
