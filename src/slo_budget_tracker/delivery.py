@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,8 @@ class Delivery:
     def start(self) -> Delivery:
         """Begin to deliver; without a URL, only remember that there was none."""
         if self._settings.url is None:
-            self._outbox.note("audit_target", "")
+            with suppress(LedgerError):  # the daemon says so elsewhere
+                self._outbox.note("audit_target", "")
             return self
         self._couriers = [self._courier(self._settings.url) for _ in range(COURIERS)]
         self._thread = threading.Thread(target=self._run, name="audit delivery", daemon=True)

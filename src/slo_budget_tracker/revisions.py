@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import instant_text, number
 from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.verdict import Transition
@@ -66,10 +67,8 @@ class Revision:
             f"bad {old.bad:.10g} -> {after.bad:.10g}, total {old.total:.10g} -> {after.total:.10g}"
         )
         payload: dict[str, Any] = {
+            **about(slo, group=snapshot.labels),
             "event_kind": KIND,
-            "slo_name": slo.name,
-            "instance": dict(snapshot.labels),
-            "labels": dict(slo.labels),
             "window_seconds": slo.window,
             "burn_rate": snapshot.burn_rate,
             "success_ratio": snapshot.success_ratio,
@@ -87,7 +86,7 @@ class Revision:
             "late": True,
         }
         rule = f"revised/{start}/{after.known}/{after.total:.17g}/{after.bad:.17g}"
-        return Transition(KIND, rule, end, reason, payload, late=True)
+        return Transition(KIND, rule, end, reason, payload, late=True, group=snapshot.labels)
 
 
 def revision(
