@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from slo_budget_tracker import documents
+from slo_budget_tracker import documents, presets
 from slo_budget_tracker.documents import joined
 from slo_budget_tracker.selectors import Selector, parse_expression, parse_selector
 from slo_budget_tracker.slis import (
@@ -23,17 +23,18 @@ from slo_budget_tracker.slis import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
 
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.fields import Fields
+    from slo_budget_tracker.presets import Preset
     from slo_budget_tracker.slis import Sli
 
 Model = TypeVar("Model", bound=BaseModel)
 
-KINDS = ("requests", "latency", "probe", "condition", "promql")
+KINDS = ("requests", "latency", "probe", "condition", "preset", "promql")
 LATER_KINDS = {
-    "preset": "write the selectors out under `requests` or `latency`",
     "composite": "write one SLO for each member",
 }
 SHORTEST_PROMQL_WINDOW = 60
@@ -55,6 +56,7 @@ def read_sli(node: Node, fields: Fields) -> Sli | None:
         "latency": _latency,
         "probe": _probe,
         "condition": _condition,
+        "preset": _preset,
         "promql": _promql,
     }
     read = [readers[key](value, fields) for key, value in found.items()]
@@ -160,6 +162,39 @@ def _condition(node: Node, fields: Fields) -> ConditionSli | None:
     if expr is None or op is None or limit is None or len(fields.faults) > before:
         return None
     return sound(fields, node, lambda: ConditionSli(expr=expr, op=op, limit=limit))
+
+
+def _preset(node: Node, fields: Fields) -> Sli | None:
+    before = len(fields.faults)
+    given = fields.free_mapping(node, expected="{name: starlette-exporter, app: shop}")
+    if given is None:
+        return None
+    name = fields.choice(given.values["name"], presets.names()) if "name" in given.values else None
+    if "name" not in given.values:
+        fields.refuse(node, "no `name`", f"`name:` and one of {', '.join(presets.names())}")
+    if name is None:
+        return None
+    chosen = presets.preset(name)
+    known = ("name", *(["threshold"] if chosen.latency is not None else []), *chosen.options)
+    found = fields.mapping(node, known) or {}
+    values = {key: fields.text(found[key]) or "" for key in chosen.options if key in found}
+    threshold = fields.fine_duration(found["threshold"]) if "threshold" in found else None
+    if len(fields.faults) > before:
+        return None
+    return sound(fields, node, lambda: _of_preset(chosen, values, threshold))
+
+
+def _of_preset(chosen: Preset, values: Mapping[str, str], threshold: Decimal | None) -> Sli:
+    """A latency where a threshold is given, else requests, or a probe."""
+    if threshold is not None and chosen.latency is not None:
+        return LatencySli(histogram=chosen.chosen(chosen.latency, values), threshold=threshold)
+    if chosen.probe is not None:
+        return ProbeSli(up=(chosen.chosen(chosen.probe, values),))
+    total, bad, good = (
+        (chosen.chosen(selector, values),) if selector is not None else None
+        for selector in (chosen.total, chosen.bad, chosen.good)
+    )
+    return RequestsSli(total=total or (), bad=bad, good=good)
 
 
 def _promql(node: Node, fields: Fields) -> PromqlSli | None:
