@@ -39,7 +39,7 @@ class Known:
     @classmethod
     def of(cls, slo: SLO, *, revision: int = 1) -> Known:
         """What is to be remembered of an SLO."""
-        alerts = sorted(str(alert.model_dump(mode="json")) for alert in slo.alerts)
+        alerts = sorted(str(alert.model_dump(mode="json")) for alert in (*slo.alerts, *slo.budget_alerts))
         parts = {
             "target": format(slo.target.normalize(), "f"),
             "window": format_duration(slo.window),

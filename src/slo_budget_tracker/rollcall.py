@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.changes import compare, remembered, to_remember, transitions
 from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.instances import canonical
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.alerts import AlertState
     from slo_budget_tracker.changes import Change, Known
     from slo_budget_tracker.evaluator import Evaluator
+    from slo_budget_tracker.instances import Instance
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.verdict import Transition
@@ -85,13 +87,19 @@ def added_key(instance: int) -> str:
 
 def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *, at: int) -> None:
     ledger = evaluator.ledger
-    old = None if change.old is None else _instance(ledger, change.slo, change.old)
-    states = {} if old is None else ledger.states.get(old, {})
-    rules = [] if slo is None else [DATA, BUDGET, *(alert.rule for alert in slo.alerts)]
-    roll.events += transitions(change, slo=slo, at=at, states=states, rules=rules)
-    if old is not None:
+    counted = [] if change.old is None else _instances(ledger, change.slo, change.old)
+    alerts = () if slo is None else (*slo.alerts, *slo.budget_alerts)
+    rules = [] if slo is None else [DATA, BUDGET, *(alert.rule for alert in alerts)]
+    states: dict[str, AlertState] = {}
+    going_on: list[str] = []
+    for one in counted:
+        whose = canonical(one.labels) if one.labels else ""
+        before = ledger.states.get(one.id, {})
+        states |= {f"{rule}{whose}": state for rule, state in before.items()}
+        going_on += [f"{rule}{whose}" for rule in rules]
         kept = set(rules) if change.counts_kept else set()
-        roll.states[old] = {rule: state for rule, state in states.items() if rule in kept}
+        roll.states[one.id] = {rule: state for rule, state in before.items() if rule in kept}
+    roll.events += transitions(change, slo=slo, at=at, states=states, rules=going_on)
     if change.new is not None and not change.counts_kept:
         roll.begun.add(change.slo)
         new = evaluator.ids[change.slo]
@@ -115,8 +123,7 @@ def _begin_anew(roll: _Roll, evaluator: Evaluator, *, at: int) -> None:
                 roll.memories[feed.key] = Memory.empty().dumps()
 
 
-def _instance(ledger: Ledger, slo: str, known: Known) -> int | None:
-    """The instance that was counted by a definition."""
+def _instances(ledger: Ledger, slo: str, known: Known) -> list[Instance]:
+    """The instances that were counted by a definition: the whole SLO, and its groups."""
     sli = known.parts["sli"]
-    found = [i for i, one in ledger.instances.items() if one.slo == slo and one.sli_hash == sli]
-    return found[0] if found else None
+    return [one for one in ledger.instances.values() if one.slo == slo and one.sli_hash == sli]

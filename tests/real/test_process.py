@@ -1,0 +1,233 @@
+"""The daemon as a process: signals, service managers, full pipes, too few descriptors, hung neighbours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.real.lives import Abyss, EmptyPrometheus, Life
+
+SOON = 20  # seconds: five are promised, on a machine that does nothing else
+
+
+@pytest.fixture
+def empty():
+    """A Prometheus without series."""
+    server = EmptyPrometheus()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def abyss():
+    """A server that never answers."""
+    server = Abyss()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Daemons that are gone after the test."""
+    made = []
+
+    def life(url, **options):
+        made.append(Life(tmp_path, url, **options))
+        return made[-1]
+
+    yield life
+    for one in made:
+        one.kill()
+
+
+def test_the_end_while_everything_hangs(make, abyss):
+    """T6, T16: Prometheus and audit stream hang, clients hang on; it stays alive, is not ready, and leaves when asked."""
+    life = make(abyss.url, further=f"audit: {{url: '{abyss.url}'}}\n").start()
+    with contextlib.ExitStack() as held:
+        for at in range(100):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", life.port), timeout=30))
+            client.sendall([b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"][at % 3])
+        ready = life.get("/-/ready")
+        assert (503, True) == (ready.status_code, bool(ready.json()["reasons"]))
+        assert 200 == life.get("/-/healthy").status_code
+        status, seconds = life.end()
+    assert (0, True) == (status, seconds < SOON), life.said
+    assert "Traceback" not in life.said
+
+
+def test_asked_twice(make, abyss):
+    """T7: a second SIGTERM, a SIGINT and a SIGHUP on the way out change nothing."""
+    life = make(abyss.url).start()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
+        life.process.send_signal(number)
+    status, seconds = life.end(by=signal.SIGINT)
+    assert (0, True, False) == (status, seconds < SOON, "Traceback" in life.said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_while_it_starts(make, empty, number):
+    """T7: at any moment of the start it leaves, and the ledger it leaves opens again."""
+    life = make(empty.url)
+    for seconds in (0.3, 1.0, 2.0):
+        life.spawn()
+        time.sleep(seconds)
+        status, _ = life.end(by=number)
+        assert status in {0, 128 + number, -number}, life.said
+    assert "Traceback" not in life.said
+    assert 0 == life.start().end()[0]
+
+
+def test_a_life_as_a_service(make, empty, tmp_path):
+    """T15: ready after the start, alive while ticks progress, reloading and ready again, stopping."""
+    heard = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+
+        def listen(until):
+            while not heard or not heard[-1].startswith(until):
+                heard.append(manager.recv(500).decode())
+
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
+        life = make(empty.url).spawn(env=env)
+        listen("READY=1")
+        assert ["READY=1\nSTATUS=1 SLOs"] == heard
+        assert 200 == life.get("/-/healthy").status_code
+        listen("WATCHDOG=1")
+        life.process.send_signal(signal.SIGHUP)
+        listen("RELOADING=1\nMONOTONIC_USEC=")
+        listen("READY=1")
+        assert 0 == life.end()[0]
+        listen("STOPPING=1")
+
+
+def test_a_log_that_nobody_reads(make, empty):
+    """T17: with a full pipe as standard error it starts, ticks, answers and leaves."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writing, b"x" * 4_096):
+            pass
+    os.set_blocking(writing, True)
+    life = make(empty.url).start(log=writing)
+    os.close(writing)
+    before = life.metric("slo_last_evaluation_timestamp_seconds")
+    life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds") not in {None, before})
+    assert 0 == life.end()[0]
+    os.close(reading)
+
+
+def test_no_standard_descriptors(make, empty):
+    """T17: with standard error closed no file gets log lines, and a log whose reader is gone ends nothing."""
+    life = make(empty.url).start(before=("sh", "-c", 'exec "$0" "$@" 0<&- 1>&- 2>&-'))
+    life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds"))
+    assert (0, "") == (life.end()[0], life.said)
+
+
+def test_process_1_of_a_container(make, empty):
+    """T18: signals work without an init, and orphans do not stay as zombies."""
+    namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces on this machine")
+    life = make(empty.url).start(before=(*namespace, "sh", "-c", 'sleep 0.1 & exec "$0" "$@"'))
+    parent = life.process.pid
+    inner = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+    life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds"))
+    time.sleep(0.2)
+    assert "" == Path(f"/proc/{inner}/task/{inner}/children").read_text()
+    (life.slos / "more.yaml").write_text((life.slos / "shop.yaml").read_text().replace("shop", "queue"))
+    os.kill(inner, signal.SIGHUP)
+    life.until(lambda: life.names() == ["queue", "shop"])
+    assert 0 == life.end(pid=inner)[0]
+
+
+def test_too_few_descriptors(make, empty):
+    """T10: with none left for clients the ticks go on, nothing spins, and clients are served again afterwards."""
+    few = 48
+    life = make(empty.url).start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (few, few)))
+    life.until(lambda: life.lines("filled") and life.metric("slo_last_evaluation_timestamp_seconds"))
+
+    def burnt():
+        fields = Path(f"/proc/{life.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    with contextlib.ExitStack() as held:
+        for _ in range(2 * few):
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_connection(("127.0.0.1", life.port), timeout=5))
+        began, cpu = time.monotonic(), burnt()
+        time.sleep(5)
+        share = (burnt() - cpu) / (time.monotonic() - began)
+        assert (True, None) == (share < 0.7, life.process.poll())
+    now = time.time()
+    life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds") > now)
+    assert (0, False) == (life.end()[0], "Traceback" in life.said)
+
+
+def test_stopped_for_a_while(make, empty):
+    """T5: a process that was stopped says so, catches up and counts no tick twice."""
+    life = make(empty.url).start()
+    life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds"))
+    life.process.send_signal(signal.SIGSTOP)
+    time.sleep(13)
+    life.process.send_signal(signal.SIGCONT)
+    life.until(lambda: life.metric('slo_budget_tracker_clock_jumps_total{direction="paused"}'))
+    life.until(lambda: time.time() - life.metric("slo_last_evaluation_timestamp_seconds") < 5)
+    assert 1 == len(life.lines("the process was paused"))
+    assert 0 == life.end()[0]
+
+
+def test_reloads_of_a_real_daemon(make, empty, tmp_path):
+    """C1, C16, H9, T8: SIGHUP, a changed file and POST reload; a bad file is refused with its faults, GET does nothing."""
+    token = tmp_path / "token"
+    token.write_text("S3CR3T\n")
+    further = "web: {reload: true, reload_token_file: token}\n"
+    life = make(empty.url, further=further).start()
+    more = life.slos / "more.yaml"
+    text = (life.slos / "shop.yaml").read_text()
+
+    more.write_text(text.replace("shop", "queue"))
+    for _ in range(100):
+        life.process.send_signal(signal.SIGHUP)
+    life.until(lambda: life.names() == ["queue", "shop"])
+    more.write_text(text.replace("shop", "basket"))
+    life.until(lambda: life.names() == ["basket", "shop"])
+
+    bearer = {"authorization": "Bearer S3CR3T"}
+    assert [401, 401, 403, 403] == [
+        life.post("/-/reload", **headers).status_code
+        for headers in (
+            {},
+            {"authorization": "Bearer other"},
+            {**bearer, "sec_fetch_site": "cross-site"},
+            {**bearer, "origin": "http://evil.example"},
+        )
+    ]
+    assert 405 == life.get("/-/reload").status_code
+    more.write_text(text.replace("shop", "queue").replace("99%", "99"))
+    refused = life.post("/-/reload", **bearer)
+    assert (400, "application/problem+json") == (refused.status_code, refused.headers["content-type"])
+    assert "more.yaml:3:13: slos[0].target" in refused.json()["detail"]
+    assert (["basket", "shop"], 0) == (
+        life.names(),
+        life.metric("slo_budget_tracker_config_last_reload_succ"),
+    )
+    status = life.get("/api/v1/status").json()
+    assert (False, refused.json()["reasons"]) == (status["reload_successful"], status["reload_faults"])
+    assert 200 == life.get("/-/ready").status_code
+
+    more.unlink()
+    done = life.post("/-/reload", **bearer, sec_fetch_site="same-origin")
+    assert (200, ["shop"]) == (done.status_code, life.names())
+    assert {"basket"} >= {change["slo"] for change in done.json()["changes"]}
+    assert 'slo="basket"' not in life.get("/metrics").text
+    assert (0, False) == (life.end()[0], "S3CR3T" in life.said or "Traceback" in life.said)
+    assert ["error"] == list({line["level"] for line in life.lines("reload refused, what ran goes on")})
