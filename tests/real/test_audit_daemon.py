@@ -1,0 +1,100 @@
+"""The daemon and the audit stream: delivery beside everything else, figures on /metrics, secrets nowhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.audit_server import NOW, FakeAuditStream, NearAuditStream, expected, ledger_of, story, wait_for
+from tests.servers import free_port
+
+CANARY = "S3CR3T-canary"
+SLOS = """
+slos:
+  - name: shop
+    target: 99%
+    window: 1h
+    sli:
+      requests: {total: shop_requests_total, bad: 'shop_requests_total{code="500"}'}
+    alerts: [{severity: page, long: 10m, short: 2m, burn_rate: 2}]
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """Starts daemons over a ledger with three events and a Prometheus that is not there; kills what is left."""
+    running = []
+    ledger_of(tmp_path / "ledger.db").close()
+
+    def start(audit):
+        port = free_port()
+        (tmp_path / "slos.yaml").write_text(SLOS)
+        (tmp_path / "tracker.yaml").write_text(
+            f"prometheus: {{url: 'http://127.0.0.1:{free_port()}'}}\nslo_files: [slos.yaml]\n"
+            "evaluation: {interval: 2s, delay: 2s}\nledger: {url: 'sqlite:///ledger.db'}\n"
+            f"web: {{listen: '127.0.0.1:{port}'}}\n"
+        )
+        command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(tmp_path / "tracker.yaml")]
+        environment = {**os.environ, "AUDIT_STREAM_URL": audit.replace("://", f"://me:{CANARY}@")}
+        with (tmp_path / "log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        running.append(process)
+        return process, f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+
+
+def metric(url, name):
+    """One of the daemon's own figures; None while it does not answer."""
+    try:
+        page = httpx.get(f"{url}/metrics", trust_env=False, timeout=5).text
+    except httpx.HTTPError:
+        return None
+    assert CANARY not in page
+    found = [
+        line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(f"slo_budget_tracker_{name}")
+    ]
+    return float(found[0]) if found else None
+
+
+def test_events_that_wait_are_delivered_whatever_prometheus_does(daemon, tmp_path):
+    """A5, H14: beside a Prometheus that is away; the figures say so, and the password is in no output."""
+    with NearAuditStream() as server:
+        process, url = daemon(server.url)
+        wait_for(lambda: expected([1, 2, 3]) == story(server.get("/events").json())[:3], seconds=60)
+        wait_for(lambda: metric(url, 'deliveries_total{outcome="delivered"}'), seconds=60)
+        assert (1.0, 0.0) == (metric(url, "audit_target_ok"), metric(url, "quarantined"))
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(30)
+    assert CANARY not in (tmp_path / "log").read_text()
+    assert CANARY.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
+
+
+def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path):
+    """T4, A19: an answer that never comes keeps neither ticks nor the end waiting; the event stays attempted."""
+
+    def hang(handler, _event):
+        time.sleep(600)
+
+    with FakeAuditStream(*[("POST", hang)] * 50) as server:
+        process, url = daemon(server.url)
+        wait_for(server.posts, seconds=60)
+        wait_for(lambda: (metric(url, "outbox_pending") or 0) >= 3, seconds=60)
+        assert NOW + 60 == metric(url, "outbox_oldest_timestamp_seconds")
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(30)
+    command = [sys.executable, "-m", "slo_budget_tracker", "audit", "list", "--state", "attempted"]
+    listed = subprocess.run(
+        [*command, "-c", str(tmp_path / "tracker.yaml")], capture_output=True, text=True, check=True
+    )
+    assert "1 event" == listed.stdout.splitlines()[-1]
