@@ -88,8 +88,7 @@ def added_key(instance: int) -> str:
 def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *, at: int) -> None:
     ledger = evaluator.ledger
     counted = [] if change.old is None else _instances(ledger, change.slo, change.old)
-    alerts = () if slo is None else (*slo.alerts, *slo.budget_alerts)
-    rules = [] if slo is None else [DATA, BUDGET, *(alert.rule for alert in alerts)]
+    rules = [] if slo is None else [DATA, BUDGET, *_rules(slo)]
     states: dict[str, AlertState] = {}
     going_on: list[str] = []
     for one in counted:
@@ -107,6 +106,11 @@ def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *
             roll.states[new] = {}
             roll.slo_cursors[new] = at
             roll.cursors |= {fill_key(new): at, added_key(new): at}
+
+
+def _rules(slo: SLO) -> list[str]:
+    """The rules of an SLO's own alerts."""
+    return [*(one.rule for one in slo.alerts), *(one.rule for one in slo.budget_alerts)]
 
 
 def _begin_anew(roll: _Roll, evaluator: Evaluator, *, at: int) -> None:
