@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.outbox import Parcel
 
 MOST_BYTES = 64 << 10  # of an answer about one event
-MOST_LIST_BYTES = 128 << 20
+MOST_LIST_BYTES = 32 << 20
 LIMITS = (1_000, 10_000, 100_000)  # of events in one answer; the last one is the server's own
 _OK, _NOT_FOUND, _UNPROCESSABLE = 200, 404, 422
 _LIST_PATIENCE = 10  # a list of events may take so many times longer than one of them
@@ -116,11 +116,7 @@ class AuditStream:
                 most_bytes=most_bytes,
             )
         except PrometheusError as error:
-            raise AuditError(
-                f"the audit stream at {self.address}: {error}",
-                closed=error.reason == "closed",
-                timeout=error.reason == "timeout",
-            ) from None
+            raise AuditError(f"the audit stream at {self.address}: {error}", reason=error.reason) from None
 
     def _transport(self) -> Transport:
         if self._door is None:

@@ -51,6 +51,7 @@ class Server:
     anchor_number: int = 0
     kinds: dict[str, bool] = field(default_factory=dict)
     known: dict[str, list[Receipt]] | None = None  # our events that it had when it was looked through
+    halted: bool = False  # one courier met a trouble: the others stop, too
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def gave(self, parcel: Parcel, receipt: Receipt) -> None:
@@ -91,10 +92,11 @@ class Courier:
     def carry(self, queue: Sequence[Parcel]) -> Trouble | None:
         """Send the events in order until something is in the way."""
         for parcel in queue:
-            if self.stop():
+            if self.stop() or self.server.halted:
                 return None
             trouble = self._carry_one(parcel)
             if trouble is not None:
+                self.server.halted = True
                 return trouble
         return None
 
@@ -109,8 +111,9 @@ class Courier:
         try:
             return self._send(parcel)
         except AuditError as error:
-            self._count("timeout" if error.timeout else "unreachable")
-            return Trouble(str(error), wait=self.settle if error.timeout else error.wait or 0.0)
+            late = error.reason == "timeout"
+            self._count("timeout" if late else "unreachable")
+            return Trouble(str(error), wait=self.settle if late else error.wait or 0.0)
 
     def _send(self, parcel: Parcel) -> Trouble | None:
         native = self._native(parcel.kind)
@@ -143,7 +146,7 @@ class Courier:
         try:
             reply = self.stream.post(parcel, kind=kind, timestamp=timestamp, connect=False)
         except AuditError as error:
-            if not error.closed:
+            if error.reason != "closed":
                 raise
             self.greet()
             reply = self._post_again(parcel, kind, timestamp)
@@ -153,7 +156,7 @@ class Courier:
         try:
             return self.stream.post(parcel, kind=kind, timestamp=timestamp, connect=False)
         except AuditError as error:
-            if not error.closed:
+            if error.reason != "closed":
                 raise
             # a server that closes after each answer: the greeting a moment ago has to do
             return self.stream.post(parcel, kind=kind, timestamp=timestamp, connect=True)

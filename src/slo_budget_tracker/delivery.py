@@ -237,7 +237,7 @@ class Delivery:
                 queues = self._outbox.queues()
         except AuditError as error:
             with self._server.lock:
-                self._deliveries["timeout" if error.timeout else "unreachable"] += 1
+                self._deliveries["timeout" if error.reason == "timeout" else "unreachable"] += 1
             self._in_trouble(Trouble(str(error), wait=error.wait or 0.0))
             return False
         trouble = self._send(list(queues.values())) if queues else None
@@ -248,8 +248,12 @@ class Delivery:
         return bool(queues)
 
     def _look_up(self, queues: Mapping[str, Sequence[Parcel]]) -> None:
-        """Find out which of the attempted events the server has; at first contact, which it has at all."""
-        first = self._server.known is None
+        """Find out which of the attempted events the server has.
+
+        At first contact after the ledger was put back from a copy, which it has at all: the same transitions
+        are found out once more.
+        """
+        first = self._server.known is None and len(self._outbox.instances()) > 1
         if not first and not any(one.state == "attempted" for queue in queues.values() for one in queue):
             return
         doubtful = self._outbox.doubtful()
@@ -277,7 +281,12 @@ class Delivery:
         instances = self._outbox.instances()
         known: dict[str, list[Receipt]] = {}
         for limit in LIMITS:
-            listed = self._couriers[0].stream.events(limit=limit)
+            try:
+                listed = self._couriers[0].stream.events(limit=limit)
+            except AuditError as error:
+                if error.reason == "too_large" and limit > LIMITS[0]:
+                    break  # what is further back than these was attempted long ago and looked up since
+                raise
             known = receipts(listed, instances)
             if len(listed) < limit or (wanted and wanted <= known.keys()):
                 break
@@ -285,6 +294,7 @@ class Delivery:
 
     def _send(self, queues: list[list[Parcel]]) -> Trouble | None:
         """Share the queues among the couriers, and wait for all of them."""
+        self._server.halted = False
         results: list[Trouble | Exception | None] = []
         lock = threading.Lock()
 
@@ -298,6 +308,7 @@ class Delivery:
                     result: Trouble | Exception | None = courier.carry(queue)
                 except Exception as error:  # noqa: BLE001 - raised again where it is waited for
                     result = error
+                    self._server.halted = True
                 with lock:
                     results.append(result)
 

@@ -99,19 +99,15 @@ class AuditError(TrackerError):
     """One request to the audit stream failed.
 
     Attributes:
-        closed: it was never sent.
-        timeout: it may still be answered; nobody waits for it.
+        reason: `closed` (it was never sent), `timeout` (it may still be carried out), `too_large` …
         wait: seconds after which it may be asked again, where there is reason for a certain time.
     """
 
     exit_status = 3
 
-    def __init__(
-        self, message: str, *, closed: bool = False, timeout: bool = False, wait: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, reason: str = "status", wait: float | None = None) -> None:
         super().__init__(message)
-        self.closed = closed
-        self.timeout = timeout
+        self.reason = reason
         self.wait = wait
 
 
