@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RESTART = ("evaluation", "ledger", "audit", "web")  # sections that are read at the start only
+RESTART = ("evaluation", "ledger", "audit", "web", "log")  # sections that are read at the start only
 
 
 @dataclass(frozen=True, slots=True)
