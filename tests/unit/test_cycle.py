@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 
 from slo_budget_tracker import cycle as cycling
 from slo_budget_tracker.errors import LedgerError, Unreachable
+from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.readiness import MOST_IN_A_ROW
 from slo_budget_tracker.scheduling import Schedule
 from slo_budget_tracker.sources import Timebox, asks
 from tests.unit.cycling import Client, Clock, begin, events, metric, ticks, traffic_db
-from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Server, availability, ratio
+from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Server, availability, ratio, traffic
 
 SHOP = availability()
 
@@ -218,3 +219,27 @@ def test_a_poisoned_slo_says_so_and_the_others_go_on():
     ticks(cycle, 1)
     assert "trouble with queue" in reasons(cycle)
     assert cycle.evaluator.data_until["shop"] == cycle.last_at
+
+
+def test_a_restart_after_days_tells_everything_once(tmp_path):
+    """T14: what happened meanwhile is stepped in order and told late, at its own time; nothing starts twice."""
+    url, clock = f"sqlite:///{tmp_path}/ledger.db", Clock()
+    db = traffic(Server().db, seconds=8 * HOUR, broken=(2 * HOUR, 3 * HOUR))
+    client = Client(Server(db), clock)
+    with Ledger.open(url) as ledger:
+        ticks(begin([SHOP], ledger=ledger, clock=clock, client=client), 90)
+    clock.now = BEGIN + DELAY + 8 * HOUR
+    with Ledger.open(url) as ledger:
+        cycle = begin([SHOP], ledger=ledger, clock=clock, client=client)
+        while cycle.tick() is not None:
+            pass
+        (instance,) = cycle.evaluator.ids.values()
+        told = [
+            (one.kind, one.payload["late"])
+            for one in ledger.events()
+            if "bu" in one.kind or "rec" in one.kind
+        ]
+        burns = [one.created - BEGIN for one in ledger.events() if one.kind == "slo_burn_started"]
+        assert (1, True) == (len(burns), 2 * HOUR < burns[0] < 3 * HOUR)
+        assert {True} == {late for _, late in told}
+        assert 8 * HOUR == sum(ledger.outcomes(instance).values())
