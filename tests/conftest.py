@@ -13,6 +13,7 @@ from tests.servers import (
     AuditStreamServer,
     PrometheusServer,
     VictoriaMetricsServer,
+    chromium_binary,
     prometheus_binary,
     promtool_binary,
     victoriametrics_binary,
@@ -29,6 +30,7 @@ HERE = Path(__file__).parent
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
     "victoriametrics": lambda: bool(victoriametrics_binary()),
+    "chromium": lambda: bool(chromium_binary()),
 }
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -38,7 +40,7 @@ def group_of(parts: tuple[str, ...]) -> str | None:
     """What one process must run: the worlds share a loaded server, a file's tests share theirs; the rest is free."""
     if parts[0] in {"worlds", "bench"}:
         return "worlds"
-    return "/".join(parts) if parts[0] in {"real", "peers"} else None
+    return "/".join(parts) if parts[0] in {"real", "peers", "pages"} else None
 
 
 def missing_tiers() -> set[str]:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -58,6 +59,11 @@ def promtool_binary() -> str | None:
 def victoriametrics_binary() -> str | None:
     """Where VictoriaMetrics is, or None."""
     return find_binary("victoria-metrics", variable="SLO_TEST_VICTORIAMETRICS")
+
+
+def chromium_binary() -> str | None:
+    """Where a Chromium is that playwright can drive, or None."""
+    return find_binary("chromium", variable="SLO_TEST_CHROMIUM") if find_spec("playwright") else None
 
 
 class ServerError(AssertionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import budget
@@ -82,10 +83,12 @@ def course(slo: SLO, labels: Mapping[str, str], span: Span, past: Past) -> dict[
     """The course as the API gives it: one point per step, null where nothing is known."""
     burns = sorted({window for alert in slo.alerts for window in (alert.long, alert.short)})
     ends = span.ends
-    found = past.courses(slo.name, labels, ends, {slo.window, span.step, *burns}) or {}
+    lengths = [at - before for before, at in pairwise([span.start, *ends])]  # the first and last may be short
+    found = past.courses(slo.name, labels, ends, {slo.window, *lengths, *burns}) or {}
     allowance = budget.allowed(slo.target)
     nothing = [WindowCounts(1, 0, 0, 0)] * len(ends)
-    whole, steps = found.get(slo.window, nothing), found.get(span.step, nothing)
+    whole = found.get(slo.window, nothing)
+    steps = [found.get(length, nothing)[place] for place, length in enumerate(lengths)]
     rates = {str(window): _rates(found.get(window, nothing), allowance) for window in burns}
     points = [
         {

@@ -50,7 +50,9 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *_HEADERS]
+                given = {name.lower() for name, _ in message["headers"]}  # a page brings its own policy
+                more = [(name, value) for name, value in _HEADERS if name not in given]
+                message["headers"] = [*message["headers"], *more]
             elif is_head:
                 message["body"] = b""
             await send(message)

@@ -16,6 +16,7 @@ from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
 from slo_budget_tracker.inquiries import add_inquiries
 from slo_budget_tracker.levers import Lever, add_reload
+from slo_budget_tracker.pages import add_pages
 from slo_budget_tracker.replies import JSON, json_reply, reply, unknown_slo, wants_openmetrics
 from slo_budget_tracker.resources import (
     Problem,
@@ -67,6 +68,7 @@ def routes(display: Display, *, lever: Lever | None = None) -> FastAPI:
     _snapshots(app, display)
     add_inquiries(app, display)
     add_stream(app, display)
+    add_pages(app, display)
     return app
 
 

@@ -1,0 +1,194 @@
+"""The portrait: all that the page of one SLO says, in sentences and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+
+from slo_budget_tracker import budget
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.snapshots import instant_text
+from slo_budget_tracker.specs import definition_hash
+from slo_budget_tracker.timeline import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slo_budget_tracker.listing import Line, Listing
+    from slo_budget_tracker.snapshots import AlertStatus, BurnRateSample, SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.timeline import Found
+    from slo_budget_tracker.views import Display
+
+EVENTS = 25
+RANGES = ("1h", "6h", "1d", "3d", "7d", "30d", "90d")
+SECONDS = {
+    "1h": 3_600,
+    "6h": 21_600,
+    "1d": 86_400,
+    "3d": 259_200,
+    "7d": 604_800,
+    "30d": 2_592_000,
+    "90d": 7_776_000,
+}
+WELL_KNOWN = 0.995
+
+
+class Pair(NamedTuple):
+    """An alert pair with its two windows' figures; `near` is the share of the factor that is reached."""
+
+    alert: AlertStatus
+    long: BurnRateSample | None
+    short: BurnRateSample | None
+    near: float
+
+
+class Asked(NamedTuple):
+    """A query as Prometheus gets it, and where people can ask it."""
+
+    text: str
+    link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """One SLO instance as its page shows it."""
+
+    line: Line
+    pairs: tuple[Pair, ...]
+    queries: tuple[Asked, ...]
+    definition: tuple[tuple[str, str], ...]
+    events: Found
+    siblings: tuple[Line, ...]
+    why: tuple[str, ...]
+    ranges: tuple[tuple[str, int], ...]
+    allowed: float | None
+
+    @property
+    def snapshot(self) -> SLOSnapshot:
+        """Its last evaluation."""
+        return self.line.snapshot
+
+    @property
+    def group(self) -> str:
+        """Its group labels as JSON, for the script that asks for its history."""
+        return orjson.dumps(dict(self.snapshot.labels)).decode()
+
+    @property
+    def per_second(self) -> float | None:
+        """Events per second over the window, while they were observed."""
+        one = self.snapshot
+        return None if not one.total or not one.coverage else one.total / one.window_seconds / one.coverage
+
+
+def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str, str]) -> Portrait | None:
+    """The portrait of the instance of that name with these group labels; None where there is none.
+
+    Raises:
+        LedgerError: its events cannot be read.
+    """
+    of_name = [line for line in listing.lines if line.snapshot.name == name]
+    line = next((one for one in of_name if labels.items() <= dict(one.snapshot.labels).items()), None)
+    if line is None:
+        return None
+    one, slo = line.snapshot, line.slo
+    siblings = sorted(of_name, key=lambda other: other.snapshot.error_budget_remaining or 0.0)
+    return Portrait(
+        line,
+        tuple(_pair(alert, one) for alert in one.alerts),
+        _queries(slo, display) if slo is not None else (),
+        tuple(_definition(slo)) if slo is not None else (),
+        display.past.events(Wanted(slo=name, limit=EVENTS)),
+        tuple(siblings) if len(siblings) > 1 else (),
+        tuple(_why(line)),
+        _ranges(one),
+        None if one.total is None else one.total * budget_share(one),
+    )
+
+
+def budget_share(one: SLOSnapshot) -> float:
+    """The share of events that may fail."""
+    allowance = budget.allowed(one.target)
+    return allowance.over / allowance.under
+
+
+def _pair(alert: AlertStatus, one: SLOSnapshot) -> Pair:
+    samples = {sample.window_seconds: sample for sample in one.burn_rate_samples}
+    long, short = samples.get(alert.long_window_seconds), samples.get(alert.short_window_seconds)
+    rates = [(sample.burn_rate or 0.0) if sample else 0.0 for sample in (long, short)]
+    return Pair(alert, long, short, min(rates) / float(alert.threshold))
+
+
+def _ranges(one: SLOSnapshot) -> tuple[tuple[str, int], ...]:
+    """The spans to choose from: up to twice the window, which is always one of them."""
+    usual = {text: seconds for text, seconds in SECONDS.items() if seconds <= 2 * one.window_seconds}
+    return tuple(
+        sorted({**usual, format_duration(one.window_seconds): one.window_seconds}.items(), key=_second)
+    )
+
+
+def _second(pair: tuple[str, int]) -> int:
+    return pair[1]
+
+
+def _queries(slo: SLO, display: Display) -> tuple[Asked, ...]:
+    """What a tick asks for this SLO alone; others may share these requests."""
+    planned = plan([slo], replica_labels={}).describe(display.interval)
+    base = display.datasources.get(slo.datasource, "")
+    return tuple(Asked(query, _graph(base, query)) for read in planned for query in read.queries)
+
+
+def _graph(base: str, query: str) -> str | None:
+    if not base.startswith(("http://", "https://")):
+        return None
+    return f"{base.rstrip('/')}/graph?" + urlencode({"g0.expr": query, "g0.tab": "1"})
+
+
+def _definition(slo: SLO) -> list[tuple[str, str]]:
+    sli = [
+        (name.replace("_", " "), " + ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        for name in type(slo.sli).model_fields
+        if name != "kind" and (value := getattr(slo.sli, name)) is not None
+    ]
+    facts = [
+        ("kind", slo.sli.kind),
+        *sli,
+        ("counts", slo.unit),
+        ("service", slo.service),
+        ("owner", slo.owner),
+        *((f"label {key}", value) for key, value in slo.labels),
+        ("datasource", slo.datasource),
+        ("defined in", slo.source),
+        ("definition hash", definition_hash(slo)),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _why(line: Line) -> list[str]:
+    """The verdict in words: what decided first, then how well it is known."""
+    one = line.snapshot
+    said = list(line.judged.reasons)
+    if one.coverage < WELL_KNOWN and one.error_budget_remaining is not None:
+        sentence = f"{one.coverage:.1%} of the window was observed"
+        if one.error_budget_remaining_bounds is not None:
+            worst, best = one.error_budget_remaining_bounds
+            sentence += (
+                f"; had all the rest failed, {worst:.1%} of the budget would remain,"
+                f" had none of it failed, {best:.1%}"
+            )
+        said.append(f"{sentence}.")
+    said += [
+        f"The {alert.severity} over {format_duration(alert.long_window_seconds)} is {alert.state}"
+        f"{_since(alert)}: {alert.reason}."
+        for alert in one.alerts
+        if not alert.firing
+    ]
+    return said
+
+
+def _since(alert: AlertStatus) -> str:
+    return f" since {instant_text(alert.since)}" if alert.since is not None and alert.state != "quiet" else ""

@@ -1,0 +1,122 @@
+"""Wording: numbers, spans and instants as people read them; absence is a dash, never a number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.durations import format_duration
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+NOTHING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+MINUS = "\N{MINUS SIGN}"
+_FEW_DIGITS = 10  # below it a number has decimals
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A ratio as a percentage; what rounds to all or nothing and is not says so with more digits."""
+    if value is None:
+        return NOTHING
+    if value == 1:
+        return "100%"
+    text = f"{100 * abs(value):,.{digits}f}"
+    while digits < 6 and value not in {0, 1} and float(text.replace(",", "")) in {0, 100}:  # noqa: PLR2004
+        digits += 1
+        text = f"{100 * abs(value):,.{digits}f}"
+    return f"{MINUS if value < 0 and float(text.replace(',', '')) else ''}{text}%"
+
+
+def target(value: Decimal) -> str:
+    """An objective as it was written: 99.9%."""
+    return f"{(value * 100).normalize():f}%"
+
+
+def rate(value: float | None) -> str:
+    """How many times faster than allowed the budget goes, in three digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}{TIMES}" if value >= 100 else f"{value:.3g}{TIMES}"  # noqa: PLR2004 - three digits
+
+
+def count(value: float | None) -> str:
+    """A number of events, whole where it is large."""
+    if value is None:
+        return NOTHING
+    sign = MINUS if value < 0 else ""
+    plain = abs(value)
+    return sign + (f"{plain:,.0f}" if plain >= _FEW_DIGITS or plain == int(plain) else f"{plain:.1f}")
+
+
+def brief(value: float | None) -> str:
+    """A number in three digits with a unit: 1.23 M."""
+    if value is None:
+        return NOTHING
+    plain = abs(value)
+    for size, unit in _UNITS:
+        if plain >= size:
+            return f"{MINUS if value < 0 else ''}{plain / size:.3g} {unit}"
+    return f"{MINUS if value < 0 else ''}{plain:.3g}"
+
+
+def span(seconds: float | None) -> str:
+    """How long, in its two largest units: 3 d 4 h."""
+    if seconds is None:
+        return NOTHING
+    rest = round(seconds)
+    first = next((place for place, (size, _) in enumerate(_SPANS) if rest >= size), len(_SPANS) - 1)
+    parts = []
+    for size, unit in _SPANS[first : first + 2]:
+        number, rest = divmod(rest, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def ends(seconds: float | None, window: int) -> str:
+    """When a budget is spent; what lies beyond the window itself is no forecast."""
+    return f"over {span(window)}" if seconds is not None and seconds > window else span(seconds)
+
+
+def instant(at: int | None) -> str:
+    """A data instant, UTC, to the minute."""
+    return NOTHING if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+window = format_duration
+
+KINDS = {
+    "slo_burn_started": "Burn alert started",
+    "slo_recovered": "Burn alert ended",
+    "slo_burn_revised": "Corrected by late data",
+    "slo_budget_alert_started": "Budget alert started",
+    "slo_budget_alert_recovered": "Budget alert ended",
+    "slo_budget_exhausted": "Error budget exhausted",
+    "slo_budget_restored": "Error budget restored",
+    "slo_data_lost": "Data lost",
+    "slo_data_restored": "Data back",
+    "slo_definition_changed": "Definition changed",
+    "slo_retired": "Retired",
+    "slo_correction_applied": "Correction applied",
+    "store_reset": "Ledger reset",
+    "audit_mismatch_detected": "Audit stream disagrees",
+}
+STANDINGS = {"healthy": "Healthy", "at_risk": "At risk", "exhausted": "Exhausted", "no_data": "No data"}
+DELIVERIES = {
+    "pending": "waits for delivery",
+    "attempted": "sent, not confirmed yet",
+    "delivered": "delivered",
+    "quarantined": "refused by the audit stream",
+    "skipped": "kept here only",
+}
+DATA = {
+    "ok": "ok",
+    "no_traffic": "no traffic",
+    "no_data": "no data",
+    "partial": "partial answer",
+    "error": "error",
+}

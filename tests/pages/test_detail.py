@@ -1,0 +1,85 @@
+"""The page of one SLO in a real browser: figures, charts, alerts, events, definition, reasons."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pages.conftest import until
+
+pytestmark = pytest.mark.chromium
+CHECKOUT = "/slos/checkout-availability"
+
+
+def drawn(page, times=1):
+    """Wait until the charts were drawn."""
+    until(page, f"Number(document.getElementById('charts').dataset.drawn) >= {times}")
+    return page
+
+
+def test_everything_an_engineer_asks(open_page, server):
+    """Why, tiles, alert pairs with both windows, events with receipts, the definition and its queries."""
+    page = open_page(server, CHECKOUT)
+    assert page.locator("#why").inner_text().startswith("At risk\nA page over 1h and 5m fires")
+    assert "74.4%" == page.locator(".tile.main dd > b").inner_text()
+    assert ["1h 38", "5m 80"] == [
+        one.rstrip("\N{MULTIPLICATION SIGN}").replace("37.9", "38")
+        for one in page.locator(".pairs tr.firing td.num:not([data-name='Fires at'])").all_inner_texts()
+    ]
+    assert ["firing", "quiet", "quiet", "quiet"] == page.locator(".pairs .phase").all_inner_texts()
+    events = page.locator(".events li").all_inner_texts()
+    assert ("receipt #1204 9f86d081884c" in events[0], "422: payload refused" in events[2]) == (True, True)
+    assert 'http_requests_total{code=~"5..",job="checkout"}' in page.locator(".facts").inner_text()
+    link = page.locator(".queries a").get_attribute("href")
+    assert link.startswith("http://prometheus.example.org:9090/graph?g0.expr=http_requests_total")
+    assert ["noopener noreferrer"] * 2 == [one.get_attribute("rel") for one in page.locator(".links a").all()]
+
+
+def test_four_charts_over_a_range_of_choice(open_page, server):
+    """All four are drawn with data; another range draws them anew and is in the address."""
+    page = drawn(open_page(server, CHECKOUT))
+    assert 4 == page.locator(".plot canvas").count()
+    inks = "[...document.querySelectorAll('.plot canvas')].map((one) => { const d = one.getContext('2d').getImageData(0, 0, one.width, one.height).data; const seen = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return seen.size > 3; })"
+    assert [True] * 4 == page.evaluate(inks)
+    page.click(".ranges button:text-is('6h')")
+    drawn(page, 2)
+    assert page.url.endswith("?range=21600")
+    page.reload()
+    drawn(page)
+    assert "6h" == page.locator(".ranges [aria-pressed=true]").inner_text()
+
+
+def test_a_tick_updates_page_and_charts(open_page, showcase, server):
+    """The stream brings new figures and draws the charts again."""
+    page = drawn(open_page(server, "/slos/media-upload"))
+    page.wait_for_selector(".live.on")
+    before = page.locator("#tiles").inner_text()
+    showcase.tick(120, bad=0.004)
+    drawn(page, 2)
+    assert before != page.locator("#tiles").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_it_fits(open_page, server, theme, width):
+    """Nothing is cut off on a phone, and charts follow a change of colours."""
+    page = drawn(open_page(server, CHECKOUT, width=width, theme=theme))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#theme")
+    drawn(page, 2)
+
+
+def test_landmarks_and_names(open_page, server):
+    """One main, one h1, every control and every picture has a name."""
+    page = open_page(server, CHECKOUT)
+    assert (1, 1) == (page.locator("main").count(), page.locator("h1").count())
+    nameless = "[...document.querySelectorAll('button, a, input, select, svg[role=img]')].filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length)).map((one) => one.outerHTML)"
+    assert [] == page.evaluate(nameless)
+    page.keyboard.press("Tab")
+    assert "Skip to content" == page.evaluate("document.activeElement.textContent")
+
+
+def test_an_slo_without_data_says_so(open_page, server):
+    """No data is not a hundred percent: the page says what is known, and how little."""
+    page = drawn(open_page(server, "/slos/login-availability"))
+    assert page.locator("#why").inner_text().startswith("No data\nThe last tick brought nothing")
+    assert "budget between" in page.locator("#tiles").inner_text()

@@ -1,0 +1,152 @@
+"""The list of SLOs in a real browser: what it says, filters, order, keyboard, live updates, many SLOs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.pages.showcase import SERVICES, Showcase
+
+pytestmark = pytest.mark.chromium
+BY_URGENCY = [
+    *("checkout-availability", "checkout-latency", "webhooks-delivery", "login-availability"),
+    *("search-latency", "media-upload", "search-availability", "invoices-nightly"),
+]
+
+
+def names(page):
+    """The SLOs shown, in their order."""
+    return page.locator(".slos tbody th a").all_inner_texts()
+
+
+def test_it_says_how_all_slos_are(open_page, server):
+    """Summary, firing alerts on top, then every SLO with budget, burn rates and state, the urgent ones first."""
+    page = open_page(server)
+    assert ["2 Alerting", "1 Exhausted", "2 At risk", "1 No data", "4 Healthy"] == [
+        one.replace("\n", " ") for one in page.locator(".count").all_inner_texts()
+    ]
+    assert ["checkout-availability", "checkout-latency", "checkout-latency"] == page.locator(
+        ".alarm strong"
+    ).all_inner_texts()
+    assert BY_URGENCY == names(page)
+    row = page.locator("tr", has_text="webhooks-delivery")
+    assert {"Exhausted"} == set(row.locator(".mark").all_inner_texts())
+    assert row.locator(".c-budget b").inner_text().startswith("\N{MINUS SIGN}1")
+    assert 8 == page.locator(".slos .spark").count()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?state=exhausted", ["webhooks-delivery"]),
+        ("?state=firing", ["checkout-availability", "checkout-latency"]),
+        ("?service=search&sort=name", ["search-availability", "search-latency"]),
+        ("?owner=media@example.org", ["media-upload"]),
+        ("?label=tier=1&sort=budget", ["checkout-latency", "checkout-availability"]),
+        ("?q=ANSWERED+ms", ["checkout-latency", "search-latency"]),
+        ("?q=nothing+of+the+kind", []),
+        ("?sort=budget&page=99999", None),
+        ("?sort=;drop&state=x&page=-1", BY_URGENCY),
+    ],
+)
+def test_the_address_filters_and_sorts(open_page, server, query, expected):
+    """Every filter is in the URL; nonsense in it is as if it were not there (H15)."""
+    found = names(open_page(server, f"/{query}"))
+    assert (sorted(BY_URGENCY) if expected is None else expected) == (
+        sorted(found) if expected is None else found
+    )
+
+
+def test_typing_filters_at_once(open_page, server):
+    """The address follows what is typed, the list follows the address, the cursor stays where it is."""
+    page = open_page(server)
+    page.keyboard.press("/")
+    page.keyboard.type("invoi")
+    page.wait_for_selector(".slos tbody tr:only-child")
+    assert ("/?q=invoi", "q") == (
+        page.url.removeprefix(server.url),
+        page.evaluate("document.activeElement.id"),
+    )
+    page.select_option("select[name=service]", "search")
+    page.wait_for_selector("text=No SLO matches.")
+
+
+def test_the_keyboard_goes_through_the_list(open_page, server):
+    """J and k move, Enter opens, u goes back, ? shows what there is."""
+    page = open_page(server)
+    for key in "jjk":
+        page.keyboard.press(key)
+    assert BY_URGENCY[0] == page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/slos/{BY_URGENCY[1]}")
+    page.keyboard.press("u")
+    page.wait_for_selector(".slos")
+
+
+def test_figures_explain_themselves(open_page, server):
+    """A tap on the i beside a figure says what it means."""
+    page = open_page(server)
+    page.locator("th .hint").first.click()
+    assert "no budget left" in page.locator(".note:popover-open").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_it_fits(open_page, server, theme, width):
+    """A phone at night and a wide screen: nothing is cut off, colours follow, and can be turned."""
+    page = open_page(server, width=width, theme=theme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(colour)
+    page.click("#theme")
+    assert before != page.evaluate(colour)
+    page.reload()
+    assert before != page.evaluate(colour)
+
+
+def test_a_burst_of_failures_shows_by_itself(open_page, serve):
+    """The page is brought up to date by the stream: no reload, the firing alert is there after the tick."""
+    showcase = Showcase(services=(SERVICES[2], SERVICES[6]))
+    server = serve(showcase)
+    page = open_page(server)
+    page.wait_for_selector(".live.on")
+    assert 0 == page.locator(".alarm").count()
+    page.evaluate("window.untouched = true")
+    showcase.tick(15 * 60, bad=0.9)
+    page.wait_for_selector(".alarm.page strong:text('search-availability')")
+    assert page.evaluate("window.untouched")
+
+
+def test_two_thousand_slos(open_page, serve):
+    """The list is paged and filtered here, not in the browser: a page has fifty of them."""
+    showcase = Showcase(services=SERVICES[:1])
+    (one,) = showcase.snapshots()
+    (slo,) = showcase.slos
+    showcase.slos = [slo.model_copy(update={"name": f"slo-{n:04}"}) for n in range(2_000)]
+    showcase.publish([replace(one, name=slo.name) for slo in showcase.slos])
+    server = serve(showcase)
+    page = open_page(server, "/?sort=name&page=40")
+    assert ("2000 objectives", "page 40 of 40") == (
+        page.locator("#slos-title").inner_text(),
+        page.locator(".pager span", has_text="page").inner_text(),
+    )
+    assert [f"slo-{n}" for n in range(1_950, 2_000)] == names(page)
+    page.fill("#q", "slo-0777")
+    page.wait_for_selector(".slos tbody tr:only-child")
+
+
+def test_nothing_to_show(open_page, serve):
+    """Before the first tick, and without any SLO, the page says what to do."""
+    showcase = Showcase(services=SERVICES[:1])
+    showcase.publish([], unready=["the first tick is not done"])
+    server = serve(showcase)
+    page = open_page(server)
+    assert "Starting" in page.locator(".empty").inner_text()
+    assert "the first tick is not done" in page.locator("[role=alert]").inner_text()
+    showcase.publish([])
+    page.wait_for_selector("text=There is no SLO yet.")
