@@ -126,6 +126,7 @@ def fillers(evaluator: Evaluator) -> Iterator[Filler]:
             interval=evaluator.interval,
             delay=evaluator.delay,
             replica_labels=evaluator.replica_labels,
+            admit=evaluator.enrol,
         ).prepare()
         if filler.remaining > 0:
             yield filler

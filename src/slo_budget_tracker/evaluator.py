@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.density import Density
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.reports import Report, Tally
-from slo_budget_tracker.specs import sli_hash
+from slo_budget_tracker.rosters import Roster
 from slo_budget_tracker.stepping import Stepper
 from slo_budget_tracker.ticks import Outcome
 
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.ticks import WindowCounts
+    from slo_budget_tracker.ticks import Counts, WindowCounts
+
+
+AGEING = 3_600  # seconds between two looks for groups that are gone
 
 
 def _never() -> bool:
@@ -66,13 +70,15 @@ class Evaluator:
     data_until: dict[str, int] = field(default_factory=dict)  # the end of the newest known tick
     _attempts: Attempts = field(init=False)
     _stepper: Stepper = field(init=False)
+    _roster: Roster = field(init=False)
     _rechecks: Rechecks = field(init=False)
+    _aged: int = field(init=False, default=0)
     _generation: int = field(init=False, default=0)  # of the ledger
 
     def prepare(self, at: int) -> Evaluator:
         """Plan the requests and register the SLOs; the first live tick of a new one ends after `at`."""
-        ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in self.slos], at=at)
-        self.ids = dict(zip((slo.name for slo in self.slos), ids, strict=True))
+        self.ids = {}
+        self._roster = Roster(self.ledger, {}, self.ids).register(self.slos, at=at)
         self._attempts = Attempts(
             ledger=self.ledger,
             asks=self.asks,
@@ -83,10 +89,11 @@ class Evaluator:
             planned=units(plan(self.slos, replica_labels=self.replica_labels)),
         ).prepare()
         self._stepper = Stepper(
-            slos={slo.name: slo for slo in self.slos},
+            slos=self._roster.slos,
             ids=self.ids,
             ledger=self.ledger,
             interval=self.interval,
+            with_groups=self._roster.with_groups,
             seen=self.seen,
             data_until=self.data_until,
         )
@@ -150,7 +157,18 @@ class Evaluator:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not stopped:
             self._rechecks.run(report)
+            self._age_out(until, report)
         return self._report(until, goals, report)
+
+    def _age_out(self, until: int, report: Tally) -> None:
+        """Once an hour: groups that have no series any more."""
+        if until // AGEING == self._aged:
+            return
+        self._aged = until // AGEING
+        try:
+            report.transitions += self._roster.age_out(until, self.data_until)
+        except LedgerError as error:
+            report.store_error = error
 
     def _advance_piece(self, attempts: Sequence[Attempt], goals: Mapping[str, int], report: Tally) -> None:
         """One piece of every unit that is behind: read, sorted out and committed."""
@@ -160,7 +178,7 @@ class Evaluator:
             report.store_error = error
             return
         done, gave_up = [], []
-        for result in results:
+        for result in map(self._roster.admit, results):
             report.add(result)
             if result.reading is not None:
                 done.append(result)
@@ -183,39 +201,50 @@ class Evaluator:
             name: since[unit.key]
             for unit in self._attempts.units
             if unit.key in since
-            for name in unit.slos
+            for name in self._roster.with_groups(unit.slos)
             if self._stepper.stepped(name) < goals[unit.datasource]
         }
 
     def look(self, at: int) -> tuple[SLOSnapshot, ...]:
         """The figures of every SLO at a data instant, from the ledger alone; steps nothing."""
-        windows = self._stepper.windows(at, self.slos)
-        return tuple(self._stepper.assess(slo, at, windows, live=False).snapshot for slo in self.slos)
+        keys = self.instances()
+        windows = self._stepper.windows(at, keys)
+        return tuple(self._stepper.assess(key, at, windows, live=False).snapshot for key in keys)
+
+    def instances(self) -> list[str]:
+        """The keys of all instances: each SLO, and its groups behind it."""
+        return self._roster.with_groups(slo.name for slo in self.slos)
+
+    def limited(self) -> Mapping[str, int]:
+        """Ticks of SLOs that had more groups than they may, by name."""
+        return dict(self._roster.limited)
+
+    def enrol(self, counts: Mapping[str, Mapping[int, Counts]]) -> Mapping[str, Mapping[int, Counts]]:
+        """Past counts of all groups that there may be; new ones are known from then on."""
+        return self._roster.enrol(counts)
 
     def _report(self, until: int, goals: Mapping[str, int], report: Tally) -> Report:
         """What came of it; an SLO that is behind shows its figures with the fault as its state."""
+        keys = self.instances()
         behind = [
-            slo
-            for slo in self.slos
-            if slo.name not in report.verdicts
-            or report.verdicts[slo.name].snapshot.evaluated_at < goals[slo.datasource]
+            key
+            for key in keys
+            if key not in report.verdicts
+            or report.verdicts[key].snapshot.evaluated_at < self._goal_of(key, goals)
         ]
-        for slo in behind:
-            goal = goals[slo.datasource]
-            stepped = self._stepper.stepped(slo.name)
-            if slo.name in report.faults:
-                self.seen[slo.name] = Outcome.ERROR
-            elif stepped < goal:
-                self.seen[slo.name] = Outcome.MISSED
+        for key in behind:
+            stepped = self._stepper.stepped(key)
+            if name_of(key) in report.faults:
+                self.seen[key] = Outcome.ERROR
+            elif stepped < self._goal_of(key, goals):
+                self.seen[key] = Outcome.MISSED
         self._look_again(behind, goals, report)
         pending = sum(
             max(goals[unit.datasource] - self._attempts.cursor(unit), 0) for unit in self._attempts.units
         )
         return Report(
             at=until,
-            snapshots=tuple(
-                report.verdicts[slo.name].snapshot for slo in self.slos if slo.name in report.verdicts
-            ),
+            snapshots=tuple(report.verdicts[key].snapshot for key in keys if key in report.verdicts),
             transitions=tuple(report.transitions),
             outcomes=report.outcomes,
             errors=report.errors,
@@ -228,19 +257,22 @@ class Evaluator:
             revised=report.revised,
         )
 
-    def _look_again(self, behind: Iterable[SLO], goals: Mapping[str, int], report: Tally) -> None:
+    def _goal_of(self, key: str, goals: Mapping[str, int]) -> int:
+        return goals[self._roster.slos[key].datasource]
+
+    def _look_again(self, behind: Iterable[str], goals: Mapping[str, int], report: Tally) -> None:
         """Figures of SLOs not stepped to their goal: at the goal, or later if the clock went back (T2)."""
-        together: dict[int, list[SLO]] = {}
-        for slo in behind:
-            at = max(goals[slo.datasource], self._stepper.stepped(slo.name))
-            together.setdefault(at, []).append(slo)
-        for at, slos in together.items():
-            windows = self._stepper.windows(at, slos)
-            for slo in slos:
+        together: dict[int, list[str]] = {}
+        for key in behind:
+            at = max(self._goal_of(key, goals), self._stepper.stepped(key))
+            together.setdefault(at, []).append(key)
+        for at, keys in together.items():
+            windows = self._stepper.windows(at, keys)
+            for key in keys:
                 try:
-                    report.verdicts[slo.name] = self._stepper.assess(slo, at, windows, live=False)
+                    report.verdicts[key] = self._stepper.assess(key, at, windows, live=False)
                 except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
-                    report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
+                    report.faults[key] = f"internal error: {type(error).__name__}: {error}"
 
 
 def density_of(slos: Iterable[SLO], *, interval: int) -> Density:

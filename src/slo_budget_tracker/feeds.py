@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from slo_budget_tracker.groups import group_of, key_of
 from slo_budget_tracker.index import Index, pieces
 from slo_budget_tracker.selectors import Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from slo_budget_tracker.groups import Group
 
 Role = Literal["total", "bad", "good", "error_ratio", "condition"]
 TICKED = frozenset[Role](
@@ -19,10 +22,16 @@ TICKED = frozenset[Role](
 
 
 class Slot(NamedTuple):
-    """Where an increment goes: an SLO (by name) and the part of its ratio."""
+    """Where an increment goes: an SLO (by name), the part of its ratio, and the group, if it has groups."""
 
     slo: str
     role: Role
+    group: Group = ()
+
+    @property
+    def key(self) -> str:
+        """The instance that it belongs to."""
+        return key_of(self.slo, self.group)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class RawFeed:
     selectors: tuple[Selector, ...]
     replica_label: str | None = None
     gauge: bool = False
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by SLO: the labels it is grouped by
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -53,8 +63,29 @@ class RawFeed:
         return tuple(f"{piece}[{seconds}s]" for selector in self.selectors for piece in pieces(selector))
 
     def classify(self, labels: Mapping[str, str]) -> tuple[Slot, ...]:
-        """Where the increments of a series go; each slot once, though several of its selectors match."""
-        return self._index.find(labels)
+        """Where the increments of a series go; each slot once, though several of its selectors match.
+
+        Of an SLO with groups they go to its roll-up and to the group.
+        """
+        found = self._index.find(labels)
+        return self.grouped(found, labels) if self.groups else found
+
+    @cached_property
+    def _grouped_by(self) -> Mapping[str, tuple[str, ...]]:
+        return dict(self.groups)
+
+    def group_labels(self, slo: str) -> tuple[str, ...]:
+        """The labels by which an SLO is grouped."""
+        return self._grouped_by.get(slo, ())
+
+    def grouped(self, slots: Iterable[Slot], labels: Mapping[str, str]) -> tuple[Slot, ...]:
+        """The slots and those of the groups that these labels belong to."""
+        found = []
+        for slot in slots:
+            found.append(slot)
+            if by := self.group_labels(slot.slo):
+                found.append(slot._replace(group=group_of(labels, by)))
+        return tuple(found)
 
 
 def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
@@ -72,7 +103,8 @@ def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
         each = " or ".join(f"({_fill_form(selector, step, feed.replica_label)})" for selector in selectors)
     if feed.replica_label is not None:
         each = f"max without ({feed.replica_label}) ({each})"
-    return f"sum({each})"
+    by = feed.group_labels(slot.slo)
+    return f"sum by ({', '.join(by)}) ({each})" if by else f"sum({each})"
 
 
 def _sampled(selector: Selector, step: int, *, failed: bool) -> str:

@@ -25,11 +25,13 @@ from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slo_budget_tracker.queries import RawFeed
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.specs import SLO
+
+    CountsByKey = Mapping[str, Mapping[int, Counts]]
 
 RECENT = 2 * 86_400  # seconds read tick by tick
 STEP = 300  # seconds of an older row: 10 scrapes of 30 s
@@ -72,6 +74,10 @@ class Filled:
     newest: Mapping[str, Outcome]  # outcome of the chunk's last tick
 
 
+def _as_it_is(counts: CountsByKey) -> CountsByKey:
+    return counts
+
+
 @dataclass(slots=True)
 class Filler:
     """Fills SLOs that are filled down to the same instant, chunk by chunk, newest first.
@@ -87,6 +93,7 @@ class Filler:
     interval: int
     delay: int
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
+    admit: Callable[[CountsByKey], CountsByKey] = _as_it_is  # gives groups that are new their ids
     samples: int = 0
     given_up: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)  # by SLO: why something of it was given up
@@ -183,14 +190,19 @@ class Filler:
 
     def _finish(self) -> Filled:
         chunk = self._pending.popleft()
-        by_slo = {slo: ticks for counts in self._read.values() for slo, ticks in counts.items()}
+        by_slo = {
+            key: ticks
+            for counts in self._read.values()
+            for key, ticks in self.admit(counts).items()
+            if key in self.ids
+        }
         self._read = {}
         rows = []
         for tick in chunk.ticks:
-            row = {self.ids[slo]: ticks[tick.end] for slo, ticks in by_slo.items()}
+            row = {self.ids[key]: ticks[tick.end] for key, ticks in by_slo.items() if tick.end in ticks}
             if any(counts.outcome.known for counts in row.values()):
                 rows.append(Row.of(tick, row))
-        newest = {slo: ticks[chunk.end].outcome for slo, ticks in by_slo.items()}
+        newest = {key: ticks[chunk.end].outcome for key, ticks in by_slo.items()}
         return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
 
 
@@ -223,15 +235,19 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
     regular = [
         tick for tick in ticks if tick.seconds == step
     ]  # the oldest may be cut short: it stays unknown
+    seen: dict[Slot, None] = dict.fromkeys(slot for _, slot in _slots(unit))
     for feed, slot in _slots(unit):
         answer = ask(RangeQuery(fill_expression(feed, slot, step), regular[0].end, regular[-1].end, step))
         for series in answer.series:
             samples += len(series.times)
-            for time, value in zip(series.times, series.values, strict=True):
-                increments[time // 1000][slot] = value
+            for one in feed.grouped([slot], series.labels):
+                seen[one] = None
+                for time, value in zip(series.times, series.values, strict=True):
+                    of_tick = increments[time // 1000]
+                    of_tick[one] = of_tick.get(one, 0.0) + value
     counts: dict[str, dict[int, Counts]] = {}
     clamped = 0
-    for slo, wanted in roles(slot for _, slot in _slots(unit)).items():
+    for slo, wanted in roles(seen).items():
         of_slo = counts[slo] = {}
         for tick in ticks:
             found = increments[tick.end]

@@ -50,6 +50,12 @@ _HELP = {
     "slo_last_evaluation_timestamp_seconds": "The data instant of the last evaluation.",
 }
 _FAMILIES = {name: Family(name, "gauge", sentence) for name, sentence in _HELP.items()}
+_FAMILIES |= {
+    _rollup_name: Family(_rollup_name, "gauge", f"Over all groups: {_sentence}")
+    for _name, _sentence in _HELP.items()
+    if _name != "slo_info"
+    for _rollup_name in (_name.replace("slo_", "slo_rollup_", 1),)
+}
 _STATES = {state: label("state", state) for state in DATA_STATES}
 _WORST, _BEST = label("bound", "worst"), label("bound", "best")
 
@@ -72,7 +78,7 @@ def render(
     `now` is the wall-clock time of this rendering, `data_until` the end of each instance's newest known tick:
     both are for `slo_data_age_seconds`, which is absent without them. Without `own` it is the SLOs' gauges.
     """
-    lines: dict[str, list[str]] = {name: [] for name in _HELP}
+    lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
     for slo in sorted(infos, key=lambda slo: slo.name):
         where = labels({**dict(slo.labels), "service": slo.service, "owner": slo.owner, "slo": slo.name})
         lines["slo_info"].append(sample("slo_info", braced(where), 1))
@@ -82,6 +88,9 @@ def render(
         age = None if now is None or until is None else max(0.0, now - until)
         base = labels({**snapshot.labels, "slo": snapshot.name})
         plain = braced(base)
+        if snapshot.rollup:
+            _add_rollup(lines, base, snapshot, age)
+            continue
         for name, value in _plain(snapshot):
             lines[name].append(sample(name, plain, value))
         lines["slo_data_age_seconds"].append(sample("slo_data_age_seconds", plain, age))
@@ -95,6 +104,19 @@ def render(
                 lines[name].append(sample(name, braced((*base, *further)), value))
     slo_blocks = (block(_FAMILIES[name], some) for name, some in lines.items())
     return encoded(slo_blocks, () if own is None else _own(own))
+
+
+def _add_rollup(
+    lines: dict[str, list[str]], base: tuple[Label, ...], snapshot: SLOSnapshot, age: float | None
+) -> None:
+    """The figures over all groups, under names of their own: no sum over groups counts them twice."""
+    figures = [(name, (), value) for name, value in _plain(snapshot)]
+    for name, further, value in [*figures, *_labelled(snapshot), ("slo_data_age_seconds", (), age)]:
+        lines[_rollup(name)].append(sample(_rollup(name), braced((*base, *further)), value))
+
+
+def _rollup(name: str) -> str:
+    return name.replace("slo_", "slo_rollup_", 1)
 
 
 def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
@@ -164,6 +186,9 @@ def _own(own: OwnFigures) -> Iterator[str]:
     )
     yield _one("ticks_missed_total", "counter", "Ticks that were not evaluated in time.", own.ticks_missed)
     yield _one(
+        "ticks_revised_total", "counter", "Ticks of all SLOs that late data corrected.", own.ticks_revised
+    )
+    yield _one(
         "prometheus_requests_total",
         "counter",
         "Requests to Prometheus by outcome.",
@@ -182,6 +207,12 @@ def _own(own: OwnFigures) -> Iterator[str]:
         "counter",
         "Increases left out because they may be no events.",
         _by("kind", own.doubts),
+    )
+    yield _one(
+        "groups_limited_total",
+        "counter",
+        "Ticks without groups because there were more than max_groups.",
+        _by("slo", own.groups_limited),
     )
     yield _one("backfill_pending_ticks", "gauge", "Ticks still to be fetched.", own.backfill_pending)
     yield _one("outbox_pending", "gauge", "Events not yet delivered.", own.outbox_pending)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from slo_budget_tracker.feeds import Role
+
 KEPT_MS = 86_400_000  # a series that was silent for longer is forgotten
 _MAGIC = b"SBTm1"
 _HEAD = struct.Struct("<5sIQ")
@@ -173,7 +175,12 @@ class Memory:
                 },
                 special={int(key): Special(*one) for key, one in rest["special"].items()},
                 replicas={int(key): one for key, one in rest["replicas"].items()},
-                present={Slot(slo, role): until for slo, role, until in rest["present"]},
+                present={_slot(*one): until for *one, until in rest["present"]},
             )
         except (struct.error, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a counting memory: {error}") from error
+
+
+def _slot(slo: str, role: Role, group: Sequence[Sequence[str]] = ()) -> Slot:
+    """A slot as stored; before there were groups it had two parts."""
+    return Slot(slo, role, tuple((name, value) for name, value in group))

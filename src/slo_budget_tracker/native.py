@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import documents
 from slo_budget_tracker.calendars import NOMINAL_DAYS, Calendar
-from slo_budget_tracker.documents import Node, Scalar, shown
+from slo_budget_tracker.documents import Node, shown
 from slo_budget_tracker.durations import format_duration
-from slo_budget_tracker.fields import LATER, is_secret
+from slo_budget_tracker.fields import is_secret
+from slo_budget_tracker.groups import RENAMED
 from slo_budget_tracker.indicators import place_of, read_sli, sound
 from slo_budget_tracker.policies import Policies
 from slo_budget_tracker.selectors import Selector
@@ -19,6 +20,7 @@ from slo_budget_tracker.specs import (
     DAY,
     DEFAULT_WINDOW,
     HOUR,
+    MOST_GROUPS,
     SLO,
     PromqlSli,
     RequestsSli,
@@ -33,23 +35,17 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW, LONGEST_WINDOW = HOUR, 400 * DAY
 MOST_LABELS = 32
+LARGEST_MAX_GROUPS = 10_000
 FILE_KEYS = ("service", "owner", "labels", "slos")
 SLO_KEYS = (
     *("name", "description", "target", "window", "sli", "alerts", "burn_rate"),
     *("labels", "links", "owner", "datasource", "no_data", "budget_alerts", "low_traffic"),
+    *("group_by", "max_groups"),
 )
 LATER_SLO_KEYS = {
-    "group_by": "write one SLO for each value",
-    "max_groups": "it belongs to `group_by`",
     "slices": "events are counted",
     "corrections": "",
 }
-FOREIGN = (
-    (re.compile(r"prometheus/v1|sloth\.slok\.dev/.*"), "Sloth's"),
-    (re.compile(r"pyrra\.dev/.*"), "Pyrra's"),
-    (re.compile(r"openslo/.*"), "OpenSLO's"),
-    (re.compile(r"sre\.google\.com/.*"), "slo-generator's"),
-)
 RESERVED_LABELS = {
     *("slo", "severity", "state", "bound", "service", "owner", "rule", "instance", "job", "le", "quantile"),
     *("window_seconds", "long_window_seconds", "short_window_seconds"),
@@ -83,8 +79,6 @@ class NativeFile:
 
     def read(self, root: Node) -> None:
         """Reads one document."""
-        if self._is_foreign(root):
-            return
         found = self.fields.mapping(root, FILE_KEYS, required=("slos",), expected="a mapping with `slos:`")
         if found is None:
             return
@@ -93,18 +87,6 @@ class NativeFile:
         items = self.fields.items(found["slos"], expected="a list of SLOs") if "slos" in found else ()
         for item in items or ():
             self._slo(item, service=service, owner=owner, labels=labels)
-
-    def _is_foreign(self, root: Node) -> bool:
-        if not isinstance(root, documents.Mapping):
-            return False
-        for key in ("version", "apiVersion"):
-            value = root.values.get(key)
-            if isinstance(value, Scalar):
-                whose = next((name for pattern, name in FOREIGN if pattern.fullmatch(value.text)), None)
-                if whose is not None:
-                    self.fields.refuse(value, f"{whose} format, {LATER}", "the native format with `slos:`")
-                    return True
-        return False
 
     def _slo(self, node: Node, *, service: str, owner: str, labels: Mapping[str, str]) -> None:
         before = len(self.fields.faults)
@@ -144,6 +126,8 @@ class NativeFile:
                 alerts=alerts,
                 budget_alerts=budget_alerts,
                 no_data=no_data,
+                group_by=self._group_by(found.get("group_by")),
+                max_groups=self._max_groups(found),
                 source=f"{node.file}:{node.line}",
             ),
             renamed=_as_simple if "burn_rate" in found else str,
@@ -185,6 +169,35 @@ class NativeFile:
             place = place_of(node, "promql.window")
             self.fields.refuse(place, format_duration(sli.window), f"at most {format_duration(window)}")
         return sli
+
+    def _group_by(self, node: Node | None) -> tuple[str, ...]:
+        """Labels of the series, by whose values an SLO has instances."""
+        items = self.fields.items(node, expected="a list of labels such as [handler]") if node else None
+        found: list[str] = []
+        for item in items or ():
+            name = self.fields.text(item, "a label")
+            if name is None:
+                continue
+            if not _LABEL.fullmatch(name) or name.startswith("__"):
+                self.fields.refuse(item, f"the label {shown(name)}", "letters, digits and _, no __ in front")
+            elif name in RESERVED_LABELS and name not in RENAMED:
+                self.fields.refuse(item, f"the reserved label {name}", "another one")
+            elif name in found or RENAMED.get(name) in found:
+                self.fields.refuse(item, f"the label {name} twice", "each label once")
+            else:
+                found.append(name)
+        return tuple(found)
+
+    def _max_groups(self, found: Mapping[str, Node]) -> int:
+        node = found.get("max_groups")
+        if node is None:
+            return MOST_GROUPS
+        if "group_by" not in found:
+            self.fields.refuse(node, "`max_groups` without `group_by`", "both, or neither")
+        most = self.fields.whole(node, most=LARGEST_MAX_GROUPS)
+        if most == 0:
+            self.fields.refuse(node, "0", "at least 1")
+        return most or MOST_GROUPS
 
     def _is_bad(self, node: Node | None) -> bool:
         return node is not None and self.fields.choice(node, ("hold", "bad")) == "bad"

@@ -17,6 +17,7 @@ from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.delivery import DeliveryFigures
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
+from slo_budget_tracker.groups import labels_of, name_of
 from slo_budget_tracker.readiness import STARTING, Readiness
 from slo_budget_tracker.web import Display, Past, compose
 
@@ -85,6 +86,7 @@ class Publisher:
             self.note(
                 version=__version__,
                 slos=len(evaluator.slos),
+                groups_limited=evaluator.limited(),
                 requests={
                     (name, outcome): times
                     for name, asked in by_name.items()
@@ -149,5 +151,7 @@ def _known(stats: Mapping[str, Stats], figure: str) -> dict[str, Any]:
 
 def _data_until(evaluator: Evaluator) -> dict[Identity, float]:
     """The end of each SLO's newest known tick."""
-    known = {slo.name: evaluator.data_until.get(slo.name) for slo in evaluator.slos}
-    return {identity(name, {}): until for name, until in known.items() if until is not None}
+    known = {key: evaluator.data_until.get(key) for key in evaluator.instances()}
+    return {
+        identity(name_of(key), labels_of(key)): until for key, until in known.items() if until is not None
+    }

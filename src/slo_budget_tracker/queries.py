@@ -88,6 +88,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
     """The plan of one tick, whatever the order of the SLOs; `replica_labels` by datasource."""
     feeds: dict[tuple[str, str, bool], list[tuple[Slot, Selector]]] = {}
     expressions: dict[tuple[str, bool], list[list[Member]]] = {}
+    grouped = {slo.name: slo.group_by for slo in slos if slo.group_by}
     for slo in sorted(slos, key=lambda one: one.name):
         if isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli)):
             gauge = isinstance(slo.sli, ProbeSli)
@@ -107,6 +108,9 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
                 selectors=cover([selector for _, selector in members]),
                 replica_label=replica_labels.get(datasource),
                 gauge=gauge,
+                groups=tuple(
+                    sorted({(slot.slo, grouped[slot.slo]) for slot, _ in members if slot.slo in grouped})
+                ),
             )
             for (datasource, metric, gauge), members in feeds.items()
         ),

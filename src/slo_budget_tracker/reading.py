@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
 from slo_budget_tracker.feeds import TICKED
+from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
@@ -46,7 +47,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one read of a unit brought; `counts[slo][tick.end]`, memories by feed key."""
+    """What one read of a unit brought; `counts[key][tick.end]` of SLOs and groups, memories by feed key."""
 
     counts: Mapping[str, Mapping[int, Counts]]
     memories: Mapping[str, Memory] = field(default_factory=dict)
@@ -188,14 +189,25 @@ class _Brought:
             self.infinite.setdefault(slot.slo, set()).update(found)
             self.faults[slot.slo] = f"{slot.slo}: {slot.role}: a sample of {feed.metric} is infinite"
 
+    def _groups(self, planned: Mapping[str, Sequence[Slot]]) -> dict[str, tuple[Slot, ...]]:
+        """The slots of each group that was seen, by its key."""
+        seen = {slot for slots in self.present.values() for slot in slots if slot.group}
+        seen |= {slot for slots in self.increments.values() for slot in slots if slot.group}
+        groups = {(slot.slo, slot.group) for slot in seen}
+        return {
+            key_of(slo, group): tuple(slot._replace(group=group) for slot in planned[slo])
+            for slo, group in sorted(groups)
+        }
+
     def reading(self, unit: Unit) -> Reading:
         """All of it by SLO and tick."""
         counts: dict[str, dict[int, Counts]] = {}
         clamped = 0
-        for slo, wanted in roles(slot for feed in unit.feeds for slot, _ in feed.members).items():
-            of_slo = counts[slo] = {}
+        planned = roles(slot for feed in unit.feeds for slot, _ in feed.members)
+        for key, wanted in {**planned, **self._groups(planned)}.items():
+            of_slo = counts[key] = {}
             needed = frozenset(slot.role for slot in wanted)
-            infinite = self.infinite.get(slo, ())
+            infinite = self.infinite.get(wanted[0].slo, ())
             for end, increments in self.increments.items():
                 values = {
                     slot.role: increments.get(slot, 0.0) for slot in wanted if slot in self.present[end]
@@ -219,11 +231,11 @@ class _Brought:
 
 
 def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
-    """The slots of each SLO."""
-    by_slo: dict[str, dict[Slot, None]] = {}
+    """The slots of each SLO or group, by its key."""
+    by_key: dict[str, dict[Slot, None]] = {}
     for slot in slots:
-        by_slo.setdefault(slot.slo, {})[slot] = None
-    return {slo: tuple(found) for slo, found in by_slo.items()}
+        by_key.setdefault(slot.key, {})[slot] = None
+    return {key: tuple(found) for key, found in by_key.items()}
 
 
 def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: bool) -> tuple[Counts, bool]:

@@ -243,11 +243,13 @@ class Rechecks:
     def _changes(self, unit: Unit, results: Sequence[Attempt]) -> dict[str, Revision]:
         ticks = [tick for found in results for tick in found.ticks]
         changes = {}
-        for name in unit.slos:
+        for name in self.stepper.with_groups(unit.slos):
             counts: dict[int, Counts] = {}
             for found in results:
                 assert found.reading is not None
-                counts.update(found.reading.counts[name])
+                counts.update(found.reading.counts.get(name, {}))
+            if any(tick.end not in counts for tick in ticks):  # a group that is not what it was
+                continue
             change = self._change(name, ticks, counts)
             if change is not None:
                 changes[name] = change

@@ -140,6 +140,7 @@ def _fill(
         interval=evaluator.interval,
         delay=evaluator.delay,
         replica_labels=evaluator.replica_labels,
+        admit=evaluator.enrol,
     ).prepare()
     total = filler.remaining + extra
     while (filled := filler.step(evaluator.asks, workers=evaluator.workers)) is not None:

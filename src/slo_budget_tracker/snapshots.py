@@ -90,6 +90,7 @@ class SLOSnapshot:
     alerts: tuple[AlertStatus, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     budget_alerts: tuple[BudgetAlertStatus, ...] = ()
+    rollup: bool = False  # over all groups of an SLO that has groups
 
     @property
     def is_breached(self) -> bool:

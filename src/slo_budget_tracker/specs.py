@@ -51,9 +51,12 @@ NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 DEFAULT_WINDOW = 30 * DAY
 CALENDAR_SLACK = 4 * DAY  # by which two periods may be longer than two nominal ones
 EXHAUSTION_WINDOW = 21_600  # bad events per second are looked at over this, or a quarter of a shorter window
+MOST_GROUPS = 100
 LEAST_CONFIDENCE = Decimal("0.5")
 DEFAULT_BURN_RATE_WINDOWS = (3_600, 21_600)
 DEFAULT_BURN_RATE_THRESHOLD = Decimal("14.4")
+
+GROUPED = ("requests", "latency", "probe")  # kinds whose series have labels to group by
 
 Severity = Literal["page", "ticket"]
 NoData = Literal["hold", "bad"]
@@ -142,6 +145,8 @@ class SLO(Frozen):
     alerts: tuple[BurnRateAlert, ...] = ()
     budget_alerts: tuple[BudgetAlert, ...] = ()
     no_data: NoData = "hold"
+    group_by: tuple[str, ...] = ()
+    max_groups: int = MOST_GROUPS
     source: str = ""  # file:line, for messages; no part of the identity
 
     @property
@@ -182,6 +187,8 @@ class SLO(Frozen):
             yield Defect("window", f"{self.window} seconds", "at least 1 second")
         if self.calendar is not None and self.window != self.calendar.nominal:
             yield Defect("window", f"{self.window} seconds", f"the nominal {self.calendar.nominal} seconds")
+        if self.group_by and self.sli.kind not in GROUPED:
+            yield Defect("group_by", f"groups of a {self.sli.kind} SLI", f"one of {', '.join(GROUPED)}")
         yield from self._defects_of_alerts(sound=sound)
 
     def _defects_of_alerts(self, *, sound: bool) -> Iterator[Defect]:

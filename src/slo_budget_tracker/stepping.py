@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.groups import is_group, labels_of
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.rows import Row
+from slo_budget_tracker.snapshots import NO_LABELS
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
 from slo_budget_tracker.windows import gather
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.memory import Memory
@@ -47,10 +49,11 @@ class Piece:
         """The counts of one attempt that was read."""
         assert attempt.reading is not None
         self.memories.update(attempt.reading.memories)
-        for name in attempt.unit.slos:
-            self.counts.setdefault(name, {}).update(attempt.reading.counts[name])
+        counts = {key: of_key for key, of_key in attempt.reading.counts.items() if key in ids}
+        for key, of_key in counts.items():
+            self.counts.setdefault(key, {}).update(of_key)
         for tick in attempt.ticks:
-            row = {ids[name]: self.counts[name][tick.end] for name in attempt.unit.slos}
+            row = {ids[key]: of_key[tick.end] for key, of_key in counts.items() if tick.end in of_key}
             self.found.setdefault(tick, {}).update(row)
 
     def add_unknown(self, name: str, instance: int, ticks: Iterable[Tick]) -> None:
@@ -83,10 +86,11 @@ class Stepper:
     `slo_burn_revised`.
     """
 
-    slos: Mapping[str, SLO]
+    slos: Mapping[str, SLO]  # by key, as are all the others
     ids: Mapping[str, int]
     ledger: Ledger
     interval: int
+    with_groups: Callable[[Iterable[str]], Sequence[str]]
     seen: dict[str, Outcome]
     data_until: dict[str, int]
 
@@ -100,7 +104,7 @@ class Stepper:
                 piece.add(attempt, self.ids)
             piece.cursors.update(dict.fromkeys(cursor_keys(attempt.unit), attempt.ticks[-1].end))
         for attempt in (*gave_up, *(one for one in done if one.reading is None)):
-            for name in attempt.unit.slos:
+            for name in self.with_groups(attempt.unit.slos):
                 after = self.stepped(name)
                 ticks = [tick for tick in attempt.ticks if tick.end > after]
                 piece.add_unknown(name, self.ids[name], ticks)
@@ -126,10 +130,9 @@ class Stepper:
         return found
 
     def _revise(self, name: str, change: Revision, piece: Piece) -> None:
-        slo = self.slos[name]
         at = self.stepped(name)
-        snapshot = self.assess(slo, at, self.windows(at, [slo]), live=False).snapshot
-        piece.transitions.append(change.transition(slo, snapshot))
+        snapshot = self.assess(name, at, self.windows(at, [name]), live=False).snapshot
+        piece.transitions.append(change.transition(self.slos[name], snapshot))
         piece.revised += len(change.ticks)
 
     def revise(
@@ -160,26 +163,26 @@ class Stepper:
     def _step_all(self, tick: Tick, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
         """Step every SLO whose next tick this is."""
         due = [
-            self.slos[name]
+            name
             for name, counts in piece.counts.items()
             if tick.end in counts and tick.end > self.stepped(name, piece.stepped)
         ]
         windows = self.windows(tick.end, due)
-        for slo in due:
-            instance = self.ids[slo.name]
-            outcome = self.seen[slo.name] = piece.counts[slo.name][tick.end].outcome
+        for name in due:
+            slo, instance = self.slos[name], self.ids[name]
+            outcome = self.seen[name] = piece.counts[name][tick.end].outcome
             piece.outcomes[outcome.name.lower()] += 1
             if outcome.known:
-                self.data_until[slo.name] = tick.end
+                self.data_until[name] = tick.end
             piece.stepped[instance] = tick.end
             known = piece.states.get(instance, self.ledger.states.get(instance, {}))
             try:
                 late = tick.end < goals[slo.datasource]
-                verdict = self.assess(slo, tick.end, windows, live=True, late=late, states=known)
+                verdict = self.assess(name, tick.end, windows, live=True, late=late, states=known)
             except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
-                report.faults[slo.name] = f"internal error: {type(error).__name__}: {error}"
+                report.faults[name] = f"internal error: {type(error).__name__}: {error}"
                 continue
-            report.verdicts[slo.name] = verdict
+            report.verdicts[name] = verdict
             piece.states[instance], transitions = _held(verdict, known, tick.end)
             piece.transitions += transitions
 
@@ -202,7 +205,7 @@ class Stepper:
                 continue
             ripe = {**states, DATA: AlertState("pending", since, lost_after)}
             self.seen[name] = Outcome.MISSED
-            verdict = self.assess(slo, at, self.windows(at, [slo]), live=True, states=ripe)
+            verdict = self.assess(name, at, self.windows(at, [name]), live=True, states=ripe)
             piece.states[instance] = {**states, DATA: verdict.states[DATA]}
             piece.transitions += [one for one in verdict.transitions if one.rule == DATA]
         if piece.states:
@@ -219,14 +222,14 @@ class Stepper:
         instance = self.ids[name]
         return max(self.ledger.born(instance), self.ledger.cursor(f"added/{instance}") or 0)
 
-    def windows(self, at: int, slos: Iterable[SLO]) -> Windows:
-        """The windows that the SLOs' verdicts at `at` need."""
-        instances = [(slo, self.ids[slo.name]) for slo in slos]
+    def windows(self, at: int, names: Iterable[str]) -> Windows:
+        """The windows that the verdicts at `at` need."""
+        instances = [(self.slos[name], self.ids[name]) for name in names]
         return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
 
     def assess(
         self,
-        slo: SLO,
+        name: str,
         at: int,
         windows: Windows,
         *,
@@ -234,17 +237,18 @@ class Stepper:
         late: bool = False,
         states: Mapping[str, AlertState] | None = None,
     ) -> Verdict:
-        """The verdict of one SLO at a data instant."""
-        instance = self.ids[slo.name]
+        """The verdict of one SLO or group at a data instant."""
+        instance = self.ids[name]
         return assess(
-            slo,
+            self.slos[name],
             at=at,
             interval=self.interval,
-            outcome=self.seen.get(slo.name, Outcome.MISSED),
+            outcome=self.seen.get(name, Outcome.MISSED),
             windows=windows[instance],
             states=self.ledger.states.get(instance, {}) if states is None else states,
             live=live,
             late=late,
+            labels=labels_of(name) if is_group(name) else NO_LABELS,
         )
 
 

@@ -197,6 +197,7 @@ def _snapshot(
         alerts=statuses,
         budget_alerts=budget_statuses,
         labels=labels,
+        rollup=bool(slo.group_by) and not labels,
     )
 
 

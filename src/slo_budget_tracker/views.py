@@ -40,6 +40,13 @@ class Past(NamedTuple):
 NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
 
 
+class Group(NamedTuple):
+    """One instance of an SLO with groups: its labels and its JSON."""
+
+    labels: Mapping[str, str]
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """A body that is ready to be sent, plain and compressed."""
@@ -68,7 +75,8 @@ class View:
     seed: Content
     snapshots: tuple[SLOSnapshot, ...] = ()  # in the order of names and labels
     definitions: Mapping[str, SLO] = field(default_factory=dict)  # by name
-    slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names
+    slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names; roll-ups
+    groups: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)  # of SLOs with groups, by name
     unready: tuple[str, ...] = ()
     fresh_until: float | None = None
     faults: tuple[str, ...] = ()  # of the last reload, which was refused for them
@@ -96,11 +104,31 @@ def compose(
         text=prepare(metrics),
         openmetrics=prepare(openmetrics(metrics)),
         seed=prepare(orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
-        slos=MappingProxyType({one.name: orjson.dumps(snapshot_json(one)) for one in ordered}),
+        slos=MappingProxyType(_firsts(ordered)),
+        groups=MappingProxyType(_groups(ordered)),
         unready=tuple(unready),
         fresh_until=fresh_until,
         faults=tuple(faults),
     )
+
+
+def _firsts(snapshots: Iterable[SLOSnapshot]) -> dict[str, bytes]:
+    """The first instance of each name: of an SLO with groups the roll-up, which has no labels."""
+    found: dict[str, bytes] = {}
+    for one in snapshots:
+        if one.name not in found:
+            found[one.name] = orjson.dumps(snapshot_json(one))
+    return found
+
+
+def _groups(snapshots: Iterable[SLOSnapshot]) -> dict[str, tuple[Group, ...]]:
+    found: dict[str, list[Group]] = {}
+    for one in snapshots:
+        if one.rollup:
+            found[one.name] = []
+        elif one.name in found:
+            found[one.name].append(Group(one.labels, orjson.dumps(snapshot_json(one))))
+    return {name: tuple(groups) for name, groups in found.items()}
 
 
 class Display:

@@ -141,13 +141,28 @@ def _snapshots(app: FastAPI, display: Display) -> None:
     @app.get(
         "/api/v1/slos/{name}", response_class=Response, responses={200: {"model": Snapshot}}, tags=["slos"]
     )
-    async def slo(request: Request, name: str) -> Response:
-        """One SLO."""
-        known = display.view.slos
-        body = known.get(name)
+    async def slo(
+        request: Request,
+        name: str,
+        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 100,
+        offset: Annotated[int, Query(ge=0, le=LARGEST_OFFSET)] = 0,
+    ) -> Response:
+        """One SLO; of an SLO with groups the roll-up and a page of groups, `?group.handler=/pay` chooses."""
+        view = display.view
+        body = view.slos.get(name)
         if body is None:
-            return unknown_slo(name, known)
-        return json_reply(request, body)
+            return unknown_slo(name, view.slos)
+        if name not in view.groups:
+            return json_reply(request, body)
+        wanted = {
+            key.removeprefix("group."): value
+            for key, value in request.query_params.items()
+            if key.startswith("group.")
+        }
+        found = [one.body for one in view.groups[name] if wanted.items() <= one.labels.items()]
+        page = b",".join(found[offset : offset + limit])
+        rest = b'],"total":%d,"limit":%d,"offset":%d}' % (len(found), limit, offset)
+        return json_reply(request, b'{"rollup":' + body + b',"groups":[' + page + rest)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

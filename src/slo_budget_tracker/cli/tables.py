@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.snapshots import snapshot_json
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
     for one in snapshots:
         firing = [alert for alert in one.alerts if alert.state in {"firing", "held"}]
         table.add_row(
-            one.name,
+            key_of(one.name, one.labels.items()),
             percent(float(one.target)),
             format_duration(one.window_seconds),
             one.state,

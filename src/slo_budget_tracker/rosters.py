@@ -1,0 +1,153 @@
+"""Rosters: which instances there are: each SLO, and its groups as the data show them.
+
+Groups appear with their first series and stay until they had none for the whole SLO window. More groups
+than `max_groups` are an error of all of them, as with the `limit` of a Prometheus rule: no group is left
+out by chance. The roll-up over all groups is counted all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.groups import is_group, key_of, labels_of, name_of, shown
+from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.payloads import about
+from slo_budget_tracker.specs import sli_hash
+from slo_budget_tracker.ticks import Counts, Outcome
+from slo_budget_tracker.verdict import Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.reports import Attempt
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import Tick
+
+    CountsByKey = Mapping[str, Mapping[int, Counts]]
+
+RETIRED = "slo_retired"
+
+
+@dataclass(slots=True)
+class Roster:
+    """The instances of a catalogue by key; `slos` and `ids` are shared with whoever steps them."""
+
+    ledger: Ledger
+    slos: dict[str, SLO]
+    ids: dict[str, int]
+    limited: Counter[str] = field(default_factory=Counter)  # ticks of SLOs with too many groups
+
+    def register(self, slos: Sequence[SLO], *, at: int) -> Roster:
+        """Give every SLO its id, and find the groups that the ledger knows."""
+        ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=at)
+        self.slos.update({slo.name: slo for slo in slos})
+        self.ids.update(zip((slo.name for slo in slos), ids, strict=True))
+        stale = []
+        for instance in list(self.ledger.instances.values()):
+            slo = self.slos.get(instance.slo)
+            if not instance.labels or instance.retired is not None or slo is None:
+                continue
+            names = sorted(shown(label) for label in slo.group_by)
+            if instance.sli_hash == sli_hash(slo) and sorted(instance.labels) == names:
+                self._add(key_of(slo.name, instance.labels.items()), instance.id)
+            else:
+                stale.append(instance.id)
+        if stale:
+            self.ledger.retire(stale, at=at)
+        return self
+
+    def _add(self, key: str, instance: int) -> None:
+        self.slos[key] = self.slos[name_of(key)]
+        self.ids[key] = instance
+
+    def groups(self, name: str) -> list[str]:
+        """The keys of an SLO's groups."""
+        return [key for key in list(self.ids) if is_group(key) and name_of(key) == name]
+
+    def with_groups(self, names: Iterable[str]) -> list[str]:
+        """The keys of SLOs and of their groups."""
+        return [key for name in names for key in (name, *self.groups(name))]
+
+    def enrol(self, counts: CountsByKey) -> CountsByKey:
+        """For past data: groups that are new get an id, as many as there may be; the others are left out."""
+        fresh: dict[str, list[str]] = {}
+        for key in counts:
+            if is_group(key) and key not in self.ids:
+                fresh.setdefault(name_of(key), []).append(key)
+        for name, keys in fresh.items():
+            if len(keys) + len(self.groups(name)) <= self.slos[name].max_groups:
+                self._enrol(dict.fromkeys(keys, self.ledger.born(self.ids[name])))
+        return {key: of_key for key, of_key in counts.items() if key in self.ids}
+
+    def admit(self, attempt: Attempt) -> Attempt:
+        """For live data: new groups get an id, known ones without a series a tick without data."""
+        reading = attempt.reading
+        names = [name for name in attempt.unit.slos if self.slos[name].group_by]
+        if reading is None or not names:
+            return attempt
+        counts = dict(reading.counts)
+        faults = dict(reading.faults)
+        for name in names:
+            fault = self._admit(name, counts, attempt.ticks)
+            if fault:
+                faults[name] = fault
+        return replace(attempt, reading=replace(reading, counts=counts, faults=faults))
+
+    def _admit(self, name: str, counts: dict[str, Mapping[int, Counts]], ticks: Sequence[Tick]) -> str:
+        known = self.groups(name)
+        fresh = [key for key in counts if is_group(key) and name_of(key) == name and key not in self.ids]
+        most = self.slos[name].max_groups
+        if len(known) + len(fresh) > most:
+            for key in fresh:
+                del counts[key]
+            error = {tick.end: Counts(0, 0, Outcome.ERROR) for tick in ticks}
+            counts.update(dict.fromkeys(known, error))
+            self.limited[name] += len(ticks)
+            return f"{len(known) + len(fresh)} groups, more than max_groups: {most}; none of them is counted"
+        begun = {}
+        for key in fresh:
+            start = next((t.start for t in ticks if counts[key][t.end].outcome.known), ticks[0].start)
+            counts[key] = {end: one for end, one in counts[key].items() if end > start}
+            begun[key] = start
+        self._enrol(begun)
+        nothing = {tick.end: Counts(0, 0, Outcome.NO_DATA) for tick in ticks}
+        counts.update({key: nothing for key in known if key not in counts})
+        return ""
+
+    def _enrol(self, begun: Mapping[str, int]) -> None:
+        """Register groups, each with the instant from which it is stepped."""
+        together: dict[int, list[str]] = {}
+        for key, at in begun.items():
+            together.setdefault(at, []).append(key)
+        for at, keys in together.items():
+            wanted = [(name_of(key), labels_of(key), sli_hash(self.slos[name_of(key)])) for key in keys]
+            for key, instance in zip(keys, self.ledger.register_all(wanted, at=at), strict=True):
+                self._add(key, instance)
+
+    def age_out(self, at: int, data_until: Mapping[str, int]) -> tuple[Transition, ...]:
+        """Retire the groups without any series for their whole SLO window."""
+        gone = []
+        for key in filter(is_group, list(self.ids)):
+            instance, window = self.ids[key], self.slos[key].past
+            if max(data_until.get(key, 0), self.ledger.born(instance)) > at - window:
+                continue
+            if not self.ledger.history.window(at, [window], ids=[instance])[instance][window].known:
+                gone.append(key)
+        if not gone:
+            return ()
+        events = tuple(self._farewell(key, at) for key in gone)
+        ids = [self.ids[key] for key in gone]
+        self.ledger.commit(Entry(events=events, states={instance: {} for instance in ids}))
+        self.ledger.retire(ids, at=at)
+        for key in gone:
+            del self.ids[key], self.slos[key]
+        return events
+
+    def _farewell(self, key: str, at: int) -> Transition:
+        labels = labels_of(key)
+        payload = {**about(self.slos[key], group=labels), "window_seconds": self.slos[key].window}
+        reason = "no series of this group for the whole SLO window"
+        return Transition(RETIRED, f"retired:{at}", at, reason, payload, group=labels)
