@@ -130,6 +130,9 @@ class Handler(BaseHTTPRequestHandler):
             for name, value in headers:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
+            if self.server.closing:
+                self.send_header("Connection", "close")
+                self.close_connection = True
             self.end_headers()
             self.wfile.write(content)
 
@@ -145,10 +148,11 @@ class FakeAuditStream(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *troubles, kinds=("other",)):
+    def __init__(self, *troubles, kinds=("other",), closing=False):
         super().__init__(("127.0.0.1", 0), Handler)
         self.troubles = list(troubles)
         self.kinds = set(kinds)
+        self.closing = closing
         self.events: list[dict] = []
         self.asked: list[tuple] = []
         self.lock = threading.Lock()

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from slo_budget_tracker import delivery as room
+from slo_budget_tracker.auditstream import AuditStream
+from slo_budget_tracker.errors import AuditError, LedgerError
 from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import (
     FakeAuditStream,
@@ -259,19 +261,39 @@ def test_a_slow_server_keeps_nobody_waiting(tmp_path):
 
 def test_a_server_that_closes_after_each_answer(ledger, deliver):
     """A proxy without keep-alive: each event takes a new connection, in order all the same."""
-    closing = [("Connection", "close")]
-
-    def close_get(handler):
-        handler.close_connection = True
-        handler.answer(422, {"detail": []}, headers=closing)
-
-    def close_post(handler, event):
-        handler.close_connection = True
-        handler.answer(201, handler.server.store(event), headers=closing)
-
-    with FakeAuditStream(*[("POST", close_post)] * 3, ("GET", close_get)) as server:
+    with FakeAuditStream(closing=True) as server:
         drained(deliver(server))
         assert expected([1, 2, 3]) == story(server.events)
+
+
+def test_a_list_that_is_too_large_to_read(ledger, deliver, monkeypatch):
+    """A17: then the last thousand have to do; what is further back was looked up long ago."""
+    asked = []
+
+    def short(stream, *, limit):
+        asked.append(limit)
+        if limit > 1_000:
+            raise AuditError("too long", reason="too_large")
+        return [{}] * limit
+
+    monkeypatch.setattr(AuditStream, "events", short)
+    with FakeAuditStream(refusal(500)) as server:
+        drained(deliver(server))
+        assert expected([1, 2, 3]) == story(server.events)
+    assert [1_000, 10_000] * 2 == asked
+
+
+def test_figures_while_the_ledger_is_in_trouble(ledger, deliver, monkeypatch):
+    """S3: the last known ones, or none."""
+    with FakeAuditStream() as server:
+        fresh, known = delivery_of(ledger, server.url), deliver(server)
+        drained(known)
+
+        def broken(_):
+            raise LedgerError("no")
+
+        monkeypatch.setattr(Outbox, "waiting", broken)
+        assert (None, 0) == (fresh.figures().pending, known.figures().pending)
 
 
 def test_numbers_that_go_back_are_a_new_life(ledger, deliver):

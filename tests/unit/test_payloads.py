@@ -87,6 +87,17 @@ def test_text_that_is_no_text_becomes_a_replacement():
     assert ("q…", True) == (made["query"][-2:], len(made["query"]) > 1_000)
 
 
+def test_what_is_still_too_long_loses_its_largest_parts():
+    """Many short texts: halves of the largest mappings and lists go, the names that others look for stay."""
+    made = complete(
+        {"labels": {str(n): "x" * 200 for n in range(300)}, "list": ["y" * 15] * 900, "id": "i" * 32}
+    )
+    assert 0 < len(made["labels"]) < 300
+    assert ("i" * 32, True) == (made["id"], len(orjson.dumps(made)) <= MOST_BYTES)
+    many = complete({f"key-{n}": "z" * 15 for n in range(600)} | {"slo_name": "shop"})
+    assert (set(KEYS), "shop") == (set(many), many["slo_name"])
+
+
 def test_values_that_json_does_not_have():
     """A number beyond what every receiver can hold is a float, or nothing; other things are their text."""
     made = complete(
