@@ -52,8 +52,10 @@ def test_the_table_of_counts(capsys):
         reasons += [f"  {'/'.join(path.parts[-2:])}: {fault.path}: {fault.found}" for fault in faults]
     columns = ("files", "read", "refused", "SLOs", "PromQL", "warnings")
     rows = [f"{'format':16}" + "".join(f"{column:>10}" for column in columns)]
-    for folder in sorted({folder for folder, _ in counts}):
-        rows.append(f"{folder:16}" + "".join(f"{counts[folder, column]:>10}" for column in columns))
+    rows += [
+        f"{folder:16}" + "".join(f"{counts[folder, column]:>10}" for column in columns)
+        for folder in sorted({folder for folder, _ in counts})
+    ]
     with capsys.disabled():
         print("\n" + "\n".join([*rows, "refused:", *reasons]))
     assert sum(count for (_, column), count in counts.items() if column in {"read", "refused"}) == len(FILES)

@@ -90,12 +90,16 @@ def _slo(
             "target": text(spec["target"], f"{target}%"),
             "window": spec.get("window"),
             "sli": sli.sli,
-            "group_by": tree(spec["indicator"], sli.group_by) if sli.group_by else None,
+            "group_by": tree(_grouping(spec["indicator"]), sli.group_by) if sli.group_by else None,
             "alerts": _alerts(draft, spec, window=window, target=Decimal(target) / 100, tick=tick),
             "labels": values or None,
             "owner": labels.owner,
         },
     )
+
+
+def _grouping(indicator: Node) -> Node:
+    return next((found for kind in INDICATORS if (found := at(indicator, kind, "grouping"))), indicator)
 
 
 def _alerts(
