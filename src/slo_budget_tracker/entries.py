@@ -46,7 +46,7 @@ class Event:
 
     @classmethod
     def of_daemon(cls, kind: str, rule: str, *, at: int, reason: str, **payload: Any) -> Event:
-        """An event about the daemon itself, such as `store_reset`; `rule` tells those of one instant apart."""
+        """An event about the daemon, such as `store_reset`; `rule` tells those of one instant apart."""
         return cls.of(Transition(kind, rule, at, reason, {**payload, "slo_name": None}))
 
 

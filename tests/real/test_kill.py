@@ -96,7 +96,8 @@ def killed_and_checked(tmp_path, audit, *, count, audit_kills):
             killer.send(order)
             if kill_audit:
                 time.sleep(AUDIT_DOWN)
-                audit.restart(kill=True)
+                audit.kill()
+                audit.start(wait_seconds=240)
             histogram[killer.done()["place"]] += 1
         killer.send({"place": "drain", "second": False})
         assert {"place": "drain", "status": 0} == killer.done()
