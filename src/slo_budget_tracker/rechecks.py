@@ -73,6 +73,7 @@ class Trail:
     borders: dict[int, Mapping[str, Memory]] = field(default_factory=dict)
     holes: dict[int, frozenset[str]] = field(default_factory=dict)
     partial: set[int] = field(default_factory=set)
+    silent: bool = False  # the newest tick brought no SLO any data
     sizes: dict[int, int] = field(default_factory=dict)  # samples of each tick
     skip: int = 0  # blocks
     vain: int = 0
@@ -141,7 +142,8 @@ class Rechecks:
                 trail.holes[tick.end] = missing
             if any(counts[tick.end].outcome is Outcome.PARTIAL for counts in reading.counts.values()):
                 trail.partial.add(tick.end)
-        trail.until = attempt.ticks[-1].end
+        trail.until = last = attempt.ticks[-1].end
+        trail.silent = not any(counts[last].outcome.known for counts in reading.counts.values())
         trail.sizes.update(reading.sizes)
         trail.borders.update(reading.kept)
         if len(trail.borders) > BORDERS:
@@ -154,8 +156,8 @@ class Rechecks:
             if trail is None or report.store_error is not None or unit.key in report.errors:
                 continue
             block = self._due(trail)
-            if block is None:
-                continue
+            if block is None or trail.silent:
+                continue  # nobody has data just now: what is not there may be there later
             if trail.wait:
                 trail.wait -= 1
                 continue
@@ -200,7 +202,7 @@ class Rechecks:
         report.samples += again.reading.samples
         found = again.reading.counts
         answered = {name for name, counts in found.items() if counts[block.end].outcome.known}
-        if set(unit.slos) - answered - trail.holes.get(block.end, frozenset()):
+        if set(found) - answered - trail.holes.get(block.end, frozenset()):
             return None  # the server has less than it had
         if block.cuts(trail.partial) or any(names & answered for names in trail.missing(block).values()):
             return True

@@ -130,7 +130,7 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
                 assert window[INTERVAL].known == INTERVAL
 
 
-@examples(3_000, 15)
+@examples(3_000, 20)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),
