@@ -24,9 +24,9 @@ from tests.audit_server import (
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger():
     """A ledger with three events of one SLO."""
-    with ledger_of(tmp_path / "ledger.db") as opened:
+    with ledger_of() as opened:
         yield opened
 
 
@@ -231,7 +231,7 @@ def test_a_chain_made_anew_around_an_event_is_told(ledger, deliver):
         assert expected([1, 2, 3]) == story(server.events)[:3]
 
 
-def test_a_slow_server_keeps_nobody_waiting(tmp_path):
+def test_a_slow_server_keeps_nobody_waiting():
     """A19: commits go on, four SLOs side by side, each in its order."""
     under_way, most, lock = [0], [0], threading.Lock()
 
@@ -246,7 +246,7 @@ def test_a_slow_server_keeps_nobody_waiting(tmp_path):
 
     slos = [f"slo-{number}" for number in range(6)]
     with (
-        ledger_of(tmp_path / "ledger.db", slos=slos, events=5) as ledger,
+        ledger_of(slos=slos, events=5) as ledger,
         FakeAuditStream(*[("POST", slow)] * 30) as server,
     ):
         delivery = delivery_of(ledger, server.url).start()
