@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.servers import (
@@ -85,6 +88,18 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("tiers that could not run", sep="=", yellow=True)
         for tier, count in sorted(left_out.items()):
             terminalreporter.line(f"{tier}: {count} tests left out, the server is not on this machine")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging():
+    """A command that ran in this process has set up the process' logging: the next test begins without it."""
+    root, hook = list(logging.getLogger().handlers), threading.excepthook
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        logging.captureWarnings(capture=False)
+        logging.getLogger().handlers[:] = root
+        threading.excepthook = hook
 
 
 @pytest.fixture(scope="session")
