@@ -15,13 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.density import Density, Stage
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
+from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
 from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, combine, read, roles, split, units
 from slo_budget_tracker.rows import Row
+from slo_budget_tracker.slices import Part, cut
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.queries import RawFeed
     from slo_budget_tracker.reading import Ask
-    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.specs import SLO, Slices
 
     CountsByKey = Mapping[str, Mapping[int, Counts]]
 
@@ -100,6 +103,7 @@ class Filler:
     doubts: Counter[str] = field(default_factory=Counter)
     _units: list[Unit] = field(default_factory=list)
     _pending: deque[Chunk] = field(default_factory=deque)
+    _held: dict[str, list[Part]] = field(default_factory=dict)  # of slices that begin in an older chunk
     _read: dict[str, Mapping[str, Mapping[int, Counts]]] = field(default_factory=dict)
 
     def prepare(self) -> Filler:
@@ -112,6 +116,7 @@ class Filler:
                 begin=self.until - max((slo.past for slo in self.slos), default=0),
                 interval=self.interval,
                 delay=self.delay,
+                widths=[slo.slices.width for slo in self.slos if slo.slices is not None],
             )
         )
         return self
@@ -188,6 +193,25 @@ class Filler:
             self._pending[0] = Chunk(chunk.ticks[:middle])
             self._pending.appendleft(Chunk(chunk.ticks[middle:]))  # what was read of others covers it
 
+    def _slices_of(self, key: str) -> Slices | None:
+        return next((slo.slices for slo in self.slos if slo.name == name_of(key)), None)
+
+    def _sliced(self, key: str, slices: Slices, parts: Sequence[Part]) -> list[Row]:
+        """The slices of a chunk; the oldest one is judged when the chunk before has brought its beginning."""
+        whole = [*parts, *self._held.pop(key, ())]
+        found = cut(whole, slices, interval=self.interval)
+        over = dict(found.over)
+        oldest = min(over, default=None)
+        if oldest is not None and oldest.start < whole[0].span.start and self._pending:
+            del over[oldest]
+            self._held[key] = [part for part in whole if part.span.end <= oldest.end]
+        rows = [
+            Row.of(span, {self.ids[key]: counts}) for span, counts in over.items() if counts.outcome.known
+        ]
+        begun = [part for some in found.begun.values() for part in some if part.known]
+        counts = {part.span: Counts(part.total, part.bad, part.outcome) for part in begun}
+        return [*rows, *(Row.of(span, {self.ids[key]: one}) for span, one in counts.items())]
+
     def _finish(self) -> Filled:
         chunk = self._pending.popleft()
         by_slo = {
@@ -199,20 +223,32 @@ class Filler:
         self._read = {}
         rows = []
         for tick in chunk.ticks:
-            row = {self.ids[key]: ticks[tick.end] for key, ticks in by_slo.items() if tick.end in ticks}
+            row = {
+                self.ids[key]: ticks[tick.end]
+                for key, ticks in by_slo.items()
+                if tick.end in ticks and self._slices_of(key) is None
+            }
             if any(counts.outcome.known for counts in row.values()):
                 rows.append(Row.of(tick, row))
+        for key, ticks in by_slo.items():
+            slices = self._slices_of(key)
+            if slices is not None:
+                rows += self._sliced(
+                    key, slices, [Part.of(t, ticks[t.end]) for t in chunk.ticks if t.end in ticks]
+                )
         newest = {key: ticks[chunk.end].outcome for key, ticks in by_slo.items()}
         return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
 
 
-def chunks(*, until: int, filled_to: int, begin: int, interval: int, delay: int) -> list[Chunk]:
+def chunks(
+    *, until: int, filled_to: int, begin: int, interval: int, delay: int, widths: Sequence[int] = ()
+) -> list[Chunk]:
     """The spans from `filled_to` back to `begin`, newest chunk first, by the table at the top of this file.
 
     Rows of a chunk have one length; their edges are on the tick grid and on the ledger's own cells, so that
     filled and live rows share points.
     """
-    step = max(STEP // interval, 1) * interval
+    step = gcd(max(STEP // interval, 1) * interval, *widths)  # a row lies in one slice
     spans = Density((Stage(RECENT, step),)).spans(begin, until, interval=interval, delay=delay)
     found: list[Chunk] = []
     piece: list[Tick] = []

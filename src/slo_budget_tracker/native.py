@@ -24,6 +24,7 @@ from slo_budget_tracker.specs import (
     SLO,
     PromqlSli,
     RequestsSli,
+    Slices,
 )
 
 if TYPE_CHECKING:
@@ -40,10 +41,9 @@ FILE_KEYS = ("service", "owner", "labels", "slos")
 SLO_KEYS = (
     *("name", "description", "target", "window", "sli", "alerts", "burn_rate"),
     *("labels", "links", "owner", "datasource", "no_data", "budget_alerts", "low_traffic"),
-    *("group_by", "max_groups"),
+    *("group_by", "max_groups", "slices"),
 )
 LATER_SLO_KEYS = {
-    "slices": "events are counted",
     "corrections": "",
 }
 RESERVED_LABELS = {
@@ -104,7 +104,8 @@ class NativeFile:
         if "window" in found:
             window, calendar = self._window(found["window"])
         sli = self._sli(found["sli"], window) if "sli" in found else None
-        policies = Policies(self.fields, self.tick, self.warnings)
+        slices = self._slices(found["slices"]) if "slices" in found else None
+        policies = Policies(self.fields, max(self.tick, slices.width if slices else 0), self.warnings)
         alerts = policies.alerts(node, found, target=target, window=window)
         budget_alerts = policies.budget_alerts(found.get("budget_alerts"))
         no_data: NoData = "bad" if self._is_bad(found.get("no_data")) else "hold"
@@ -126,6 +127,7 @@ class NativeFile:
                 alerts=alerts,
                 budget_alerts=budget_alerts,
                 no_data=no_data,
+                slices=slices,
                 group_by=self._group_by(found.get("group_by")),
                 max_groups=self._max_groups(found),
                 source=f"{node.file}:{node.line}",
@@ -169,6 +171,21 @@ class NativeFile:
             place = place_of(node, "promql.window")
             self.fields.refuse(place, format_duration(sli.window), f"at most {format_duration(window)}")
         return sli
+
+    def _slices(self, node: Node) -> Slices | None:
+        before = len(self.fields.faults)
+        keys = ("width", "target")
+        found = self.fields.mapping(node, keys, required=keys, expected="{width: 1m, target: 95%}")
+        if not found:
+            return None
+        width = self.fields.duration(found["width"], least=self.tick) if "width" in found else None
+        target = self.fields.share(found["target"], _TARGET) if "target" in found else None
+        if width is not None and width % self.tick:
+            expected = f"a multiple of the tick, {format_duration(self.tick)}"
+            self.fields.refuse(found["width"], format_duration(width), expected)
+        if width is None or target is None or len(self.fields.faults) > before:
+            return None
+        return sound(self.fields, node, lambda: Slices(width=width, target=target))
 
     def _group_by(self, node: Node | None) -> tuple[str, ...]:
         """Labels of the series, by whose values an SLO has instances."""

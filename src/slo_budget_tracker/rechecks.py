@@ -246,6 +246,8 @@ class Rechecks:
         ticks = [tick for found in results for tick in found.ticks]
         changes = {}
         for name in self.stepper.with_groups(unit.slos):
+            if self.stepper.slos[name].slices is not None:  # what was judged stays judged
+                continue
             counts: dict[int, Counts] = {}
             for found in results:
                 assert found.reading is not None

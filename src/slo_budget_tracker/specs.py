@@ -44,6 +44,7 @@ __all__ = [
     "PromqlSli",
     "RequestsSli",
     "Sli",
+    "Slices",
 ]
 
 DAY = 86_400
@@ -128,6 +129,19 @@ class BudgetAlert(Frozen):
             yield Defect("remaining_below", str(self.remaining_below), "above 0 and at most 1")
 
 
+class Slices(Frozen):
+    """Time slices of `width` seconds; one is good when its success ratio is at least `target`."""
+
+    width: int
+    target: Decimal
+
+    def _defects(self) -> Iterator[Defect]:
+        if self.width < 1:
+            yield Defect("width", f"{self.width} seconds", "at least 1 second")
+        if not 0 < self.target <= 1:
+            yield Defect("target", str(self.target), "a ratio above 0 and at most 1")
+
+
 class SLO(Frozen):
     """One service-level objective: name, SLI, target, rolling window, alerts."""
 
@@ -145,6 +159,7 @@ class SLO(Frozen):
     alerts: tuple[BurnRateAlert, ...] = ()
     budget_alerts: tuple[BudgetAlert, ...] = ()
     no_data: NoData = "hold"
+    slices: Slices | None = None
     group_by: tuple[str, ...] = ()
     max_groups: int = MOST_GROUPS
     source: str = ""  # file:line, for messages; no part of the identity
@@ -166,6 +181,8 @@ class SLO(Frozen):
     @property
     def unit(self) -> str:
         """What is counted; an error ratio weighs each tick alike, so its events are ticks."""
+        if self.slices is not None:
+            return "slices"
         if self.sli.kind == "promql" and self.sli.error_ratio is not None:
             return "ticks"
         return {"probe": "samples", "condition": "ticks"}.get(self.sli.kind, "requests")
@@ -189,6 +206,9 @@ class SLO(Frozen):
             yield Defect("window", f"{self.window} seconds", f"the nominal {self.calendar.nominal} seconds")
         if self.group_by and self.sli.kind not in GROUPED:
             yield Defect("group_by", f"groups of a {self.sli.kind} SLI", f"one of {', '.join(GROUPED)}")
+        if self.slices is not None and self.slices.width > self.window:
+            found = f"{format_duration(self.slices.width)}, longer than the window"
+            yield Defect("slices.width", found, f"at most {format_duration(self.window)}")
         yield from self._defects_of_alerts(sound=sound)
 
     def _defects_of_alerts(self, *, sound: bool) -> Iterator[Defect]:
@@ -244,7 +264,10 @@ def definition_hash(slo: SLO) -> str:
 
 def sli_hash(slo: SLO) -> str:
     """Changes whenever the same events would be counted differently: the SLI or its datasource."""
-    return _digest({"sli": _sli_fields(slo), "datasource": slo.datasource})
+    fields = {"sli": _sli_fields(slo), "datasource": slo.datasource}
+    if slo.slices is not None:
+        fields["slices"] = slo.slices.model_dump()
+    return _digest(fields)
 
 
 def _sli_fields(slo: SLO) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from slo_budget_tracker.groups import is_group, labels_of
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.rows import Row
+from slo_budget_tracker.slices import Part, cut, end_of
 from slo_budget_tracker.snapshots import NO_LABELS
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reports import Attempt, Tally
     from slo_budget_tracker.revisions import Revision
+    from slo_budget_tracker.slices import Cut
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import WindowCounts
 
@@ -44,6 +46,7 @@ class Piece:
     transitions: list[Transition] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     revised: int = 0
+    slices: dict[Tick, dict[int, Counts]] = field(default_factory=dict)
 
     def add(self, attempt: Attempt, ids: Mapping[str, int]) -> None:
         """The counts of one attempt that was read."""
@@ -64,7 +67,21 @@ class Piece:
 
     def rows(self) -> list[Row]:
         """The counts by tick, oldest first."""
-        return [Row.of(tick, self.found[tick]) for tick in sorted(self.found)]
+        rows = [Row.of(tick, self.found[tick]) for tick in sorted(self.found) if self.found[tick]]
+        return [*rows, *(Row.of(span, self.slices[span]) for span in sorted(self.slices))]
+
+    def take(self, key: str, instance: int) -> list[Part]:
+        """The ticks of an SLO that counts slices; they are no rows of their own any more."""
+        taken = [tick for tick in sorted(self.found) if self.found[tick].pop(instance, None) is not None]
+        return [Part.of(tick, self.counts[key][tick.end]) for tick in taken]
+
+    def put_slices(self, instance: int, cut: Cut) -> None:
+        """Slices that are over, and the ticks of the one that is not."""
+        for span, counts in cut.over.items():
+            self.slices.setdefault(span, {})[instance] = counts
+        for part in (part for parts in cut.begun.values() for part in parts):
+            counts = Counts(part.total, part.bad, part.outcome)
+            self.found.setdefault(part.span, {})[instance] = counts
 
     def entry(self) -> Entry:
         """All of it, for the ledger."""
@@ -108,6 +125,8 @@ class Stepper:
                 after = self.stepped(name)
                 ticks = [tick for tick in attempt.ticks if tick.end > after]
                 piece.add_unknown(name, self.ids[name], ticks)
+        for name in [name for name in piece.counts if self.slos[name].slices is not None]:
+            self._slice(name, piece)
         corrected = self._corrected(piece)
         self.ledger.stage(piece.rows())
         for name, change in corrected.items():
@@ -116,10 +135,32 @@ class Stepper:
             self._step_all(tick, piece, goals, report)
         return self._write(piece, report)
 
+    def _slice(self, name: str, piece: Piece) -> None:
+        """From ticks to slices; ticks that were stepped before are part of slices that were judged."""
+        slices, instance, stepped = self.slos[name].slices, self.ids[name], self.stepped(name)
+        assert slices is not None
+        parts = [part for part in piece.take(name, instance) if part.span.end > stepped]
+        if not parts:
+            return
+        first = parts[0].span
+        begun = end_of(first.end, slices.width, interval=self.interval) - slices.width
+        before = Tick(begun, first.start)
+        if before.seconds > 0:
+            stored = self.ledger.history.window(before.end, [before.seconds], ids=[instance])
+            earlier = [Part.stored(before, stored[instance][before.seconds])]
+            found = cut([*earlier, *parts], slices, interval=self.interval)
+            open_ = {span: [p for p in some if p not in earlier] for span, some in found.begun.items()}
+            found = found._replace(begun=open_)
+        else:
+            found = cut(parts, slices, interval=self.interval)
+        piece.put_slices(instance, found)
+
     def _corrected(self, piece: Piece) -> dict[str, Revision]:
         """What changes of ticks that were stepped before."""
         found = {}
         for name, counts in piece.counts.items():
+            if self.slos[name].slices is not None:
+                continue
             begun, stepped = self.begun(name), self.stepped(name)
             ticks = [
                 tick for tick in sorted(piece.found) if tick.end in counts and begun < tick.end <= stepped
@@ -142,6 +183,8 @@ class Stepper:
         piece = Piece()
         for attempt in rows:
             piece.add(attempt, self.ids)
+        for name in [name for name in piece.counts if self.slos[name].slices is not None]:
+            piece.take(name, self.ids[name])
         self.ledger.stage(piece.rows())
         for name, change in changes.items():
             self._revise(name, change, piece)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.budget import exhaustion_window
+from slo_budget_tracker.slices import last_end
 from slo_budget_tracker.ticks import TO_DATE, Tick, WindowCounts
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ def gather(
     )
     found = history.window(at, lengths)
     for slo, instance in wanted:
+        end = at if slo.slices is None else last_end(at, slo.slices.width, interval=interval)
+        if end != at:
+            found |= history.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
         if slo.calendar is not None:
-            counts = to_date(history, slo.calendar, at, instance, interval=interval)
+            counts = to_date(history, slo.calendar, end, instance, interval=interval)
             found[instance] = {**found.get(instance, {}), TO_DATE: counts}
         if slo.no_data == "bad" and instance in found:
             found[instance] = _missing_is_bad(
-                history, slo, at, instance, found[instance], born=born(instance)
+                history, slo, end, instance, found[instance], born=born(instance)
             )
     return found
 

@@ -1,0 +1,167 @@
+"""Time slices: a span is one event, good or bad by its own success ratio."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.replays import Grid, evaluate_at
+from slo_budget_tracker.slices import Part, cut, end_of, judge, last_end
+from slo_budget_tracker.specfiles import load
+from slo_budget_tracker.specs import Slices, sli_hash
+from slo_budget_tracker.ticks import Counts, Outcome, Tick
+from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
+
+FIVE = Slices(width=300, target=Decimal("0.95"))
+NO_DATA, ERROR = Counts(0, 0, Outcome.NO_DATA), Counts(0, 0, Outcome.ERROR)
+
+
+def parts(*counts, start=0):
+    """Ticks of a minute, one after the other."""
+    ticks = [Tick(start + at * 60, start + at * 60 + 60) for at in range(len(counts))]
+    return [Part.of(tick, one) for tick, one in zip(ticks, counts, strict=True)]
+
+
+def ok(total, bad=0):
+    """A tick with events."""
+    return Counts(total, bad, Outcome.OK if total else Outcome.NO_TRAFFIC)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "expected"),
+    [
+        pytest.param([ok(20)] * 5, Counts(1, 0, Outcome.OK), id="no failure"),
+        pytest.param([ok(20, 1)] * 5, Counts(1, 0, Outcome.OK), id="95 % is good enough"),
+        pytest.param([ok(20, 1)] * 4 + [ok(20, 2)], Counts(1, 1, Outcome.OK), id="94 % is not"),
+        pytest.param([ok(0)] * 5, Counts(0, 0, Outcome.NO_TRAFFIC), id="an empty slice is no event"),
+        pytest.param([ok(0)] * 4 + [ok(1, 1)], Counts(1, 1, Outcome.OK), id="one request is enough"),
+        pytest.param([ok(9)] * 4 + [NO_DATA], Counts(1, 0, Outcome.OK), id="80 % observed"),
+        pytest.param([ok(9)] * 3 + [NO_DATA] * 2, NO_DATA, id="60 % observed"),
+        pytest.param([ok(9)] * 3 + [NO_DATA, ERROR], ERROR, id="an error is not the absence of series"),
+        pytest.param(
+            [ok(9)] * 4 + [Counts(9, 0, Outcome.PARTIAL)],
+            Counts(1, 0, Outcome.PARTIAL),
+            id="a partial answer",
+        ),
+    ],
+)
+def test_a_slice_is_judged_by_its_own_ratio(ticks, expected):
+    """At least the target is good, exactly; too little known is unknown."""
+    assert expected == judge(parts(*ticks), FIVE)
+
+
+def test_ticks_are_cut_at_the_ends_of_slices():
+    """Slices end on the tick grid; the last one is not over."""
+    found = cut(parts(*[ok(1)] * 12, start=-30), FIVE, interval=60)
+    assert [Tick(-30, 270), Tick(270, 570)] == list(found.over)
+    assert {Tick(570, 870): 2} == {span: len(some) for span, some in found.begun.items()}
+    assert (270, 270, 570) == tuple(end_of(at, 300, interval=60) for at in (30, 270, 330))
+    assert (-30, 270, 270) == tuple(last_end(at, 300, interval=60) for at in (210, 270, 510))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=5, max_size=5),
+    st.decimals(min_value=Decimal("0.01"), max_value=1, places=2),
+)
+def test_one_slice_as_wide_as_the_window_is_the_definition(events, target):
+    """It is bad exactly when the success ratio of the whole window is below the target."""
+    ticks = [ok(max(total, bad), bad) for total, bad in events]
+    total, bad = sum(t.total for t in ticks), sum(t.bad for t in ticks)
+    one = judge(parts(*ticks), Slices(width=300, target=target))
+    assert one.total == (total > 0)
+    assert not total or bool(one.bad) == (Decimal(int(total - bad)) / Decimal(int(total)) < target)
+
+
+def sliced(width=300, target="0.6", **options):
+    """A shop by slices; it fails half of its requests between the 20th and the 40th minute."""
+    slices = Slices(width=width, target=Decimal(target))
+    return availability(**{"slices": slices, "window": 4 * HOUR, "alerts": ()} | options)
+
+
+def run(slo, minutes, ledger, *, step=1, server=None):
+    """The snapshot after so many minutes of live ticks, `step` at once."""
+    server = server or Server(traffic(Archive()))
+    one = Evaluator(slos=(slo,), ledger=ledger, asks={"default": server}, interval=INTERVAL, delay=DELAY)
+    one.prepare(BEGIN)
+    for minute in range(step, minutes + 1, step):
+        report = one.advance(BEGIN + minute * INTERVAL)
+    (snapshot,) = report.snapshots
+    return snapshot
+
+
+@pytest.fixture
+def ledger():
+    """A ledger in memory."""
+    with Ledger.open("sqlite://") as one:
+        yield one
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 30, 60])
+def test_live_ticks_and_catching_up_count_the_same_slices(ledger, step):
+    """An hour has twelve slices, four of them bad, whether ticked minute by minute or caught up at once."""
+    found = run(sliced(), 60, ledger, step=step)
+    assert ("slices", 12, 4) == (found.unit, found.total, found.failures)
+    assert 0.25 == found.coverage
+
+
+def test_a_slice_that_is_not_over_is_looked_at_by_nobody(ledger):
+    """Its events are no slices: figures are those of the last slice that is over."""
+    assert [(4, 0), (4, 0), (4, 0), (5, 1)] == [
+        (found.total, found.failures)
+        for found in (run(sliced(), minutes, Ledger.open("sqlite://")) for minutes in (20, 22, 24, 25))
+    ]
+
+
+def test_slices_of_one_tick_are_ticks(ledger):
+    """A minute each: twenty of an hour's sixty are bad."""
+    found = run(sliced(width=60), 60, ledger)
+    assert (60, 20) == (found.total, found.failures)
+
+
+def test_a_restart_within_a_slice_loses_nothing(ledger):
+    """What a slice has counted so far is in the ledger."""
+    run(sliced(width=600), 26, ledger)
+    found = run(sliced(width=600), 60, ledger, step=60)
+    assert (6, 2) == (found.total, found.failures)
+
+
+@pytest.mark.parametrize("width", [60, 300, 420, 3_600, 7_200])
+def test_the_past_is_filled_in_slices(width):
+    """`evaluate` at the end of two hours knows them from history, and those of the two days are no other."""
+    server = Server(traffic(Archive(), before=3 * HOUR))
+    at = BEGIN + 2 * HOUR
+    slo = sliced(width=width, window=4 * HOUR)
+    (found,) = evaluate_at([slo], {"default": server}, at=at, grid=Grid())
+    last = last_end(at, width, interval=60)
+    bad = {end for minute in range(20, 40) for end in [end_of(BEGIN + minute * 60 + 60, width, interval=60)]}
+    worst = 0 if width > 3_000 else len(bad) if width < 400 else None
+    assert abs(found.total - 4 * HOUR / width) <= 1
+    assert worst is None or worst == found.failures
+    assert last <= at
+
+
+def test_files(tmp_path):
+    """A width in whole ticks and a target of its own; alerts look at two slices at least."""
+    text = "slos:\n  - name: a\n    target: 99%\n    sli: {probe: {up: up}}\n    slices: "
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{text}{{width: 5m, target: 95%}}\n")
+    catalogue = load([file])
+    assert FIVE == catalogue.slos[0].slices
+    assert "2 ticks of 5m" in str(catalogue.warnings[0])
+    assert sli_hash(catalogue.slos[0]) != sli_hash(catalogue.slos[0].model_copy(update={"slices": None}))
+    for wrong, sentence in {
+        "{width: 90s, target: 95%}": "slices.width: 1m30s, expected a multiple of the tick, 1m",
+        "{width: 5m}": "slices: no `target`, expected `target:`",
+        "{width: 60d, target: 95%}": "slices.width: 60d, longer than the window, expected at most 30d",
+        "{width: 5m, target: 0}": "slices.target: 0, expected a ratio above 0 and at most 1",
+    }.items():
+        file.write_text(f"{text}{wrong}\n")
+        with pytest.raises(Exception, match="slices") as error:
+            load([file])
+        assert sentence in str(error.value)
