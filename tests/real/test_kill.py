@@ -30,10 +30,10 @@ def orders(count, *, audit_kills, seed=7):
     with_audit = set(rng.sample([i for i, place in enumerate(places) if place == "random"], audit_kills))
     for number, place in enumerate(places):
         audit = number in with_audit
-        seconds = 1.5 if audit else rng.uniform(0.02, 0.25)
+        seconds = 1.2 if audit else rng.uniform(0.01, 0.15)
         skip = OUTAGE if place == "catch_up" else rng.choice((0, 0, 0, 5))
         yield audit, {
-            "place": place, "second": rng.random() < 0.5, "seconds": seconds, "skip": skip, "tick": 0.02,
+            "place": place, "second": rng.random() < 0.5, "seconds": seconds, "skip": skip, "tick": 0.01,
         }  # fmt: skip
 
 
