@@ -11,6 +11,7 @@ from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
 from slo_budget_tracker.cli.convert import convert
 from slo_budget_tracker.cli.diff import diff
+from slo_budget_tracker.cli.discover import discover
 from slo_budget_tracker.cli.docs import docs
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.errors import PrometheusError, TrackerError
@@ -20,6 +21,7 @@ __all__ = [
     "audit",
     "convert",
     "diff",
+    "discover",
     "docs",
     "evaluate",
     "ledger",
