@@ -16,6 +16,7 @@ from tests.servers import (
     AuditStreamServer,
     PrometheusServer,
     VictoriaMetricsServer,
+    alertmanager_binary,
     chromium_binary,
     prometheus_binary,
     promtool_binary,
@@ -33,6 +34,7 @@ HERE = Path(__file__).parent
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
     "victoriametrics": lambda: bool(victoriametrics_binary()),
+    "alertmanager": lambda: bool(alertmanager_binary()),
     "chromium": lambda: bool(chromium_binary()),
 }
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"

@@ -61,6 +61,13 @@ def victoriametrics_binary() -> str | None:
     return find_binary("victoria-metrics", variable="SLO_TEST_VICTORIAMETRICS")
 
 
+def alertmanager_binary() -> str | None:
+    """Where Alertmanager is, with the template it cannot start without; None if there is none."""
+    template = Path("/usr/share/prometheus/alertmanager/default.tmpl")
+    found = find_binary("prometheus-alertmanager", variable="SLO_TEST_ALERTMANAGER")
+    return found if template.exists() else None
+
+
 def chromium_binary() -> str | None:
     """Where a Chromium is that playwright can drive, or None."""
     return find_binary("chromium", variable="SLO_TEST_CHROMIUM") if find_spec("playwright") else None

@@ -251,7 +251,8 @@ def tell(addresses: dict[str, str]) -> None:
     tracker = addresses["tracker"]
     graph = "graph?g0.expr=slo_error_budget_remaining&g0.tab=0&g0.range_input=15m"
     lines = {
-        "all budgets": f"http://{tracker}/slo",
+        "the page": f"http://{tracker}/",
+        "one SLO": f"http://{tracker}/slos/checkout-availability?range=3600",
         "API": f"http://{tracker}/api/v1/slos/checkout-availability",
         "metrics": f"http://{tracker}/metrics",
         "Prometheus": f"http://{addresses['prometheus']}/{graph}",
