@@ -32,6 +32,8 @@ class Line:
     slo: SLO | None
     judged: Judged
     searched: str
+    groups: int = 0  # of a roll-up: how many groups it is over
+    folded: bool = False  # a group that is shown by its roll-up
 
     @property
     def firing(self) -> tuple[AlertStatus, ...]:
@@ -115,7 +117,7 @@ class Listing:
     @classmethod
     def of(cls, view: View) -> Listing:
         """The lines of a view: to be made once for each."""
-        lines = tuple(_line(one, view.definitions.get(one.name)) for one in view.snapshots)
+        lines = tuple(_line(one, view) for one in view.snapshots)
         slos = {id(line.slo): line.slo for line in lines if line.slo is not None}.values()
         labels = {f"{key}={value}" for slo in slos for key, value in slo.labels}
         firing = [(line, alert) for line in lines for alert in line.firing]
@@ -132,7 +134,9 @@ class Listing:
 
     def page(self, wish: Wish, *, size: int = PAGE) -> Shown:
         """The page of those that match."""
-        matching = [line for line in self.lines if _matches(line, wish)]
+        matching = [
+            line for line in self.lines if _matches(line, wish) and (wish.narrowed or not line.folded)
+        ]
         tally: Counter[str] = Counter(line.judged.standing for line in matching)
         tally["firing"] = sum(bool(line.firing) for line in matching)
         if wish.state:
@@ -145,11 +149,15 @@ class Listing:
         return Shown(tuple(matching[(page - 1) * size : page * size]), len(matching), page, pages, tally)
 
 
-def _line(one: SLOSnapshot, slo: SLO | None) -> Line:
+def _line(one: SLOSnapshot, view: View) -> Line:
+    slo = view.definitions.get(one.name)
     texts = [one.name, *(f"{key}={value}" for key, value in one.labels.items())]
     if slo is not None:
         texts += [slo.description, slo.service, slo.owner, *(f"{key}={value}" for key, value in slo.labels)]
-    return Line(one, slo, judge(one), "\n".join(texts).casefold())
+    groups = len(view.groups.get(one.name, ())) if one.rollup else 0
+    quiet = not any(alert.firing for alert in one.alerts)
+    folded = one.name in view.groups and not one.rollup and quiet
+    return Line(one, slo, judge(one), "\n".join(texts).casefold(), groups, folded)
 
 
 def _choices(texts: Iterable[str]) -> tuple[str, ...]:

@@ -96,14 +96,15 @@ def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str,
     if line is None:
         return None
     one, slo = line.snapshot, line.slo
-    siblings = sorted(of_name, key=lambda other: other.snapshot.error_budget_remaining or 0.0)
+    siblings = [other for other in of_name if not other.snapshot.rollup]
+    siblings.sort(key=lambda other: other.snapshot.error_budget_remaining or 0.0)
     return Portrait(
         line,
         tuple(_pair(alert, one) for alert in one.alerts),
         _queries(slo, display) if slo is not None else (),
         tuple(_definition(slo)) if slo is not None else (),
         display.past.events(Wanted(slo=name, limit=EVENTS)),
-        tuple(siblings) if len(siblings) > 1 else (),
+        tuple(siblings) if len(of_name) > 1 else (),
         tuple(_why(line)),
         _ranges(one),
         None if one.total is None else one.total * budget_share(one),

@@ -1,0 +1,50 @@
+"""Which SLOs the list shows: filters, order, pages, groups folded into their roll-up."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from slo_budget_tracker.listing import Listing, Wish
+from slo_budget_tracker.snapshots import AlertStatus
+from slo_budget_tracker.views import compose
+from tests.unit.serving import availability
+from tests.unit.test_web import snapshot
+
+WELL = replace(snapshot("shop"), labels={}, error_budget_remaining=0.9, alerts=())
+PAGE = AlertStatus("page", 3_600, 300, Decimal("14.4"), "firing", 0, "so")
+GROUPS = [replace(WELL, labels={"handler": name}) for name in ("/a", "/b")]
+VIEW = compose(
+    snapshots=[
+        replace(WELL, rollup=True),
+        GROUPS[0],
+        replace(GROUPS[1], alerts=(PAGE,)),
+        replace(WELL, name="api"),
+    ],
+    slos=[availability("shop", service="checkout", labels=(("team", "a"),)), availability("api")],
+)
+
+
+def labels(query):
+    """The names and handlers of the lines that a query shows."""
+    shown = Listing.of(VIEW).page(Wish.of(query))
+    return [(line.snapshot.name, line.snapshot.labels.get("handler")) for line in shown.lines]
+
+
+def test_groups_are_folded_unless_they_fire():
+    """The roll-up stands for its groups; one that fires stands beside it, on top."""
+    assert [("shop", "/b"), ("api", None), ("shop", None)] == labels({})
+    assert [0, 2, 0, 0] == [line.groups for line in Listing.of(VIEW).lines]
+
+
+def test_who_looks_for_a_group_finds_it():
+    """A filter unfolds."""
+    assert [("shop", "/a")] == labels({"q": "handler=/A"})
+    assert [("shop", "/a")] == labels({"label": "handler=/a"})
+    assert 3 == len(labels({"service": "checkout", "label": "team=a"}))
+
+
+def test_links_keep_what_is_wished():
+    """Another filter begins at the first page; what is default is not in the address."""
+    wish = Wish.of({"q": " a b ", "page": "3", "sort": "name", "state": "x"})
+    assert "/?q=a+b&sort=name" == wish.link()
+    assert "/?q=a+b&state=firing&sort=name&page=3" == wish.link(state="firing", page=3)
+    assert "/" == Wish().link()
