@@ -55,6 +55,9 @@ def converted(files: Sequence[Understood], to: Target, *, tick: int = 60) -> tup
         documents = _written(to, [(slo, node) for slo, node, _ in pairs])
     text = values_text(documents)
     if to is Target.RULES:
+        faults = [_lost(place, f"`{name}`", to) for slo, _, place in pairs for name in _beyond_rules(slo)]
+        if faults:
+            raise SpecError(sorted(faults))
         return text, tuple(_left_out(pairs))
     return text, _checked(text, [(slo, place) for slo, _, place in pairs], to, tick=tick)
 
@@ -134,6 +137,13 @@ def _same_alerts(mine: Sequence[Any], theirs: Sequence[Any]) -> bool:
 
 def _by_rule(alert: Any) -> str:
     return str(alert.rule)
+
+
+def _beyond_rules(slo: SLO) -> Iterator[str]:
+    """What rules would be wrong without."""
+    for name in ("calendar", "group_by", "slices", "no_data"):
+        if getattr(slo, name) != type(slo).model_fields[name].default:
+            yield name
 
 
 def _left_out(pairs: Sequence[tuple[SLO, Node, Node]]) -> Iterator[Fault]:

@@ -61,17 +61,23 @@ def slos(draw, number):
     }
     optional = {
         "description": st.sampled_from(["words", "more: words", "ends with ✓"]),
-        "window": st.sampled_from(["30d", "28d", "7d", "90d", "36h"]),
+        "window": st.sampled_from(
+            ["30d", "28d", "7d", "90d", "36h", {"calendar": "month", "timezone": "Europe/Berlin"}]
+        ),
         "owner": st.sampled_from(["team@example.org"]),
         "labels": st.sampled_from([{"team": "a"}, {"tier": "1", "team": "true"}]),
         "links": st.sampled_from([{"runbook": "https://example.org/a"}, {"graph": "https://example.org/b"}]),
         "datasource": st.sampled_from(["default", "second"]),
+        "slices": st.sampled_from([{"width": "5m", "target": "95%"}, {"width": "1m", "target": "0.5"}]),
+        "group_by": st.sampled_from([["handler"], ["a", "b"]]),
+        "budget_alerts": st.sampled_from([[{"severity": "ticket", "remaining_below": "10%"}]]),
+        "no_data": st.sampled_from(["hold", "bad"]),
         "alerts": st.sampled_from(
             ["none", "workbook", [{"long": "1h", "short": "5m", "burn_rate": "1.5", "for": "2m"}]]
         ),
     }
     for key, strategy in optional.items():
-        if draw(st.booleans()):
+        if draw(st.integers(0, 3)) == 0:
             slo[key] = draw(strategy)
     return slo
 
@@ -138,6 +144,8 @@ def test_a_native_file_comes_back_from_each_format_or_is_refused_by_name(text, t
     for name in set(slos_) & set(same):
         one, two = slos_[name], same[name]
         assert (one.target, one.window, len(one.alerts)) == (two.target, two.window, len(two.alerts))
+        assert (one.slices, one.group_by, one.budget_alerts) == (two.slices, two.group_by, two.budget_alerts)
+        assert (one.calendar, one.no_data, one.owner) == (two.calendar, two.no_data, two.owner)
         if one.sli.kind in {"requests", "condition"} or "seconds" in str(getattr(one.sli, "histogram", "")):
             assert sli_hash(one) == sli_hash(two)
 

@@ -46,14 +46,13 @@ def _document(slo: SLO, node: Node) -> dict[str, Any]:
     if "burn_rate" in rest:
         del rest["alerts"]
     annotations[KEYS] = flow_text(rest)
-    slices = node.values.get("slices")
     spec: dict[str, Any] = {
         "description": slo.description,
         "service": slo.service or slo.name,
         "indicator": {"metadata": {"name": slo.name}, "spec": _sli(slo)},
-        "timeWindow": [_window(slo, node)],
-        "budgetingMethod": "Occurrences" if slices is None else "Timeslices",
-        "objectives": [_objective(slo, slices)],
+        "timeWindow": [_window(slo)],
+        "budgetingMethod": "Occurrences" if slo.slices is None else "Timeslices",
+        "objectives": [_objective(slo)],
     }
     return {
         "apiVersion": "openslo/v1",
@@ -81,33 +80,27 @@ def _source(query: str) -> dict[str, Any]:
     return {"metricSource": {"type": "Prometheus", "spec": {"query": query.replace("$window", _TEMPLATE)}}}
 
 
-def _window(slo: SLO, node: Node) -> dict[str, Any]:
-    assert isinstance(node, MappingNode)
-    given = node.values.get("window")
-    if not isinstance(given, MappingNode):
+def _window(slo: SLO) -> dict[str, Any]:
+    if slo.calendar is None:
         return {"duration": _shorthand(slo.window), "isRolling": plain("true")}
-    found = value_of(given)
-    calendar = {"timeZone": found["timezone"]} if "timezone" in found else {}
-    duration = _CALENDAR[found["calendar"]]
-    return {"duration": duration, "isRolling": plain("false"), **({"calendar": calendar} if calendar else {})}
+    calendar = {"timeZone": slo.calendar.timezone}
+    return {"duration": _CALENDAR[slo.calendar.unit], "isRolling": plain("false"), "calendar": calendar}
 
 
 def _shorthand(seconds: int) -> str:
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds % size == 0:
             return f"{seconds // size}{unit}"
-    raise ValueError(f"a window of {format_duration(seconds)}")
+    raise ValueError(f"a window or slice of {format_duration(seconds)}")
 
 
-def _objective(slo: SLO, slices: Node | None) -> dict[str, Any]:
+def _objective(slo: SLO) -> dict[str, Any]:
     objective: dict[str, Any] = {"target": plain(f"{slo.target.normalize():f}")}
     if slo.sli.kind == "condition":
         objective |= {"op": _OPS[slo.sli.op], "value": plain(f"{slo.sli.limit.normalize():f}")}
-    if slices is not None:
-        found = value_of(slices)
-        share = found["target"]
-        ratio = f"{share}" if not share.endswith("%") else None
-        if ratio is None:
-            raise ValueError("`slices` with a target in per cent")
-        objective |= {"timeSliceTarget": plain(ratio), "timeSliceWindow": found["width"]}
+    if slo.slices is not None:
+        objective |= {
+            "timeSliceTarget": plain(f"{slo.slices.target.normalize():f}"),
+            "timeSliceWindow": _shorthand(slo.slices.width),
+        }
     return objective

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.documents import Node, Scalar
     from slo_budget_tracker.formats.drafts import Draft
-    from slo_budget_tracker.formats.trees import Tree
     from slo_budget_tracker.specs import Severity
 
 PREFIXES = ("pyrra.dev/",)
@@ -181,8 +180,16 @@ def _native(draft: Draft, node: Node) -> tuple[Node | None, Node | None]:
     histogram = shapes.selector_of(draft, place)
     if histogram is None or place is None or "latency" not in found:
         return None, None
-    latency: Tree = {"histogram": text(place, str(histogram)), "threshold": found["latency"]}
-    return tree(node, {"latency": tree(node, latency)}), found.get("grouping")
+    seconds = draft.fields.fine_duration(found["latency"])
+    if seconds is None:
+        return None, None
+    events = f"sum(increase({histogram}[$window]))"
+    total = f"histogram_count({events})"
+    good = f"histogram_fraction(0, {seconds.normalize():f}, {events}) * {total}"
+    draft.warn(node, "runs as PromQL, with the server's extrapolation: native histograms are no counters")
+    return tree(node, {"promql": {"good": text(place, good), "total": text(place, total)}}), found.get(
+        "grouping"
+    )
 
 
 def _gauge(draft: Draft, node: Node) -> tuple[Node | None, Node | None]:

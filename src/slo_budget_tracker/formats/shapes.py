@@ -123,6 +123,8 @@ def _exact(draft: Draft, place: Node, ratio: Ratio, *, places: tuple[Scalar, Sca
     terms, good = _one_signed(part.terms, total.terms, good=good)
     if any(term.sign < 0 for term in (*terms, *total.terms)):
         raise ValueError("a difference that is not all events less some of them")
+    if any(len(set(counted)) < len(counted) for counted in (terms, total.terms)):
+        raise ValueError("the same counter twice in one sum")
     _tell(draft, places[0], part, total)
     selectors = [term.selector for term in terms]
     sli = _sli(place, selectors, [term.selector for term in total.terms], good=good, places=places)
