@@ -31,7 +31,7 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "AUDIT_STREAM_URL": ("audit", "url"),
     "AUDIT_STREAM_TIMEOUT_S": ("audit", "timeout"),
 }
-LATER_KEYS = {"corrections_files", "web.basic_auth", "web.tls", "web.config_file"}
+LATER_KEYS = {"web.basic_auth", "web.tls", "web.config_file"}
 # Kubernetes gives these to every pod beside a service named slo-budget-tracker; they are no settings of ours.
 _SERVICE_LINKS = re.compile(r"SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?")
 _USER_IN_URL = re.compile(r"://[^/\s@]*@")
@@ -116,7 +116,7 @@ def overlay(data: dict[str, Any], env: MappingABC[str, str]) -> dict[tuple[str, 
             if not isinstance(inner, dict):
                 inner = at[key] = {}
             at = inner
-        at[keys[-1]] = value.split(",") if keys == ("slo_files",) else value
+        at[keys[-1]] = value.split(",") if keys in {("slo_files",), ("corrections_files",)} else value
         sources[keys] = name
     return sources
 

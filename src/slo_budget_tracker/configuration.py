@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.correctionfiles import corrected, load_corrections
 from slo_budget_tracker.errors import Fault, SpecError, TrackerError, UsageError
 from slo_budget_tracker.filesets import nothing_there, read_sources, read_text
 from slo_budget_tracker.settings import Settings, load_settings
@@ -46,7 +47,9 @@ class Files:
         if running is not None:
             restart = tuple(_different(running, settings))
             settings = settings.model_copy(update={name: getattr(running, name) for name in RESTART})
-        return Configuration(settings, catalogue_of(settings, allow_empty=self.allow_empty), restart)
+        catalogue = catalogue_of(settings, allow_empty=self.allow_empty)
+        slos = corrected(catalogue.slos, load_corrections(settings.corrections_files))
+        return Configuration(settings, replace(catalogue, slos=slos), restart)
 
     def digest(self, running: Settings) -> str:
         """Changes with the content of any file that is read, with files that come, go or cannot be read."""
@@ -59,9 +62,10 @@ class Files:
     def paths(self, running: Settings) -> tuple[Path, ...]:
         """The SLO files and folders by the configuration as it is now, or as it runs where that is broken."""
         try:
-            return load_settings(self.config, self.env).slo_files
+            settings = load_settings(self.config, self.env)
         except TrackerError:
-            return running.slo_files
+            settings = running
+        return (*settings.slo_files, *settings.corrections_files)
 
 
 def catalogue_of(settings: Settings, *, allow_empty: bool = False) -> Catalogue:

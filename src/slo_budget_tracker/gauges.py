@@ -40,6 +40,9 @@ _HELP = {
     "slo_error_budget_remaining_bound": "Budget left if all unknown events were bad (worst) or good (best).",
     "slo_error_budget_events_remaining": "Events that may still fail; negative when overspent.",
     "slo_error_budget_exhaustion_seconds": "Seconds until the budget is spent at the recent rate.",
+    "slo_corrected_seconds": "Seconds that corrections took out of the SLO window.",
+    "slo_raw_success_ratio": "The success ratio with the time that corrections took out.",
+    "slo_raw_error_budget_remaining": "The budget left with the time that corrections took out.",
     "slo_burn_rate": "Error ratio over the window divided by 1 - target; absent without events.",
     "slo_breached": "1 when the success ratio is below the target.",
     "slo_burn_alert_firing": "1 while the alert fires or is held for want of data: alert on this.",
@@ -130,6 +133,10 @@ def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
     yield "slo_error_budget_events_remaining", one.events_remaining
     yield "slo_error_budget_exhaustion_seconds", one.exhaustion_seconds
     yield "slo_breached", one.breached
+    if one.raw is not None:
+        yield "slo_corrected_seconds", one.raw.corrected_seconds
+        yield "slo_raw_success_ratio", one.raw.success_ratio
+        yield "slo_raw_error_budget_remaining", one.raw.error_budget_remaining
     yield "slo_last_evaluation_timestamp_seconds", one.evaluated_at
 
 

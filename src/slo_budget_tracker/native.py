@@ -44,7 +44,7 @@ SLO_KEYS = (
     *("group_by", "max_groups", "slices"),
 )
 LATER_SLO_KEYS = {
-    "corrections": "",
+    "corrections": "they stand in files of their own, named under `corrections_files`",
 }
 RESERVED_LABELS = {
     *("slo", "severity", "state", "bound", "service", "owner", "rule", "instance", "job", "le", "quantile"),

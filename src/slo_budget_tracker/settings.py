@@ -191,6 +191,7 @@ class Settings(Section):
     prometheus: PrometheusSettings | None = None
     datasources: dict[str, PrometheusSettings] = Field(default_factory=dict)
     slo_files: tuple[Path, ...] = ()
+    corrections_files: tuple[Path, ...] = ()
     evaluation: Evaluation = Evaluation()
     ledger: LedgerSettings = LedgerSettings()
     audit: Audit = Audit()
@@ -338,6 +339,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
                 update={"reload_token_file": absolute(settings.web.reload_token_file)}
             ),
             "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
+            "corrections_files": tuple(base / path.expanduser() for path in settings.corrections_files),
             "ledger": settings.ledger.model_copy(update={"url": ledger}),
         }
     )

@@ -66,6 +66,18 @@ class BudgetAlertStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RawFigures:
+    """The SLO window as it was counted, with the time that corrections took out of it."""
+
+    corrected_seconds: int
+    total: float | None
+    failures: float | None
+    success_ratio: float | None
+    error_budget_remaining: float | None
+    burn_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SLOSnapshot:
     """All figures of one SLO instance; ratios are 0..1, durations seconds, unknown numbers None."""
 
@@ -90,6 +102,7 @@ class SLOSnapshot:
     alerts: tuple[AlertStatus, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     budget_alerts: tuple[BudgetAlertStatus, ...] = ()
+    raw: RawFigures | None = None
     rollup: bool = False  # over all groups of an SLO that has groups
 
     @property
@@ -135,6 +148,16 @@ def snapshot_json(snapshot: SLOSnapshot) -> dict[str, Any]:
     }
     if snapshot.budget_alerts:
         shown["budget_alerts"] = [_budget_alert_json(alert) for alert in snapshot.budget_alerts]
+    if snapshot.raw is not None:
+        raw = snapshot.raw
+        shown["raw"] = {
+            "corrected_seconds": raw.corrected_seconds,
+            "total": _count(raw.total),
+            "failures": _count(raw.failures),
+            "success_ratio": raw.success_ratio,
+            "error_budget_remaining": raw.error_budget_remaining,
+            "burn_rate": raw.burn_rate,
+        }
     return shown
 
 

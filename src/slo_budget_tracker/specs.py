@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from slo_budget_tracker.calendars import Calendar
+from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.slis import (
@@ -36,6 +37,7 @@ __all__ = [
     "BurnRateAlert",
     "Calendar",
     "ConditionSli",
+    "Correction",
     "Defect",
     "DefectsError",
     "Frozen",
@@ -159,6 +161,7 @@ class SLO(Frozen):
     alerts: tuple[BurnRateAlert, ...] = ()
     budget_alerts: tuple[BudgetAlert, ...] = ()
     no_data: NoData = "hold"
+    corrections: tuple[Correction, ...] = ()  # from files of their own; no part of the identity
     slices: Slices | None = None
     group_by: tuple[str, ...] = ()
     max_groups: int = MOST_GROUPS
@@ -258,7 +261,9 @@ def decimal_below(ratio: Fraction) -> Decimal:
 
 def definition_hash(slo: SLO) -> str:
     """Changes whenever the SLO means something else: anything but description, links and place in a file."""
-    fields = slo.model_dump(exclude={"description", "links", "source", "sli"}, exclude_defaults=True)
+    fields = slo.model_dump(
+        exclude={"description", "links", "source", "sli", "corrections"}, exclude_defaults=True
+    )
     return _digest({**fields, "sli": _sli_fields(slo)})
 
 

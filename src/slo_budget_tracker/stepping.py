@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
+from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import is_group, labels_of
 from slo_budget_tracker.ledger import Entry
@@ -228,6 +230,10 @@ class Stepper:
             report.verdicts[name] = verdict
             piece.states[instance], transitions = _held(verdict, known, tick.end)
             piece.transitions += transitions
+            if not is_group(name):
+                applied, told = applications(slo, tick.end, verdict.snapshot, known)
+                piece.states[instance] = {**piece.states[instance], **applied}
+                piece.transitions += told
 
     def tell_losses(self, failing: Mapping[str, int], goals: Mapping[str, int], report: Tally) -> None:
         """Send `slo_data_lost` while nobody answers; `failing` says by SLO since which data instant.
@@ -270,6 +276,13 @@ class Stepper:
         instances = [(self.slos[name], self.ids[name]) for name in names]
         return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
 
+    def _without(self, spans: Sequence[Tick], at: int, slo: SLO, instance: int) -> Mapping[int, WindowCounts]:
+        """The windows of one SLO without the corrected time."""
+        history, born = self.ledger.history, self.ledger.born
+        ticks = merged(spans, at, self.interval)
+        found = gather(history, at, [(slo, instance)], interval=self.interval, born=born, without=ticks)
+        return found[instance]
+
     def assess(
         self,
         name: str,
@@ -281,13 +294,20 @@ class Stepper:
         states: Mapping[str, AlertState] | None = None,
     ) -> Verdict:
         """The verdict of one SLO or group at a data instant."""
-        instance = self.ids[name]
+        instance, slo = self.ids[name], self.slos[name]
+        counts = windows[instance]
+        raw, reason = None, ""
+        if slo.corrections and (spans := overlapping(slo.corrections, at - slo.past, at)):
+            raw, reason = counts, ", ".join(sorted({one.correction.name for one in spans}))
+            counts = self._without([one.span for one in spans], at, slo, instance)
         return assess(
-            self.slos[name],
+            slo,
             at=at,
             interval=self.interval,
             outcome=self.seen.get(name, Outcome.MISSED),
-            windows=windows[instance],
+            windows=counts,
+            raw=raw,
+            corrected_by=reason,
             states=self.ledger.states.get(instance, {}) if states is None else states,
             live=live,
             late=late,

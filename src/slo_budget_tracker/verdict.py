@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slo_budget_tracker import alerts, budget
 from slo_budget_tracker.payloads import about
@@ -15,6 +15,7 @@ from slo_budget_tracker.snapshots import (
     AlertStatus,
     BudgetAlertStatus,
     BurnRateSample,
+    RawFigures,
     SLOSnapshot,
     instant_text,
     number,
@@ -90,6 +91,8 @@ def assess(
     live: bool = True,
     late: bool = False,
     labels: Mapping[str, str] = NO_LABELS,
+    raw: Mapping[int, WindowCounts] | None = None,
+    corrected_by: str = "",
 ) -> Verdict:
     """All that the tick ending at `at` concludes about one SLO instance.
 
@@ -97,35 +100,21 @@ def assess(
     `budget.exhaustion_window(slo.window)`; a window that is not there is unknown. The counts of
     a calendar period are under `TO_DATE`. `live=False` only looks:
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
+    Where time was taken out of the windows, `raw` are the windows with it, and `corrected_by` names why.
     """
     rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
-    sums = {window: _sums(windows, window) for window in alert_windows}
-    recent = budget.exhaustion_window(slo.window)
-    if recent not in sums:
-        sums[recent] = _sums(windows, recent)
-    whole = sums.get(slo.window)
-    if slo.calendar is not None:
-        so_far = windows.get(TO_DATE) or WindowCounts(slo.budget_span(at), 0, 0, 0, ahead=0)
-        whole = budget.exact(so_far)
-    elif whole is None:
-        whole = _sums(windows, slo.window)
+    figures = _figures(slo, at, windows)
+    sums, whole, recent = figures
     # Where missing data count as bad, a tick without any series says something.
     telling = OK if outcome is NO_DATA and slo.no_data == "bad" else outcome
-    judged = [
-        (rule.name, _judge(rule, sums, telling), rule.pair.for_seconds, rule.pair.keep_firing_for)
-        for rule in rules
-    ]
-    data_lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
-    judged.append((DATA, alerts.judge_data(outcome), data_lost_after, 0))
-    about_budget = [(BUDGET, alerts.judge_remaining(whole, allowance, outcome=telling))]
-    for rule in alerts.budget_rules(slo.budget_alerts):
-        judgement = alerts.judge_budget_rule(rule, whole, sums[recent], allowance, outcome=telling)
-        about_budget.append((rule.name, judgement))
-    for name, judgement in about_budget:
-        if slo.calendar is not None:
-            start = at - whole.window // whole.second
-            judgement = alerts.in_new_period(states.get(name), judgement, start, telling)  # noqa: PLW2901
-        judged.append((name, judgement, 0, 0))
+    pauses = {rule.name: (rule.pair.for_seconds, rule.pair.keep_firing_for) for rule in rules}
+    pauses[DATA] = (
+        max(LOSS_SECONDS, LOSS_TICKS * interval) - interval,
+        0,
+    )  # the first tick lasted an interval
+    judgements = _judgements(slo, at, figures, telling, states)
+    judgements[DATA] = alerts.judge_data(outcome)
+    judged = [(name, judgement, *pauses.get(name, (0, 0))) for name, judgement in judgements.items()]
 
     decisions: dict[str, Decision] = {}
     for name, judgement, for_seconds, keep in judged:
@@ -137,16 +126,20 @@ def assess(
             if live
             else alerts.look(state, judgement, at=at, for_seconds=for_seconds)
         )
+    if raw is not None:
+        as_was = _judgements(slo, at, _figures(slo, at, raw), telling, states)
+        decisions = {name: _owed(one, as_was.get(name), corrected_by) for name, one in decisions.items()}
     snapshot = _snapshot(
         slo,
         at=at,
         outcome=outcome,
         whole=whole,
-        recent=sums[recent],
+        recent=recent,
         allowance=allowance,
         samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
         statuses=_statuses(rules, decisions),
         budget_statuses=_budget_statuses(slo, decisions),
+        raw=None if raw is None else _raw(_figures(slo, at, raw).whole, whole, allowance),
         labels=labels,
     )
     transitions = [
@@ -162,6 +155,61 @@ def assess(
     )
 
 
+class Figures(NamedTuple):
+    """Sums by window, of the SLO window, and of the window that tells how fast the budget goes."""
+
+    sums: Mapping[int, Sums]
+    whole: Sums
+    recent: Sums
+
+
+def _figures(slo: SLO, at: int, windows: Mapping[int, WindowCounts]) -> Figures:
+    recent = budget.exhaustion_window(slo.window)
+    lengths = {*alerts.ruleset(slo.alerts, slo.target).windows, recent}
+    sums = {window: _sums(windows, window) for window in lengths}
+    if slo.calendar is not None:
+        so_far = windows.get(TO_DATE) or WindowCounts(slo.budget_span(at), 0, 0, 0, ahead=0)
+        return Figures(sums, budget.exact(so_far), sums[recent])
+    whole = sums[slo.window] if slo.window in sums else _sums(windows, slo.window)
+    return Figures(sums, whole, sums[recent])
+
+
+def _judgements(
+    slo: SLO, at: int, figures: Figures, outcome: Outcome, states: Mapping[str, AlertState]
+) -> dict[str, Judgement]:
+    """What the tick says about each rule but the loss of data."""
+    rules, allowance, _ = alerts.ruleset(slo.alerts, slo.target)
+    sums, whole, recent = figures
+    judgements = {rule.name: _judge(rule, sums, outcome) for rule in rules}
+    judgements[DATA] = alerts.judge_data(outcome)  # keeps its place
+    about_budget = {BUDGET: alerts.judge_remaining(whole, allowance, outcome=outcome)}
+    for rule in alerts.budget_rules(slo.budget_alerts):
+        about_budget[rule.name] = alerts.judge_budget_rule(rule, whole, recent, allowance, outcome=outcome)
+    for name, judgement in about_budget.items():
+        if slo.calendar is not None:
+            start = at - slo.budget_span(at)
+            about_budget[name] = alerts.in_new_period(states.get(name), judgement, start, outcome)
+    return judgements | about_budget
+
+
+def _owed(decision: Decision, as_was: Judgement | None, corrected_by: str) -> Decision:
+    """The decision; what is over only because time was taken out says so."""
+    if decision.turn != "ended" or as_was is None or as_was.finding not in {"burning", "lingering"}:
+        return decision
+    return decision._replace(reason=f"{decision.reason}; by the correction {corrected_by}")
+
+
+def _raw(was: Sums, now: Sums, allowance: Ratio) -> RawFigures:
+    return RawFigures(
+        (was.window // was.second) - (now.window // now.second),
+        budget.sample_count(was),
+        budget.failures(was),
+        budget.success_ratio(was),
+        budget.remaining(was, allowance),
+        budget.burn_rate(was, allowance),
+    )
+
+
 def _snapshot(
     slo: SLO,
     *,
@@ -173,6 +221,7 @@ def _snapshot(
     samples: tuple[BurnRateSample, ...],
     statuses: tuple[AlertStatus, ...],
     budget_statuses: tuple[BudgetAlertStatus, ...],
+    raw: RawFigures | None,
     labels: Mapping[str, str],
 ) -> SLOSnapshot:
     return SLOSnapshot(
@@ -197,6 +246,7 @@ def _snapshot(
         alerts=statuses,
         budget_alerts=budget_statuses,
         labels=labels,
+        raw=raw,
         rollup=bool(slo.group_by) and not labels,
     )
 

@@ -16,7 +16,7 @@ from slo_budget_tracker.slices import last_end
 from slo_budget_tracker.ticks import TO_DATE, Tick, WindowCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.calendars import Calendar
     from slo_budget_tracker.history import History
@@ -32,8 +32,12 @@ def gather(
     *,
     interval: int,
     born: Callable[[int], int],
+    without: Sequence[Tick] = (),
 ) -> Windows:
-    """By instance and window length: the counts of every window of its SLO that ends at `at`."""
+    """By instance and window length: the counts of every window of its SLO that ends at `at`.
+
+    Time `without` is taken out of the windows, which are shorter by it.
+    """
     wanted = list(instances)
     lengths = sorted(
         {window for slo, _ in wanted for window in (*slo.windows, exhaustion_window(slo.window))}
@@ -43,8 +47,17 @@ def gather(
         end = at if slo.slices is None else last_end(at, slo.slices.width, interval=interval)
         if end != at:
             found |= history.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
+        if without:
+            given = found.get(instance, {})
+            found[instance] = {
+                length: _taken_out(history, counts, Tick(end - length, end), instance, without)
+                for length, counts in given.items()
+            }
         if slo.calendar is not None:
             counts = to_date(history, slo.calendar, end, instance, interval=interval)
+            if without:
+                span = Tick(end - counts.window, end)
+                counts = _taken_out(history, counts, span, instance, without)
             found[instance] = {**found.get(instance, {}), TO_DATE: counts}
         if slo.no_data == "bad" and instance in found:
             found[instance] = _missing_is_bad(
@@ -62,6 +75,25 @@ def to_date(history: History, calendar: Calendar, at: int, instance: int, *, int
     usual = before if before.known else so_far
     rate = usual.total / usual.known if usual.known else 0.0
     return replace(so_far, ahead=rate * max(period.end - at, 0))
+
+
+def _taken_out(
+    history: History, counts: WindowCounts, window: Tick, instance: int, without: Sequence[Tick]
+) -> WindowCounts:
+    """The counts of a window without some of its time."""
+    inside = [Tick(max(s.start, window.start), min(s.end, window.end)) for s in without]
+    for span in (span for span in inside if span.start < span.end):
+        gone = _counts(history, instance, span)
+        counts = replace(
+            counts,
+            window=max(counts.window - span.seconds, 1),
+            total=counts.total - gone.total,
+            bad=counts.bad - gone.bad,
+            known=counts.known - gone.known,
+            partial=counts.partial - gone.partial,
+            absent=counts.absent - gone.absent,
+        )
+    return counts
 
 
 def on_grid(period: Tick, at: int, interval: int) -> Tick:

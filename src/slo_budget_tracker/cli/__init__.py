@@ -10,6 +10,7 @@ from slo_budget_tracker.cli.app import app
 from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
 from slo_budget_tracker.cli.convert import convert
+from slo_budget_tracker.cli.corrections import corrections
 from slo_budget_tracker.cli.diff import diff
 from slo_budget_tracker.cli.discover import discover
 from slo_budget_tracker.cli.docs import docs
@@ -20,6 +21,7 @@ __all__ = [
     "app",
     "audit",
     "convert",
+    "corrections",
     "diff",
     "discover",
     "docs",
