@@ -21,7 +21,7 @@ from tests.servers import free_port, promtool_binary
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "config" / "prometheus").glob("*.yaml"))
 TESTS = sorted((ROOT / "tests" / "rules").glob("*.test.yaml"))
-PATIENCE = 240  # seconds
+PATIENCE = 120  # seconds
 BEFORE = 20  # good requests at each scrape
 SLOS = """
 service: shop

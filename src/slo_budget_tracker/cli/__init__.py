@@ -14,6 +14,7 @@ from slo_budget_tracker.cli.corrections import corrections
 from slo_budget_tracker.cli.diff import diff
 from slo_budget_tracker.cli.discover import discover
 from slo_budget_tracker.cli.docs import docs
+from slo_budget_tracker.cli.gate import gate
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.errors import PrometheusError, TrackerError
 
@@ -26,6 +27,7 @@ __all__ = [
     "discover",
     "docs",
     "evaluate",
+    "gate",
     "ledger",
     "main",
     "plan",

@@ -1,0 +1,264 @@
+"""Makes the Grafana dashboards of config/grafana/dashboards: `python config/grafana/generate.py`.
+
+A test sees to it that the committed JSON is what this makes, and that every query has an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as shapes
+from grafana_foundation_sdk.models import dashboard as models
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+FOLDER = Path(__file__).parent / "dashboards"
+SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+SLO = 'slo=~"$slo"'
+OURS = 'job=~"$job"'
+RED, AMBER, GREEN, BLUE = "red", "orange", "green", "blue"
+LEAST = "min without (job, instance, pod)"  # replicas of the daemon are one
+
+
+def query(expression: str, legend: str = "", *, as_table: bool = False) -> prometheus.Dataquery:
+    """One query; tables and single values ask for the newest value only."""
+    made = prometheus.Dataquery().datasource(SOURCE).expr(expression).legend_format(legend or "__auto")
+    return made.instant().format("table") if as_table else made.range()
+
+
+def steps(*pairs: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
+    """Colours from values on."""
+    return (
+        dashboard.ThresholdsConfig()
+        .mode(models.ThresholdsMode.ABSOLUTE)
+        .steps([models.Threshold(value=value, color=color) for value, color in pairs])
+    )
+
+
+BUDGET = ((None, RED), (0.0, AMBER), (0.25, GREEN))
+GOOD_IF_NONE = ((None, GREEN), (1.0, RED))
+GOOD_IF_ONE = ((None, RED), (1.0, GREEN))
+
+
+def figure(
+    title: str, expression: str, *, unit: str = "short", colours: tuple[tuple[float | None, str], ...] = ()
+) -> stat.Panel:
+    """One number."""
+    made = (
+        stat.Panel()
+        .title(title)
+        .datasource(SOURCE)
+        .unit(unit)
+        .height(4)
+        .span(4)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .with_target(query(expression, title))
+    )
+    return made.thresholds(steps(*(colours or ((None, BLUE),))))
+
+
+def graph(title: str, *queries: tuple[str, str], unit: str = "short", wide: bool = False) -> timeseries.Panel:
+    """Lines over time."""
+    made = (
+        timeseries.Panel()
+        .title(title)
+        .datasource(SOURCE)
+        .unit(unit)
+        .height(9)
+        .span(24 if wide else 12)
+        .line_width(2)
+        .fill_opacity(8)
+        .show_points(shapes.VisibilityMode.NEVER)
+        .tooltip(
+            common.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI).sort(shapes.SortOrder.DESCENDING)
+        )
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(shapes.LegendDisplayMode.TABLE)
+            .placement(shapes.LegendPlacement.BOTTOM)
+            .show_legend(True)
+            .calcs(["lastNotNull"])
+        )
+    )
+    for expression, legend in queries:
+        made = made.with_target(query(expression, legend))
+    return made
+
+
+def board(uid: str, title: str, description: str) -> Dashboard:
+    """An empty dashboard with the variable of the datasource."""
+    return (
+        dashboard.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["slo", "slo-budget-tracker"])
+        .refresh("1m")
+        .time("now-6h", "now")
+        .timezone("browser")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .link(
+            dashboard.DashboardLink("SLO dashboards")
+            .type(models.DashboardLinkType.DASHBOARDS)
+            .tags(["slo-budget-tracker"])
+            .as_dropdown(True)
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Datasource").type("prometheus"))
+    )
+
+
+def chosen(name: str, label: str, expression: str, *, many: bool = True) -> dashboard.QueryVariable:
+    """A variable whose values are those of a label."""
+    made = (
+        dashboard.QueryVariable(name)
+        .label(label)
+        .datasource(SOURCE)
+        .query(expression)
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
+    return made.multi(True).include_all(True).all_value(".*") if many else made
+
+
+def overview() -> Dashboard:
+    """All SLOs: how many are how, budgets from the least on, burn rates, alerts."""
+    of_service = '* on (slo) group_left (service) max by (slo, service) (slo_info{service=~"$service"})'
+    left = f"{LEAST} (slo_error_budget_remaining{{{SLO}}}) {of_service}"
+    return (
+        board("slo-overview", "SLO overview", "Every SLO of slo-budget-tracker: budgets, burn rates, alerts.")
+        .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
+        .with_variable(chosen("slo", "SLO", 'label_values(slo_info{service=~"$service"}, slo)'))
+        .with_panel(figure("SLOs", f"count(max by (slo) (slo_target{{{SLO}}}))"))
+        .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{SLO}}}))",
+                           colours=GOOD_IF_NONE))
+        .with_panel(figure("Exhausted", f"count({LEAST} (slo_error_budget_remaining{{{SLO}}}) <= 0) or vector(0)",
+                           colours=GOOD_IF_NONE))
+        .with_panel(figure("Below 25%", f"count({LEAST} (slo_error_budget_remaining{{{SLO}}}) < 0.25) or vector(0)",
+                           colours=((None, GREEN), (1.0, AMBER))))
+        .with_panel(figure("Without data", f'sum(max without (job, instance, pod, state) (slo_data_state{{{SLO}, state=~"no_data|error"}}))',
+                           colours=GOOD_IF_NONE))
+        .with_panel(figure("Least budget left", f"min(slo_error_budget_remaining{{{SLO}}})", unit="percentunit", colours=BUDGET))
+        .with_panel(
+            bargauge.Panel()
+            .title("Error budget left, least first")
+            .datasource(SOURCE)
+            .unit("percentunit")
+            .min(0)
+            .max(1)
+            .height(11)
+            .span(12)
+            .orientation(shapes.VizOrientation.HORIZONTAL)
+            .display_mode(shapes.BarGaugeDisplayMode.BASIC)
+            .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+            .thresholds(steps(*BUDGET))
+            .with_target(query(f"sort({left})", "{{slo}}"))
+        )
+        .with_panel(
+            table.Panel()
+            .title("SLOs")
+            .datasource(SOURCE)
+            .height(11)
+            .span(12)
+            .with_target(query(left, as_table=True).ref_id("left"))
+            .with_target(query(f"{LEAST} (slo_success_ratio{{{SLO}}})", as_table=True).ref_id("success"))
+            .with_target(query(f"{LEAST} (slo_target{{{SLO}}})", as_table=True).ref_id("target"))
+            .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+            .with_transformation(
+                models.DataTransformerConfig(
+                    id_val="organize",
+                    options={
+                        "excludeByName": {"Time": True},
+                        "renameByName": {
+                            "Value #left": "Budget left", "Value #success": "Success ratio", "Value #target": "Target",
+                            "slo": "SLO", "service": "Service",
+                        },
+                    },
+                )
+            )
+            .unit("percentunit")
+            .decimals(3)
+        )
+        .with_panel(graph("Error budget left", (left, "{{slo}}"), unit="percentunit"))
+        .with_panel(graph("Burn rate over each SLO's shortest window",
+                          (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none"))
+        .with_panel(graph("Alerts firing", (f"max without (job, instance, pod) (slo_burn_alert_firing{{{SLO}}}) == 1 or max by (slo) (slo_burn_alert_firing{{{SLO}}}) * 0",
+                                            "{{slo}} {{severity}} {{long_window_seconds}} s"), wide=True))
+    )  # fmt: skip
+
+
+def detail() -> Dashboard:
+    """One SLO, with all groups where it has some."""
+    one = 'slo="$slo"'
+    return (
+        board("slo-detail", "SLO", "One SLO: budget, burn rates against their factors, alerts, coverage.")
+        .with_variable(chosen("slo", "SLO", "label_values(slo_target, slo)", many=False))
+        .with_panel(figure("Objective", f"max(slo_target{{{one}}})", unit="percentunit"))
+        .with_panel(figure("Success ratio", f"min(slo_success_ratio{{{one}}})", unit="percentunit"))
+        .with_panel(figure("Budget left", f"min(slo_error_budget_remaining{{{one}}})", unit="percentunit", colours=BUDGET))
+        .with_panel(figure("Events that may fail", f"min(slo_error_budget_events_remaining{{{one}}})", colours=((None, RED), (0.0, GREEN))))
+        .with_panel(figure("Runs out in", f"min(slo_error_budget_exhaustion_seconds{{{one}}}) or vector(NaN)", unit="s"))
+        .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{one}}}))", colours=GOOD_IF_NONE))
+        .with_panel(graph("Error budget left, with its bounds",
+                          (f"{LEAST} (slo_error_budget_remaining{{{one}}})", "left {{group}}"),
+                          (f"{LEAST} (slo_error_budget_remaining_bound{{{one}}})", "{{bound}}"), unit="percentunit"))
+        .with_panel(graph("Burn rates by window (s)", (f"max without (job, instance, pod, slo) (slo_burn_rate{{{one}}})", "{{window_seconds}}"), unit="none"))
+        .with_panel(graph("Success ratio and objective",
+                          (f"{LEAST} (slo_success_ratio{{{one}}})", "success"), (f"max(slo_target{{{one}}})", "objective"), unit="percentunit"))
+        .with_panel(graph("Events and failures in the window",
+                          (f"{LEAST} (slo_total{{{one}}})", "events"), (f"{LEAST} (slo_failures_total{{{one}}})", "failures")))
+        .with_panel(graph("Alerts", (f"max without (job, instance, pod, slo) (slo_burn_alert_firing{{{one}}})",
+                                     "{{severity}} {{long_window_seconds}}/{{short_window_seconds}} s")))
+        .with_panel(graph("Coverage of windows (s)", (f"{LEAST} (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}}"), unit="percentunit"))
+        .with_panel(graph("State of the data", (f"max without (job, instance, pod, slo) (slo_data_state{{{one}}})", "{{state}}")))
+        .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s"))
+    )  # fmt: skip
+
+
+def daemon() -> Dashboard:
+    """The daemon itself: ticks, requests, what it read, ledger, outbox."""
+    own = "slo_budget_tracker"
+    return (
+        board("slo-budget-tracker", "slo-budget-tracker itself", "The daemon: ticks, requests, ledger, outbox.")
+        .with_variable(chosen("job", "Job", f"label_values({own}_build_info, job)"))
+        .with_panel(figure("SLOs", f"max({own}_slos{{{OURS}}})"))
+        .with_panel(figure("Since the last tick", f"time() - max({own}_last_tick_timestamp_seconds{{{OURS}}})", unit="s", colours=((None, GREEN), (180.0, AMBER), (300.0, RED))))
+        .with_panel(figure("Files loaded", f"min({own}_config_last_reload_successful{{{OURS}}})", colours=GOOD_IF_ONE))
+        .with_panel(figure("Datasources reached", f"min({own}_prometheus_up{{{OURS}}})", colours=GOOD_IF_ONE))
+        .with_panel(figure("Events waiting", f"max({own}_outbox_pending{{{OURS}}}) or vector(0)"))
+        .with_panel(figure("Ticks to catch up", f"max({own}_backfill_pending_ticks{{{OURS}}})"))
+        .with_panel(graph("Ticks by outcome", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m]))", "{{outcome}}"), unit="ops"))
+        .with_panel(graph("Seconds of a tick",
+                          (f"histogram_quantile(0.5, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "median"),
+                          (f"histogram_quantile(0.99, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "99 %"), unit="s"))
+        .with_panel(graph("Requests to Prometheus", (f"sum by (datasource, outcome) (rate({own}_prometheus_requests_total{{{OURS}}}[5m]))", "{{datasource}} {{outcome}}"), unit="reqps"))
+        .with_panel(graph("Samples read", (f"sum by (datasource) (rate({own}_samples_read_total{{{OURS}}}[5m]))", "{{datasource}}"), unit="cps"))
+        .with_panel(graph("Ledger", (f"max({own}_ledger_size_bytes{{{OURS}}})", "on disk"), unit="bytes"))
+        .with_panel(graph("Memory", (f"max(process_resident_memory_bytes{{{OURS}}})", "resident"), unit="bytes"))
+        .with_panel(graph("Troubles",
+                          (f"sum(increase({own}_ticks_missed_total{{{OURS}}}[10m]))", "ticks missed"),
+                          (f"sum(increase({own}_store_errors_total{{{OURS}}}[10m]))", "store errors"),
+                          (f"sum(increase({own}_clock_jumps_total{{{OURS}}}[10m])) or vector(0)", "clock jumps")))
+        .with_panel(graph("Counting doubts", (f"sum by (kind) (increase({own}_counting_doubts_total{{{OURS}}}[10m])) or vector(0)", "{{kind}}")))
+    )  # fmt: skip
+
+
+BOARDS = {"overview": overview, "slo": detail, "daemon": daemon}
+
+
+def generated() -> dict[str, str]:
+    """The text of each file by its name."""
+    return {
+        f"{name}.json": json.dumps(json.loads(JSONEncoder(sort_keys=True, indent=2).encode(make().build())), indent=1) + "\n"
+        for name, make in BOARDS.items()
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    for name, text in generated().items():
+        (FOLDER / name).write_text(text)

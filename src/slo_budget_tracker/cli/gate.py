@@ -1,0 +1,132 @@
+"""`gate`: may deploys go on? The exit status is the answer, for pipelines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
+
+import httpx
+import typer
+
+from slo_budget_tracker import gates
+from slo_budget_tracker.cli import tables
+from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
+from slo_budget_tracker.cli.commands import Output, OutputOption
+from slo_budget_tracker.errors import PrometheusError, UsageError
+from slo_budget_tracker.inquiries import gate_json
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.lookout import last_verdicts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT = 10.0
+FROZEN = 1
+
+
+class Unknown(StrEnum):
+    """What an answer that nobody can give means."""
+
+    closed = "closed"
+    open = "open"
+
+
+@app.command()
+def gate(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of SLOs; all when none is given.", show_default=False)
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Ask the daemon at this address instead of reading its ledger."),
+    ] = None,
+    min_remaining: Annotated[
+        str, typer.Option("--min-remaining", help="The share of the budget that must remain, such as 10%.")
+    ] = "0%",
+    on_unknown: Annotated[
+        Unknown, typer.Option("--on-unknown", help="Whether deploys go on when nobody can say.")
+    ] = Unknown.closed,
+    output: OutputOption = Output.table,
+) -> None:
+    """Say whether deploys may go on: exit status 0 go, 1 freeze, 3 nobody can say (stale, no data).
+
+    With `--on-unknown open` the status is 0 where nobody can say.
+
+    Example: `slo-budget-tracker gate --url http://localhost:9724 checkout-availability --min-remaining 10%`
+    """
+    least = _share(min_remaining)
+    if url is not None:
+        answer = _asked(url, names or [], least, on_unknown)
+    else:
+        answer = _read(config, names or [], least, on_unknown)
+    if output is Output.json:
+        tables.print_json(answer)
+    else:
+        for one in answer["slos"]:
+            typer.echo(f"{one['decision']}: {one['name']}{_labels(one['labels'])}: {one['reason']}")
+        typer.echo(f"deploys may go on: {'yes' if answer['allowed'] else 'no'} ({answer['decision']})")
+    if not answer["allowed"]:
+        raise typer.Exit(FROZEN if answer["decision"] == "freeze" else PrometheusError.exit_status)
+
+
+def _read(config: Path | None, names: list[str], least: float, on_unknown: Unknown) -> dict[str, Any]:
+    configuration = configuration_of(files_of(config))
+    settings, slos = configuration.settings, configuration.catalogue.slos
+    known = {slo.name for slo in slos}
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
+            )
+    with Ledger.open(settings.ledger.url, read_only=True) as ledger:
+        found = last_verdicts(ledger, [slo for slo in slos if not names or slo.name in names], settings)
+    now, delay = time.time(), settings.evaluation.delay
+    answers = [gates.judge(one, now=now, least=least, delay=delay) for one in found]
+    for name in sorted({*(names or known)} - {one.name for one in found}):
+        sys.stderr.write(f"unknown: {name}: the ledger does not know it yet\n")
+    answer: dict[str, Any] = gate_json(answers, on_unknown=on_unknown)
+    if {*(names or known)} - {one.name for one in found} and answer["decision"] == "go":
+        answer |= {"decision": "unknown", "allowed": on_unknown is Unknown.open}
+    return answer
+
+
+def _asked(url: str, names: list[str], least: float, on_unknown: Unknown) -> dict[str, Any]:
+    """The answer of a daemon; what is not one is as if there was none."""
+    query = [
+        *(("slo", name) for name in names),
+        ("min_remaining", str(least)),
+        ("on_unknown", on_unknown.value),
+    ]
+    address = f"{url.rstrip('/')}/api/v1/gate"
+    try:
+        reply = httpx.get(address, params=urlencode(query), timeout=TIMEOUT, follow_redirects=False)
+        body = reply.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        sys.stderr.write(f"{address}: no answer: {type(error).__name__}\n")
+        return {"allowed": on_unknown is Unknown.open, "decision": "unknown", "slos": []}
+    if reply.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST} and "detail" in body:
+        raise UsageError(f"{address}: {body['detail']}")
+    if reply.status_code != httpx.codes.OK or not isinstance(body, dict) or "decision" not in body:
+        sys.stderr.write(f"{address}: answered with status {reply.status_code}\n")
+        return {"allowed": on_unknown is Unknown.open, "decision": "unknown", "slos": []}
+    return body
+
+
+def _share(text: str) -> float:
+    """A share as people write it: 10% or 0.1."""
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"--min-remaining: {text!r}, expected a share such as 10% or 0.1")
+    return share
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return "".join(f" {key}={value}" for key, value in labels.items())

@@ -1,0 +1,36 @@
+"""The lookout: the last verdicts as a ledger has them, for commands beside a daemon or without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.specs import sli_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.settings import Settings
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+
+
+def last_verdicts(ledger: Ledger, slos: Sequence[SLO], settings: Settings) -> tuple[SLOSnapshot, ...]:
+    """What the daemon concluded last; SLOs that it has not met yet, or counts anew, are left out."""
+    evaluation = settings.evaluation
+    met = {(one.slo, one.sli_hash) for one in ledger.instances.values() if one.retired is None}
+    known = [slo for slo in slos if (slo.name, sli_hash(slo)) in met]
+    cursors = [ledger.slo_cursor(number) for number in ledger.instances]
+    at = max((cursor for cursor in cursors if cursor is not None), default=None)
+    if not known or at is None:
+        return ()
+    evaluator = Evaluator(
+        slos=known,
+        ledger=ledger,
+        asks={},
+        interval=evaluation.interval,
+        delay=evaluation.delay,
+        replica_labels=settings.replica_labels,
+    )
+    return tuple(evaluator.prepare(at).look(at))

@@ -1,0 +1,82 @@
+"""The Grafana dashboards: they are what their code makes, and every query of every panel has an answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.real.test_alert_rules import Shop, tracking, until
+from tests.servers import free_port
+
+FOLDER = Path(__file__).parents[2] / "config" / "grafana"
+BOARDS = sorted((FOLDER / "dashboards").glob("*.json"))
+CHOSEN = {"$datasource": "x", "$slo": "shop", "$service": ".*", "$job": ".*"}
+
+
+def panels(path):
+    """The panels of a dashboard."""
+    return json.loads(path.read_text())["panels"]
+
+
+def queries():
+    """Every query with the dashboard and panel it is of, its variables filled in."""
+    for path in BOARDS:
+        for panel in panels(path):
+            for target in panel["targets"]:
+                text = target["expr"]
+                for name, value in CHOSEN.items():
+                    text = text.replace(name, value)
+                yield f"{path.stem}: {panel['title']}", text
+
+
+@pytest.mark.filterwarnings("ignore:Prefer using:DeprecationWarning")
+def test_the_dashboards_are_what_their_code_makes():
+    """Whoever changes config/grafana/generate.py runs it."""
+    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert {path.name: path.read_text() for path in BOARDS} == module.generated()
+
+
+def test_every_panel_has_a_title_and_its_variables_exist():
+    """No variable is used that is not asked for; every dashboard chooses its datasource."""
+    for path in BOARDS:
+        variables = {f"${one['name']}" for one in json.loads(path.read_text())["templating"]["list"]}
+        assert "$datasource" in variables
+        text = "".join(target["expr"] for panel in panels(path) for target in panel["targets"])
+        used = {name for name in CHOSEN if name in text}
+        assert used <= variables, path
+        assert all(panel["title"] for panel in panels(path))
+
+
+@pytest.mark.prometheus
+def test_every_query_has_an_answer(tmp_path, make_prometheus):
+    """A real Prometheus that scrapes a real daemon answers each with data."""
+    shop, port = Shop(), free_port()
+    try:
+        prometheus = make_prometheus(scrape={"shop": [shop.address], "slo": [f"127.0.0.1:{port}"]}).start()
+        with tracking(tmp_path, prometheus.url, port):
+            url = f"http://127.0.0.1:{port}/api/v1/slos/shop"
+            until(lambda: httpx.get(url, trust_env=False).json()["total"], "the first counts")
+            shop.failing = True
+            until(lambda: prometheus.ask('slo_burn_rate{slo="shop"} > 0', time.time()), "a burn rate")
+            unanswered = dict(queries())
+
+            def answered():
+                for where, query in list(queries()):
+                    if prometheus.ask(query, time.time()):
+                        unanswered.pop(where, None)
+                return not unanswered
+
+            try:
+                until(answered, "answers")
+            except AssertionError:
+                assert {} == unanswered
+    finally:
+        shop.server.shutdown()
+        shop.server.server_close()
