@@ -1,0 +1,51 @@
+"""`report`: a period's error budgets for people who were not there."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
+from slo_budget_tracker.errors import UsageError
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.periods import Period
+from slo_budget_tracker.printouts import FORMATS
+from slo_budget_tracker.reviews import review
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    md = "md"
+    html = "html"
+    json = "json"
+    csv = "csv"
+
+
+@app.command()
+def report(
+    *,
+    period: Annotated[str, typer.Option("--period", help="2026-10, 2026-Q3, 2026, 2026-10-05 or FROM..TO.")],
+    config: ConfigOption = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="Markdown, HTML (one file), JSON or CSV.")
+    ] = Format.md,
+) -> None:
+    """Report a month, quarter, year or any period from the ledger: budgets, days, worst hours, events.
+
+    Example: `slo-budget-tracker report -c config/slo-budget-tracker.yaml --period 2026-10 --format html`
+    """
+    try:
+        asked = Period.of(period, now=time.time())
+    except ValueError as error:
+        raise UsageError(f"--period: {error}") from error
+    configuration = configuration_of(files_of(config))
+    with Ledger.open(configuration.settings.ledger.url, read_only=True) as ledger:
+        newest = ledger.history.newest
+        if newest is not None and asked.start < newest < asked.end:
+            asked = asked._replace(end=newest)
+        found = review(ledger, configuration.catalogue.slos, asked)
+    typer.echo(FORMATS[form.value](found, asked), nl=False)
