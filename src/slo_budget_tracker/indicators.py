@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,10 +14,12 @@ from slo_budget_tracker.documents import joined
 from slo_budget_tracker.selectors import Selector, parse_expression, parse_selector
 from slo_budget_tracker.slis import (
     OPERATIONS,
+    CompositeSli,
     ConditionSli,
     Defect,
     DefectsError,
     LatencySli,
+    Member,
     ProbeSli,
     PromqlSli,
     RequestsSli,
@@ -24,7 +27,6 @@ from slo_budget_tracker.slis import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from decimal import Decimal
 
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.fields import Fields
@@ -33,10 +35,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 
-KINDS = ("requests", "latency", "probe", "condition", "preset", "promql")
-LATER_KINDS = {
-    "composite": "write one SLO for each member",
-}
+KINDS = ("requests", "latency", "probe", "condition", "composite", "preset", "promql")
 SHORTEST_PROMQL_WINDOW = 60
 MOST_SELECTORS = 100
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -44,10 +43,10 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 def read_sli(node: Node, fields: Fields) -> Sli | None:
     """The SLI that a node describes, or None with its faults noted."""
-    found = fields.mapping(node, KINDS, later=LATER_KINDS, expected=f"exactly one of {', '.join(KINDS)}")
+    found = fields.mapping(node, KINDS, expected=f"exactly one of {', '.join(KINDS)}")
     if found is None or not isinstance(node, documents.Mapping):
         return None
-    given = [key for key in node.keys if key in KINDS or key in LATER_KINDS]
+    given = [key for key in node.keys if key in KINDS]
     if len(given) != 1:
         named = " and ".join(f"`{key}`" for key in given) or "no kind of SLI"
         fields.refuse(node, named, f"exactly one of {', '.join(KINDS)}")
@@ -56,6 +55,7 @@ def read_sli(node: Node, fields: Fields) -> Sli | None:
         "latency": _latency,
         "probe": _probe,
         "condition": _condition,
+        "composite": _composite,
         "preset": _preset,
         "promql": _promql,
     }
@@ -195,6 +195,36 @@ def _of_preset(chosen: Preset, values: Mapping[str, str], threshold: Decimal | N
         for selector in (chosen.total, chosen.bad, chosen.good)
     )
     return RequestsSli(total=total or (), bad=bad, good=good)
+
+
+def _composite(node: Node, fields: Fields) -> CompositeSli | None:
+    before = len(fields.faults)
+    found = fields.mapping(node, ("members", "mode"), required=("members",), expected="{members: […]}")
+    if not found:
+        return None
+    items = (
+        fields.items(found["members"], expected="a list such as [{slo: a, weight: 2}]")
+        if "members" in found
+        else ()
+    )
+    members = [_member(item, fields) for item in items or ()]
+    is_worst = "mode" in found and fields.choice(found["mode"], ("weighted", "worst")) == "worst"
+    if len(fields.faults) > before:
+        return None
+    some = tuple(member for member in members if member is not None)
+    return sound(fields, node, lambda: CompositeSli(members=some, mode="worst" if is_worst else "weighted"))
+
+
+def _member(node: Node, fields: Fields) -> Member | None:
+    before = len(fields.faults)
+    found = fields.mapping(node, ("slo", "weight"), required=("slo",), expected="{slo: a, weight: 2}")
+    if not found:
+        return None
+    name = fields.text(found["slo"], "the name of an SLO") if "slo" in found else None
+    weight = fields.decimal(found["weight"]) if "weight" in found else None
+    if name is None or len(fields.faults) > before:
+        return None
+    return sound(fields, node, lambda: Member(slo=name, weight=Decimal(1) if weight is None else weight))
 
 
 def _promql(node: Node, fields: Fields) -> PromqlSli | None:

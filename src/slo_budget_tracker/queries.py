@@ -90,6 +90,8 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
     expressions: dict[tuple[str, bool], list[list[Member]]] = {}
     grouped = {slo.name: slo.group_by for slo in slos if slo.group_by}
     for slo in sorted(slos, key=lambda one: one.name):
+        if slo.sli.kind == "composite":  # its members are read
+            continue
         if isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli)):
             gauge = isinstance(slo.sli, ProbeSli)
             for slot, selector in _series(slo.name, slo.sli):

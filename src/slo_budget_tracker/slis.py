@@ -139,4 +139,36 @@ class ConditionSli(Frozen):
     limit: Decimal
 
 
-Sli = Annotated[RequestsSli | LatencySli | PromqlSli | ProbeSli | ConditionSli, Field(discriminator="kind")]
+class Member(Frozen):
+    """An SLO in a composite, and its weight."""
+
+    slo: str
+    weight: Decimal = Decimal(1)
+
+    def __str__(self) -> str:
+        return f"{self.slo} x {self.weight.normalize():f}"
+
+    def _defects(self) -> Iterator[Defect]:
+        if not (self.weight.is_finite() and self.weight > 0):
+            yield Defect("weight", str(self.weight), "above 0")
+
+
+class CompositeSli(Frozen):
+    """The error ratio of other SLOs: their weighted mean, or that of the one with the least budget left."""
+
+    kind: Literal["composite"] = "composite"
+    members: tuple[Member, ...]
+    mode: Literal["weighted", "worst"] = "weighted"
+
+    def _defects(self) -> Iterator[Defect]:
+        names = [member.slo for member in self.members]
+        if not names:
+            yield Defect("members", "no member", "at least one")
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                yield Defect(f"members[{at}]", f"{name} twice", "each member once")
+
+
+Sli = Annotated[
+    RequestsSli | LatencySli | PromqlSli | ProbeSli | ConditionSli | CompositeSli, Field(discriminator="kind")
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker.composites import faults as faults_of_members
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import Fault, SpecError
 from slo_budget_tracker.fields import Fields
@@ -87,9 +88,18 @@ def understand_texts(
     if len(slos) > MOST_SLOS:
         place = slos[MOST_SLOS].place
         told.append(place.fault(f"{len(slos)} SLOs in all files", f"at most {MOST_SLOS}"))
+    if not told:
+        told.extend(_without_members(slos))
     if told:
         raise SpecError(sorted(set(told)))
     return files
+
+
+def _without_members(found: Sequence[Found]) -> Iterator[Fault]:
+    """A fault for each composite whose members are not there, or composites themselves."""
+    places = {one.slo.name: one.place for one in found}
+    for slo, wrong, expected in faults_of_members([one.slo for one in found]):
+        yield places[slo.name].fault(wrong, expected)
 
 
 def _read(source: Source, reading: Reading, shelf: Shelf, *, tick: int, told: list[Fault]) -> Understood:

@@ -15,6 +15,7 @@ from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.slis import (
+    CompositeSli,
     ConditionSli,
     Defect,
     DefectsError,
@@ -36,6 +37,7 @@ __all__ = [
     "BudgetAlert",
     "BurnRateAlert",
     "Calendar",
+    "CompositeSli",
     "ConditionSli",
     "Correction",
     "Defect",
@@ -188,7 +190,7 @@ class SLO(Frozen):
             return "slices"
         if self.sli.kind == "promql" and self.sli.error_ratio is not None:
             return "ticks"
-        return {"probe": "samples", "condition": "ticks"}.get(self.sli.kind, "requests")
+        return {"probe": "samples", "condition": "ticks", "composite": "ratio"}.get(self.sli.kind, "requests")
 
     @property
     def windows(self) -> tuple[int, ...]:

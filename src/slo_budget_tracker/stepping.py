@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
+from slo_budget_tracker.composites import composed, members_of, seen_as
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import is_group, labels_of
@@ -135,6 +136,7 @@ class Stepper:
             self._revise(name, change, piece)
         for tick in sorted(piece.found):
             self._step_all(tick, piece, goals, report)
+        self._step_composites(piece, goals, report)
         return self._write(piece, report)
 
     def _slice(self, name: str, piece: Piece) -> None:
@@ -214,26 +216,38 @@ class Stepper:
         ]
         windows = self.windows(tick.end, due)
         for name in due:
-            slo, instance = self.slos[name], self.ids[name]
-            outcome = self.seen[name] = piece.counts[name][tick.end].outcome
-            piece.outcomes[outcome.name.lower()] += 1
-            if outcome.known:
-                self.data_until[name] = tick.end
-            piece.stepped[instance] = tick.end
-            known = piece.states.get(instance, self.ledger.states.get(instance, {}))
-            try:
-                late = tick.end < goals[slo.datasource]
-                verdict = self.assess(name, tick.end, windows, live=True, late=late, states=known)
-            except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
-                report.faults[name] = f"internal error: {type(error).__name__}: {error}"
-                continue
-            report.verdicts[name] = verdict
-            piece.states[instance], transitions = _held(verdict, known, tick.end)
-            piece.transitions += transitions
-            if not is_group(name):
-                applied, told = applications(slo, tick.end, verdict.snapshot, known)
-                piece.states[instance] = {**piece.states[instance], **applied}
-                piece.transitions += told
+            self._step(name, tick, windows, piece, goals, report)
+
+    def _step(  # noqa: PLR0917 - what a step needs
+        self,
+        name: str,
+        tick: Tick,
+        windows: Windows,
+        piece: Piece,
+        goals: Mapping[str, int],
+        report: Tally,
+    ) -> None:
+        """One tick of one SLO or group."""
+        slo, instance = self.slos[name], self.ids[name]
+        outcome = self.seen[name] = piece.counts[name][tick.end].outcome
+        piece.outcomes[outcome.name.lower()] += 1
+        if outcome.known:
+            self.data_until[name] = tick.end
+        piece.stepped[instance] = tick.end
+        known = piece.states.get(instance, self.ledger.states.get(instance, {}))
+        try:
+            late = tick.end < goals[slo.datasource]
+            verdict = self.assess(name, tick.end, windows, live=True, late=late, states=known)
+        except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
+            report.faults[name] = f"internal error: {type(error).__name__}: {error}"
+            return
+        report.verdicts[name] = verdict
+        piece.states[instance], transitions = _held(verdict, known, tick.end)
+        piece.transitions += transitions
+        if not is_group(name):
+            applied, told = applications(slo, tick.end, verdict.snapshot, known)
+            piece.states[instance] = {**piece.states[instance], **applied}
+            piece.transitions += told
 
     def tell_losses(self, failing: Mapping[str, int], goals: Mapping[str, int], report: Tally) -> None:
         """Send `slo_data_lost` while nobody answers; `failing` says by SLO since which data instant.
@@ -273,8 +287,45 @@ class Stepper:
 
     def windows(self, at: int, names: Iterable[str]) -> Windows:
         """The windows that the verdicts at `at` need."""
-        instances = [(self.slos[name], self.ids[name]) for name in names]
-        return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
+        wanted = list(names)
+        composites = [name for name in wanted if members_of(self.slos[name])]
+        instances = [(self.slos[name], self.ids[name]) for name in wanted if name not in composites]
+        history, born = self.ledger.history, self.ledger.born
+        found = dict(gather(history, at, instances, interval=self.interval, born=born))
+        for name in composites:
+            found[self.ids[name]] = self._composed(name, at)
+        return found
+
+    def _composed(self, name: str, at: int, taken: Sequence[Tick] = ()) -> Mapping[int, WindowCounts]:
+        """The windows of a composite, from its members' without what is corrected of them."""
+        slo = self.slos[name]
+        assert slo.sli.kind == "composite"
+        windows = {}
+        for member in members_of(slo):
+            one = seen_as(self.slos[member], slo)
+            spans = [found.span for found in overlapping(one.corrections, at - one.past, at)]
+            windows[member] = self._without([*spans, *taken], at, one, self.ids[member])
+        return composed(slo.sli, self.slos, windows)
+
+    def _outcome(self, name: str) -> Outcome:
+        """What the last tick brought; of a composite the worst of what its members had."""
+        members = members_of(self.slos[name])
+        return max((self.seen.get(one, Outcome.MISSED) for one in members or (name,)), default=Outcome.MISSED)
+
+    def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
+        """Step each composite as far as all its members are."""
+        for name in [name for name in self.slos if members_of(self.slos[name])]:
+            members = members_of(self.slos[name])
+            until = min(self.stepped(member, piece.stepped) for member in members)
+            begun = self.stepped(name, piece.stepped)
+            for at in sorted(range(until, begun, -self.interval)):
+                outcomes = [
+                    piece.counts[one][at].outcome if at in piece.counts.get(one, {}) else self._outcome(one)
+                    for one in members
+                ]
+                counts = {at: Counts(0, 0, max(outcomes))}
+                piece.counts.setdefault(name, {}).update(counts)
+                self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)
 
     def _without(self, spans: Sequence[Tick], at: int, slo: SLO, instance: int) -> Mapping[int, WindowCounts]:
         """The windows of one SLO without the corrected time."""
@@ -299,12 +350,16 @@ class Stepper:
         raw, reason = None, ""
         if slo.corrections and (spans := overlapping(slo.corrections, at - slo.past, at)):
             raw, reason = counts, ", ".join(sorted({one.correction.name for one in spans}))
-            counts = self._without([one.span for one in spans], at, slo, instance)
+            ticks = [one.span for one in spans]
+            if members_of(slo):
+                counts = self._composed(name, at, ticks)
+            else:
+                counts = self._without(ticks, at, slo, instance)
         return assess(
             slo,
             at=at,
             interval=self.interval,
-            outcome=self.seen.get(name, Outcome.MISSED),
+            outcome=self._outcome(name),
             windows=counts,
             raw=raw,
             corrected_by=reason,

@@ -20,6 +20,7 @@ from slo_budget_tracker.cli.app import (
     progress,
     settings_of,
 )
+from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.daemon import Daemon
 from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
@@ -193,7 +194,8 @@ def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:
             raise UsageError(
                 f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
             )
-    return [known[name] for name in dict.fromkeys(names)] if names else slos
+    wanted = [other for name in names or () for other in (name, *members_of(known[name]))]
+    return [known[name] for name in dict.fromkeys(wanted)] if names else slos
 
 
 def _grid(settings: Settings) -> Grid:

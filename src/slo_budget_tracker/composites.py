@@ -1,0 +1,83 @@
+"""Composites: an SLO over other SLOs, by the weighted mean of their error ratios or by the worst of them.
+
+A composite has no events of its own. Each of its windows is one whole (`total` 1) of which `bad` is the
+error ratio, as an exact fraction; it is as well known as the least known member. A member without traffic
+has no error ratio and no weight.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.ticks import WindowCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from slo_budget_tracker.specs import SLO, CompositeSli
+
+
+def members_of(slo: SLO) -> tuple[str, ...]:
+    """The names of a composite's members; none of any other SLO."""
+    return tuple(member.slo for member in slo.sli.members) if slo.sli.kind == "composite" else ()
+
+
+@lru_cache(maxsize=1_024)
+def seen_as(member: SLO, composite: SLO) -> SLO:
+    """The member, looked at over the composite's windows."""
+    wanted = {name: getattr(composite, name) for name in ("window", "calendar", "alerts", "budget_alerts")}
+    return member.model_copy(update=wanted)
+
+
+def composed(
+    sli: CompositeSli, members: Mapping[str, SLO], windows: Mapping[str, Mapping[int, WindowCounts]]
+) -> dict[int, WindowCounts]:
+    """The composite's windows from those of its members, by name."""
+    lengths = set.intersection(*(set(windows[one.slo]) for one in sli.members))
+    return {
+        length: _one(
+            sli, [members[one.slo] for one in sli.members], [windows[one.slo][length] for one in sli.members]
+        )
+        for length in lengths
+    }
+
+
+def _one(sli: CompositeSli, members: Sequence[SLO], counts: Sequence[WindowCounts]) -> WindowCounts:
+    window = counts[0].window
+    known = min(Fraction(one.known) / one.window for one in counts) * window
+    partial = max(Fraction(one.partial) / one.window for one in counts) * window
+    ahead = None if counts[0].ahead is None else Fraction(0)
+    ratios = [Fraction(one.bad) / Fraction(one.total) if one.total else None for one in counts]
+    if all(ratio is None for ratio in ratios):
+        return WindowCounts(window, 0, 0, float(known), float(partial), ahead=ahead)  # type: ignore[arg-type]
+    if sli.mode == "weighted":
+        pairs = [(Fraction(m.weight), r) for m, r in zip(sli.members, ratios, strict=True) if r is not None]
+        error = sum((w * r for w, r in pairs), Fraction(0)) / sum(w for w, _ in pairs)
+    else:
+        burns = [(r / slo.error_budget, r) for slo, r in zip(members, ratios, strict=True) if r is not None]
+        error = max(burns, key=lambda one: one[0])[1]
+    return WindowCounts(window, Fraction(1), error, known, min(partial, known), ahead=_ahead(counts))  # type: ignore[arg-type]
+
+
+def _ahead(counts: Sequence[WindowCounts]) -> Fraction | None:
+    """What is to come of a calendar period, in wholes: as much more as the members expect on average."""
+    shares = [
+        Fraction(one.ahead) / Fraction(one.total) for one in counts if one.ahead is not None and one.total
+    ]
+    if counts[0].ahead is None:
+        return None
+    return sum(shares, Fraction(0)) / len(shares) if shares else Fraction(0)
+
+
+def faults(slos: Sequence[SLO]) -> Iterator[tuple[SLO, str, str]]:
+    """What is wrong with the members of composites, once all SLOs are known: the SLO, found, expected."""
+    known = {slo.name: slo for slo in slos}
+    for slo in slos:
+        for name in members_of(slo):
+            member = known.get(name)
+            if member is None:
+                yield slo, f"the member {name}, which is no SLO", "names of SLOs"
+            elif member.sli.kind == "composite":
+                yield slo, f"the member {name}, a composite itself", "SLOs with events of their own"
