@@ -18,6 +18,7 @@ from tests.servers import (
     VictoriaMetricsServer,
     alertmanager_binary,
     chromium_binary,
+    find_binary,
     prometheus_binary,
     promtool_binary,
     victoriametrics_binary,
@@ -35,6 +36,7 @@ TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
     "victoriametrics": lambda: bool(victoriametrics_binary()),
     "alertmanager": lambda: bool(alertmanager_binary()),
+    "nginx": lambda: bool(find_binary("nginx", variable="SLO_TEST_NGINX")),
     "chromium": lambda: bool(chromium_binary()),
 }
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"

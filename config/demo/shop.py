@@ -121,7 +121,8 @@ class Requests(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """/targets, /pods/NAME/metrics and /healthz."""
         pods = {f"/pods/{pod.name}/metrics": pod for pod in self.shop.pods}
-        address = f"127.0.0.1:{self.server.server_port}"  # type: ignore[attr-defined]  # of HTTPServer
+        ours = f"127.0.0.1:{self.server.server_port}"  # type: ignore[attr-defined]  # of HTTPServer
+        address = self.headers.get("Host", ours)  # whoever asks by this name finds the pods by it
         if self.path == "/targets":
             targets = [
                 {"targets": [address], "labels": {"__metrics_path__": path, "instance": pod.name}}
@@ -163,6 +164,7 @@ class Requests(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve on loopback until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
         "--first-trouble", type=float, default=FIRST_TROUBLE, help="seconds until checkouts fail"
@@ -171,7 +173,7 @@ def main() -> None:
     disable_created_metrics()
     Requests.shop = Shop(first_trouble=options.first_trouble)
     threading.Thread(target=Requests.shop.run, daemon=True).start()
-    ThreadingHTTPServer(("127.0.0.1", options.port), Requests).serve_forever()
+    ThreadingHTTPServer((options.host, options.port), Requests).serve_forever()
 
 
 if __name__ == "__main__":
