@@ -45,7 +45,7 @@ PIPED_WIDTH = 120
 
 CONFIGURATION = """\
 prometheus: {{url: "http://{prometheus}"}}
-slo_files: ["{slos}"]
+slo_files: ["{slos}", "{examples}"]
 evaluation: {{interval: 15s, delay: 10s}}
 ledger: {{url: "sqlite:///{ledger}"}}
 web: {{listen: "{tracker}"}}
@@ -181,7 +181,9 @@ def start_all(processes: Processes, *, days: float, first_trouble: float | None)
         processes.start(
             "audit-stream", [sys.executable, *audit], ready=f"http://{addresses['audit']}/healthz"
         )
-    configuration = CONFIGURATION.format(slos=HERE / "slos", ledger=folder / "ledger.db", **addresses)
+    configuration = CONFIGURATION.format(
+        slos=HERE / "slos", examples=ROOT / "config" / "examples", ledger=folder / "ledger.db", **addresses
+    )
     if "audit" in addresses:
         configuration += f'audit: {{url: "http://{addresses["audit"]}"}}\n'
     (folder / "slo-budget-tracker.yaml").write_text(configuration)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, stores, thousand
+from tests.bench import amplification, lowtraffic, stores, thousand
 from tests.worlds import table
 
 BENCHES = {
@@ -15,6 +15,7 @@ BENCHES = {
     ),
     "thousand": ("A thousand SLOs", thousand.main),
     "stores": ("What a ledger costs", stores.main),
+    "lowtraffic": ("Pages a month by policy where traffic is low", lowtraffic.main),
 }
 
 

@@ -21,6 +21,7 @@ SLOS = {
     "checkout-availability",
     "checkout-latency",
     "search-latency",
+    *(f"example-{path.stem}" for path in (ROOT / "config" / "examples").glob("*.yaml")),
 }
 START_SECONDS = 150
 
