@@ -155,6 +155,8 @@ def _left_out(pairs: Sequence[tuple[SLO, Node, Node]]) -> Iterator[Fault]:
             for name, field in type(slo).model_fields.items()
             if name not in kept and getattr(slo, name) != field.default
         ]
+        if any(alert.minimum_bad or alert.confidence for alert in slo.alerts):
+            gone.append("low_traffic")
         if gone:
             yield place.fault(f"left out: {', '.join(gone)}", warning=True)
 

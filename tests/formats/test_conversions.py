@@ -204,3 +204,83 @@ def test_the_command_writes_a_new_file_and_never_over_one(tmp_path):
     assert isinstance(again.exception, FileExistsError)
     printed = CliRunner().invoke(app, ["convert", str(FILES / "crlf.yaml"), "--to", "sloth"])
     assert "error_query" in printed.stdout
+
+
+REFUSED = {
+    "a probe in Sloth": (Target.SLOTH, "sli: {probe: {up: up}}", "`probe`"),
+    "a window of its own in Sloth": (
+        Target.SLOTH,
+        "sli: {promql: {error_ratio: 'avg_over_time(up[$window])', window: 10m}}",
+        "`promql` with a `window` of its own",
+    ),
+    "a condition in Sloth": (Target.SLOTH, "sli: {condition: {expr: x, op: <, limit: 1}}", "`condition`"),
+    "equality in OpenSLO": (
+        Target.OPENSLO,
+        "sli: {condition: {expr: x, op: '==', limit: 1}}",
+        "`condition` with ==",
+    ),
+    "links in Sloth": (
+        Target.SLOTH,
+        "links: {graph: 'https://example.org'}, sli: {requests: {total: t, bad: b}}",
+        "`links`",
+    ),
+    "three pages in Sloth": (
+        Target.SLOTH,
+        (
+            "alerts: [{long: 1h, short: 5m, burn_rate: 2}, {long: 2h, short: 5m, burn_rate: 2}, {long: 3h, short: 5m, burn_rate: 2}],"
+            " sli: {requests: {total: t, bad: b}}"
+        ),
+        "`alerts`",
+    ),
+    "groups in rules": (Target.RULES, "group_by: [a], sli: {requests: {total: t, bad: b}}", "`group_by`"),
+    "slices in rules": (
+        Target.RULES,
+        "slices: {width: 5m, target: 95%}, sli: {requests: {total: t, bad: b}}",
+        "`slices`",
+    ),
+    "a composite in OpenSLO": (
+        Target.OPENSLO,
+        (
+            "sli: {composite: {members: [{slo: m}], mode: worst}}},"
+            " {name: m, target: 99%, sli: {requests: {total: t, bad: b}}"
+        ),
+        "`composite`",
+    ),
+    "a calendar in rules": (
+        Target.RULES,
+        "window: {calendar: month}, sli: {requests: {total: t, bad: b}}",
+        "`calendar`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("to", "keys", "named"), REFUSED.values(), ids=REFUSED)
+def test_what_a_format_cannot_say_is_named(to, keys, named):
+    """The key, the format, and what to do, at the place of the SLO's name."""
+    files, _ = read(f"slos: [{{name: a, target: 99%, {keys}}}]\n")
+    with pytest.raises(SpecError) as caught:
+        converted(files, to)
+    expected = f"native.yaml:1:15: slos[0].name: {named}, expected what {to} can say; keep this SLO in the native format"
+    assert expected in map(str, caught.value.faults)
+
+
+def test_names_that_become_the_same_are_refused():
+    """Two SLOs that would have one name in Sloth are told, not merged."""
+    sli = "{requests: {total: t, bad: b}}"
+    files, _ = read(
+        f"service: web\nslos: [{{name: a, target: 99%, sli: {sli}}}, {{name: web-a, target: 99%, sli: {sli}}}]\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        converted(files, Target.SLOTH)
+    assert "the name 'web-a' again" in str(caught.value)
+
+
+def test_a_histogram_of_no_seconds_is_asked_by_its_buckets_when_it_comes_back():
+    """Only a name that ends in _seconds is read back as a latency; the buckets counted are the same."""
+    files, _ = read(
+        "slos: [{name: a, target: 99%, sli: {latency: {histogram: x_milliseconds, threshold: 300s}}}]\n"
+    )
+    text, warnings = converted(files, Target.OPENSLO)
+    assert ["its SLI is asked differently when it is read back"] == [one.found for one in warnings]
+    sli = read(text)[1]["a"].sli
+    assert ['x_milliseconds_bucket{le=~"300|300\\\\.0"}'] == [str(one) for one in sli.good]

@@ -113,7 +113,12 @@ def _increase(draft: Draft, node: Scalar) -> str | None:
     except ValueError as error:
         draft.refuse(node, str(error), "a sum of counters, or PromQL with `{{.window}}` in it")
         return None
-    return " + ".join(f"sum(increase({term.selector}[$window]))" for term in counts.terms)
+    signs = ["-" if term.sign < 0 else "+" for term in counts.terms]
+    sums = [
+        f"{sign} sum(increase({term.selector}[$window]))"
+        for sign, term in zip(signs, counts.terms, strict=True)
+    ]
+    return " ".join(sums).removeprefix("+ ")
 
 
 def _threshold(draft: Draft, node: Node, objective: Objective, library: Library) -> shapes.Indicator | None:
