@@ -232,6 +232,14 @@ REFUSED = {
         ),
         "`alerts`",
     ),
+    "a pause in Sloth": (
+        Target.SLOTH,
+        (
+            "window: 7d, alerts: [{long: 1h, short: 5m, burn_rate: 10, for: 5m}, {long: 6h, short: 30m, burn_rate: 3}],"
+            " sli: {requests: {total: t, bad: b}}"
+        ),
+        "`alerts`",
+    ),
     "groups in rules": (Target.RULES, "group_by: [a], sli: {requests: {total: t, bad: b}}", "`group_by`"),
     "slices in rules": (
         Target.RULES,
@@ -262,6 +270,17 @@ def test_what_a_format_cannot_say_is_named(to, keys, named):
         converted(files, to)
     expected = f"native.yaml:1:15: slos[0].name: {named}, expected what {to} can say; keep this SLO in the native format"
     assert expected in map(str, caught.value.faults)
+
+
+def test_factors_that_no_per_cent_writes_exactly_come_back_close():
+    """A share of the budget without an end in decimals: the factor is the same to nine digits, the rest exactly."""
+    pairs = "[{long: 1h, short: 5m, burn_rate: 10}, {long: 6h, short: 30m, burn_rate: 3}]"
+    sli = "{requests: {total: t, bad: b}}"
+    files, _ = read(f"slos: [{{name: a, target: 99.9%, window: 7d, sli: {sli}, alerts: {pairs}}}]\n")
+    back = read(converted(files, Target.SLOTH)[0])[1]["a-a"]
+    assert [pytest.approx(10, rel=1e-9), pytest.approx(3, rel=1e-9)] == [
+        float(one.burn_rate) for one in back.alerts
+    ]
 
 
 def test_names_that_become_the_same_are_refused():

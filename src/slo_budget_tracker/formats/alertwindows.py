@@ -105,7 +105,7 @@ def _tier(draft: Draft, node: Node, *, severity: Severity, period: int | None) -
 def duplicates(periods: Periods, root: Node) -> str:
     """Where a second catalogue of the same period stands; empty if nowhere."""
     for found in periods.catalogues.values():
-        if any(one.node == root for one in found) and len(found) > 1:
-            others = ", ".join(f"{o.node.file}:{o.node.line}" for o in found if o.node != root)
+        if any(one.node is root for one in found) and len(found) > 1:
+            others = ", ".join(f"{o.node.file}:{o.node.line}" for o in found if o.node is not root)
             return f"a second catalogue of {format_duration(found[0].period)}, the other is in {others}"
     return ""

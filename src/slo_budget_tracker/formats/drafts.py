@@ -27,11 +27,13 @@ class Draft:
 
     fields: Fields = field(default_factory=Fields)
     warnings: list[Fault] = field(default_factory=list)
+    _told: set[Fault] = field(default_factory=set)
 
     def warn(self, node: Node, sentence: str, *, path: str = "") -> None:
         """Tell that something is left out, or read differently, at the place of the node."""
         warning = node.fault(sentence, path=path, warning=True)
-        if warning not in self.warnings:
+        if warning not in self._told:
+            self._told.add(warning)
             self.warnings.append(warning)
 
     def refuse(
