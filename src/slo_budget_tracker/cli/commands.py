@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ from slo_budget_tracker.cli.app import (
 )
 from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.daemon import Daemon
+from slo_budget_tracker.doctor import Doctor
 from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
@@ -144,16 +146,27 @@ def replay(
 
 @app.command()
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="SLO files or folders.", show_default=False)],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="SLO files or folders.", show_default=False)
+    ] = None,
     *,
     config: ConfigOption = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask Prometheus, too; needs a configuration.")] = False,
+    output: OutputOption = Output.table,
 ) -> None:
     """Check SLO files offline; all faults of all files are reported at once.
 
-    With a configuration the alert windows are checked against its tick, else against one minute.
+    With a configuration the alert windows are checked against its tick, else against one minute. `--live`
+    asks Prometheus whether what the SLOs need exists and moves; the configuration's own files will do then.
+    Exit status: 0 fine, 1 a fault, 3 Prometheus is out of reach.
 
     Example: `slo-budget-tracker validate config/slos`
     """
+    if live:
+        _examine(paths, config, output)
+        return
+    if not paths:
+        raise UsageError("validate: no SLO files; name files or folders")
     tick = settings_of(config).evaluation.interval if config is not None else DEFAULT_TICK
     catalogue = load(paths, tick=tick)
     for warning in catalogue.warnings:
@@ -185,6 +198,26 @@ def plan(config: ConfigOption = None, *, output: OutputOption = Output.table) ->
 def _asked(config: Path | None, names: list[str] | None) -> tuple[Settings, Sequence[SLO]]:
     configuration = configuration_of(files_of(config))
     return configuration.settings, _chosen(configuration.catalogue.slos, names)
+
+
+def _examine(paths: list[Path] | None, config: Path | None, output: Output) -> None:
+    """Ask Prometheus about each SLO, and print what was found."""
+    settings = settings_of(config)
+    catalogue = load(paths or settings.slo_files, tick=settings.evaluation.interval)
+    at = int(time.time()) - settings.evaluation.delay
+    findings = []
+    known = _asks(settings)
+    for slo in catalogue.slos:
+        if slo.datasource not in known:
+            raise UsageError(f"SLO {slo.name}: no datasource named {slo.datasource!r}")
+        doctor = Doctor(known[slo.datasource], at, settings.evaluation.interval, time.monotonic)
+        findings += doctor.examine(slo)
+    if output is Output.json:
+        tables.print_json([one._asdict() for one in findings])
+    else:
+        tables.print_rows(("SLO", "level", "check", "finding"), findings)
+    if any(one.level == "error" for one in findings):
+        raise typer.Exit(1)
 
 
 def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:

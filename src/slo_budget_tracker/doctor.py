@@ -1,0 +1,237 @@
+"""The doctor: does what an SLO asks for exist, does it move, and can its alerts do what they are for?
+
+Each check is a few small questions to the SLO's own datasource. What is certainly wrong is an `error`, what
+looks wrong a `warning`, and what is good to know a `note`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from slo_budget_tracker.answers import Query
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import QueryFailed, QueryRejected
+from slo_budget_tracker.queries import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from slo_budget_tracker.answers import Answer
+    from slo_budget_tracker.feeds import Role
+    from slo_budget_tracker.reading import Ask
+    from slo_budget_tracker.selectors import Selector
+    from slo_budget_tracker.specs import SLO
+
+Level = Literal["error", "warning", "note"]
+DAY, HOUR = 86_400, 3_600
+SLOW = 2.0  # seconds of one answer
+MANY_SERIES = 20_000
+MANY_FALLS = 10  # in an hour: no process restarts so often
+
+
+class Finding(NamedTuple):
+    """One thing that a check found."""
+
+    slo: str
+    level: Level
+    check: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Doctor:
+    """Examines SLOs at one data instant; `clock` measures how long answers take."""
+
+    ask: Ask
+    at: int
+    interval: int
+    clock: Callable[[], float]
+    findings: list[Finding] = field(default_factory=list)
+    _slo: str = ""
+    _slowest: float = 0.0
+
+    def examine(self, slo: SLO) -> list[Finding]:
+        """All that is to be said about one SLO; raises PrometheusError where nobody can say."""
+        self.findings, self._slo, self._slowest = [], slo.name, 0.0
+        try:
+            self._examine(slo)
+        except (QueryRejected, QueryFailed) as error:
+            self._say("error", "query", f"Prometheus refuses what it asks: {error}")
+        if self._slowest > SLOW:
+            self._say("warning", "speed", f"an answer took {self._slowest:.1f} s")
+        return self.findings
+
+    def _say(self, level: Level, check: str, sentence: str) -> None:
+        self.findings.append(Finding(self._slo, level, check, sentence))
+
+    def _asked(self, expression: str) -> Answer:
+        begun = self.clock()
+        answer = self.ask(Query(expression, self.at))
+        self._slowest = max(self._slowest, self.clock() - begun)
+        return answer
+
+    def _value(self, expression: str) -> float:
+        """The value of a query that yields one number; 0 for none."""
+        found = [value for series in self._asked(expression).series for value in series.values]
+        return found[0] if found and math.isfinite(found[0]) else 0.0
+
+    # the checks
+
+    def _examine(self, slo: SLO) -> None:
+        if slo.sli.kind == "composite":
+            self._say("note", "query", "it asks nothing: its members are read")
+            return
+        planned = plan([slo], replica_labels={})
+        if planned.expressions:
+            self._expressions(slo)
+            return
+        if slo.sli.kind == "latency" and not self._buckets(slo):
+            return
+        parts: dict[Role, list[Selector]] = {}
+        for feed in planned.raw:
+            for slot, selector in feed.members:
+                parts.setdefault(slot.role, []).append(selector)
+        if not self._series(parts["total"]):
+            return
+        self._history(slo, parts["total"])
+        if slo.sli.kind == "probe":
+            events = self._value(_sum("count_over_time", parts["total"], DAY))
+            good = self._value(_sum("sum_over_time", parts["total"], DAY))
+            self._ratio(events, events - good)
+        else:
+            self._counters(parts["total"])
+            events = self._value(_sum("increase", parts["total"], DAY))
+            self._failures(parts, events)
+        self._groups(slo, parts["total"])
+        self._alerts(slo, events)
+
+    def _expressions(self, slo: SLO) -> None:
+        (batch,) = plan([slo], replica_labels={}).expressions
+        query = batch.query(self.at, self.interval)
+        answer = self._asked(query.expression)
+        faults = batch.faults(answer)
+        values = batch.read(answer)
+        if faults:
+            self._say("error", "query", str(faults[slo.name]))
+        elif all(value is None for value in values.values()):
+            self._say("error", "query", "it answers, with no series at all")
+        else:
+            shown = ", ".join(f"{slot.role} {value}" for slot, value in values.items())
+            self._say("note", "query", f"it answers: {shown} in a tick")
+        if slo.unit == "ticks" and slo.sli.kind == "promql":
+            self._say("note", "weight", "an error ratio weighs every tick alike, busy or not (unweighted)")
+
+    def _series(self, total: Sequence[Selector]) -> bool:
+        series = self._value(f"sum({_or(f'count({one})' for one in total)})")
+        if not series:
+            named = ", ".join(map(str, total))
+            self._say("error", "series", f"no series of {named}")
+            return False
+        samples = self._value(_sum("count_over_time", total, HOUR))
+        self._say("note", "series", f"{series:.0f} series, {samples / 60:.0f} samples a minute")
+        if series > MANY_SERIES:
+            self._say("warning", "series", f"{series:.0f} series are much to read in every tick")
+        return True
+
+    def _history(self, slo: SLO, total: Sequence[Selector]) -> None:
+        """How far back there is anything: the window, halved until something is there."""
+        span = slo.past
+        while span > HOUR:
+            each = (f"count(last_over_time({one}[1h] offset {span}s))" for one in total)
+            if self._value(f"sum({_or(each)})"):
+                break
+            span //= 2
+        if span < slo.past:
+            reach = format_duration(max(span // HOUR, 1) * HOUR)
+            needed = f"history reaches back {reach} or a little more, not {format_duration(slo.past)}"
+            self._say("warning", "history", f"{needed}; coverage grows from there")
+
+    def _counters(self, total: Sequence[Selector]) -> None:
+        falls = max(self._value(f"max(resets({one}[1h]))") for one in total)
+        if falls > MANY_FALLS:
+            self._say("error", "counter", f"it fell {falls:.0f} times in an hour: no counter does")
+
+    def _failures(self, parts: dict[Role, list[Selector]], events: float) -> None:
+        role: Role = "bad" if "bad" in parts else "good"
+        seen = (f"count(last_over_time({one}[1d]))" for one in parts[role])
+        if not self._value(f"sum({_or(seen)})"):
+            self._say("warning", role, f"no series of `{role}` was seen in a day: is the selector right?")
+            return
+        part = self._value(_sum("increase", parts[role], DAY))
+        if part > events * 1.01 + 1:
+            self._say("error", "ratio", f"`{role}` grew by {part:.0f} in a day, `total` by {events:.0f} only")
+            return
+        self._ratio(events, part if role == "bad" else events - part)
+
+    def _ratio(self, events: float, bad: float) -> None:
+        if events and bad >= events:
+            self._say("error", "ratio", f"all of {events:.0f} events of a day were bad")
+        elif events and bad <= 0:
+            self._say("note", "ratio", f"none of {events:.0f} events of a day was bad")
+
+    def _buckets(self, slo: SLO) -> bool:
+        assert slo.sli.kind == "latency"
+        bucket = str(slo.sli.histogram).replace(
+            slo.sli.histogram.metric, f"{slo.sli.histogram.metric}_bucket", 1
+        )
+        answer = self._asked(f"count by (le) ({bucket})")
+        bounds = sorted(
+            bound for one in answer.series if (bound := _float(one.labels.get("le", ""))) is not None
+        )
+        finite = [bound for bound in bounds if math.isfinite(bound)]
+        if not finite:
+            self._say("error", "bucket", f"no buckets of {slo.sli.histogram}")
+            return False
+        wanted = float(slo.sli.threshold)
+        if wanted not in finite:
+            below = [bound for bound in finite if bound < wanted][-1:]
+            above = [bound for bound in finite if bound > wanted][:1]
+            named = " and ".join(f"{bound:g}s" for bound in [*below, *above])
+            self._say("error", "bucket", f"no bucket at {wanted:g}s, the nearest are {named}")
+            return False
+        return True
+
+    def _groups(self, slo: SLO, total: Sequence[Selector]) -> None:
+        if slo.group_by:
+            by = ", ".join(slo.group_by)
+            each = _or(f"count by ({by}) ({one})" for one in total)
+            groups = self._value(f"count(sum by ({by}) ({each}))")
+            level: Level = "error" if groups > slo.max_groups else "note"
+            self._say(level, "groups", f"{groups:.0f} groups, max_groups is {slo.max_groups}")
+
+    def _alerts(self, slo: SLO, a_day: float) -> None:
+        if not a_day:
+            self._say("warning", "traffic", "no events in a day: no alert can fire")
+            return
+        if slo.slices is not None:
+            return
+        for pair in slo.alerts:
+            # one bad event over the traffic of the long window is at the factor
+            lone = float(1 / (pair.burn_rate * (1 - slo.target))) * HOUR / pair.long
+            if pair.severity == "page" and not (pair.minimum_bad or pair.confidence) and a_day / 24 <= lone:
+                windows = f"{format_duration(pair.long)}&{format_duration(pair.short)}"
+                self._say(
+                    "warning",
+                    "alerts",
+                    f"below {lone:.0f} {slo.unit} an hour one failure pages ({windows}), it has"
+                    f" {a_day / 24:.1f}; see low_traffic",
+                )
+
+
+def _or(each: Iterable[str]) -> str:
+    """Several vectors of one value each, told apart by a label, as one."""
+    parts = [f'label_replace({one}, "part", "{at}", "", "")' for at, one in enumerate(each)]
+    return " or ".join(parts)
+
+
+def _sum(function: str, selectors: Sequence[Selector], seconds: int) -> str:
+    return f"sum({_or(f'sum({function}({one}[{seconds}s]))' for one in selectors)})"
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
