@@ -96,6 +96,8 @@ def test_what_prometheus_has_becomes_slos_that_the_past_met(server, tmp_path):
     }
     assert sorted(found) == [slo.name for slo in load([written]).slos]
     assert found["worker-availability"]["success_ratio"] == pytest.approx(0.9999, abs=1e-6)
+    live = CliRunner().invoke(app, ["validate", "-c", str(config), "--live", str(written)])
+    assert 0 == live.exit_code, live.stdout + live.stderr
     evaluated = CliRunner().invoke(app, ["evaluate", "-c", str(config), "--output", "json"])
     assert 0 == evaluated.exit_code, evaluated.stderr
     assert [] == [one["name"] for one in json.loads(evaluated.stdout) if not one["total"]]
