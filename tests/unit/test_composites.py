@@ -30,7 +30,9 @@ def composite(*weights, mode="weighted", **options):
 
 def one(counts, slo, *, targets=("0.99", "0.9", "0.9")):
     """The composite's counts of a window from those of its members."""
-    known = {name: availability(name, target=Decimal(t), alerts=()) for name, t in zip("abc", targets, strict=True)}
+    known = {
+        name: availability(name, target=Decimal(t), alerts=()) for name, t in zip("abc", targets, strict=True)
+    }
     windows = {name: {60: c} for name, c in zip("abc", counts, strict=False)}
     return composed(slo.sli, known, windows)[60]
 
