@@ -13,6 +13,8 @@ from slo_budget_tracker.fields import LATER
 from slo_budget_tracker.formats.drafts import Draft
 from slo_budget_tracker.formats.recognition import Shelf, expanded
 from slo_budget_tracker.formats.texts import yaml_text
+from slo_budget_tracker.gauges import render
+from slo_budget_tracker.payloads import about
 from slo_budget_tracker.specfiles import load
 
 FILES = Path(__file__).parent / "files"
@@ -56,6 +58,15 @@ def test_what_was_translated_is_read(path):
             if LATER not in str(fault) and not any(word in str(fault) for word in expected_refusal)
         ]
         assert [] == unexplained
+
+
+def test_the_original_name_is_in_the_info_gauge_and_in_events():
+    """What people know an SLO by stays findable: a label of `slo_info` and of every payload."""
+    (slo,) = load([FILES / "crlf.yaml"]).slos
+    info = next(line for line in render([], [slo], None).decode().splitlines() if line.startswith("slo_info"))
+    assert 'original_name="availability"' in info
+    assert 'slo="web-availability"' in info
+    assert "availability" == str(about(slo)).partition("original_name': '")[2].partition("'")[0]
 
 
 def test_foreign_and_native_files_share_a_folder(tmp_path):

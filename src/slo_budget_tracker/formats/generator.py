@@ -95,7 +95,10 @@ def translate(draft: Draft, root: Node, policies: Policies) -> Iterator[Node]:
     )
     if name is None or goal is None or sli is None:
         return
-    labels = labels_of(draft, (at(root, "metadata", "labels"), at(root, "metadata", "annotations")))
+    labels = labels_of(draft, (at(root, "metadata", "labels"),))
+    annotations = at(root, "metadata", "annotations")
+    if annotations is not None:
+        draft.warn(annotations, "left out: annotations are for other programs")
     service = word(root, "metadata", "labels", "service_name")
     own = slug("" if name.text.startswith(f"{service}-") else service, name.text)
     steps = _policy(draft, spec, policies)

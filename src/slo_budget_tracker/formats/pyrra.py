@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker import documents
 from slo_budget_tracker.documents import shown
 from slo_budget_tracker.formats import shapes
 from slo_budget_tracker.formats.drafts import at, word
@@ -70,9 +72,8 @@ def _slo(
     sli: shapes.Indicator,
     tick: int,
 ) -> Node:
-    labels = labels_of(
-        draft, (at(root, "metadata", "labels"), at(root, "metadata", "annotations")), prefixes=PREFIXES
-    )
+    annotations = _own(draft, at(root, "metadata", "annotations"))
+    labels = labels_of(draft, (at(root, "metadata", "labels"), annotations), prefixes=PREFIXES)
     values = dict(labels.values)
     namespace = draft.text(at(root, "metadata", "namespace"))
     if namespace is not None:
@@ -95,6 +96,17 @@ def _slo(
             "owner": labels.owner,
         },
     )
+
+
+def _own(draft: Draft, node: Node | None) -> Node | None:
+    """The annotations that Pyrra hands on; those of other programs are left out."""
+    if not isinstance(node, documents.Mapping):
+        return None
+    own = {name: value for name, value in node.values.items() if name.startswith(PREFIXES)}
+    for name, value in node.values.items():
+        if name not in own:
+            draft.warn(value, "left out: an annotation for other programs")
+    return replace(node, values=own)
 
 
 def _grouping(indicator: Node) -> Node:
