@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import budget
+from slo_budget_tracker.composites import composed, members_of
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.ticks import WindowCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.views import Past
@@ -79,21 +80,26 @@ def span_of(
     return Span(first, last, wanted)
 
 
-def course(slo: SLO, labels: Mapping[str, str], span: Span, past: Past) -> dict[str, object]:
-    """The course as the API gives it: one point per step, null where nothing is known."""
+def course(
+    slo: SLO, labels: Mapping[str, str], span: Span, past: Past, slos: Mapping[str, SLO]
+) -> dict[str, object]:
+    """The course as the API gives it: one point per step, null where nothing is known.
+
+    `slos` by name are for composites, which have no counts of their own. What corrections took out of
+    windows is in here.
+    """
     burns = sorted({window for alert in slo.alerts for window in (alert.long, alert.short)})
     ends = span.ends
     lengths = [at - before for before, at in pairwise([span.start, *ends])]  # the first and last may be short
-    found = past.courses(slo.name, labels, ends, {slo.window, *lengths, *burns}) or {}
+    found = _counts(slo, labels, ends, {*lengths, *burns}, past=past, slos=slos)
     allowance = budget.allowed(slo.target)
-    nothing = [WindowCounts(1, 0, 0, 0)] * len(ends)
-    whole = found.get(slo.window, nothing)
-    steps = [found.get(length, nothing)[place] for place, length in enumerate(lengths)]
-    rates = {str(window): _rates(found.get(window, nothing), allowance) for window in burns}
+    steps = [found[length][place] for place, length in enumerate(lengths)]
+    rates = {str(window): _rates(found[window], allowance) for window in burns}
+    whole = _whole(slo, labels, ends, past, slos)
     points = [
         {
             "at": instant_text(at),
-            **_step(of_step),
+            **_step(of_step, counted=slo.sli.kind != "composite"),
             "error_budget_remaining": budget.remaining(budget.exact(of_window), allowance),
             "window_coverage": budget.coverage(budget.exact(of_window)),
             "burn_rates": {window: rate[place] for window, rate in rates.items()},
@@ -113,22 +119,64 @@ def course(slo: SLO, labels: Mapping[str, str], span: Span, past: Past) -> dict[
     }
 
 
-def remains(slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past) -> list[float | None]:
+def remains(
+    slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past, slos: Mapping[str, SLO]
+) -> list[float | None]:
     """The budget that remained at each instant."""
-    found = (past.courses(slo.name, labels, ends, [slo.window]) or {}).get(slo.window, ())
     allowance = budget.allowed(slo.target)
+    found = _whole(slo, labels, ends, past, slos)
     return [budget.remaining(budget.exact(counts), allowance) for counts in found]
+
+
+def _whole(
+    slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past, slos: Mapping[str, SLO]
+) -> Sequence[WindowCounts]:
+    """The SLO window at each end: a rolling one, or what was over of a calendar period."""
+    if slo.calendar is None:
+        return _counts(slo, labels, ends, [slo.window], past=past, slos=slos)[slo.window]
+    spans = [max(slo.budget_span(at), 1) for at in ends]
+    return [
+        _counts(slo, labels, [at], [length], past=past, slos=slos)[length][0]
+        for at, length in zip(ends, spans, strict=True)
+    ]
+
+
+def _counts(
+    slo: SLO,
+    labels: Mapping[str, str],
+    ends: Sequence[int],
+    lengths: Iterable[int],
+    *,
+    past: Past,
+    slos: Mapping[str, SLO],
+) -> Mapping[int, Sequence[WindowCounts]]:
+    """Windows by length, one for each end; of a composite from its members."""
+    wanted = sorted(set(lengths))
+    if slo.sli.kind != "composite":
+        found = past.courses(slo.name, labels, ends, wanted)
+        return found or {length: [WindowCounts(length, 0, 0, 0)] * len(ends) for length in wanted}
+    members = {name: slos[name] for name in members_of(slo)}
+    parts = {name: _counts(one, {}, ends, wanted, past=past, slos={}) for name, one in members.items()}
+    places = [
+        composed(
+            slo.sli,
+            members,
+            {name: {length: part[length][place] for length in wanted} for name, part in parts.items()},
+        )
+        for place in range(len(ends))
+    ]
+    return {length: [place[length] for place in places] for length in wanted}
 
 
 def _rates(counts: Sequence[WindowCounts], allowance: budget.Ratio) -> list[float | None]:
     return [budget.burn_rate(budget.exact(one), allowance) for one in counts]
 
 
-def _step(counts: WindowCounts) -> dict[str, float | None]:
+def _step(counts: WindowCounts, *, counted: bool) -> dict[str, float | None]:
     sums = budget.exact(counts)
     return {
-        "total": budget.sample_count(sums),
-        "failures": budget.failures(sums),
+        "total": budget.sample_count(sums) if counted else None,
+        "failures": budget.failures(sums) if counted else None,
         "success_ratio": budget.success_ratio(sums),
         "coverage": budget.coverage(sums),
     }

@@ -77,7 +77,7 @@ def _history(app: FastAPI, display: Display) -> None:
             span = span_of(first, last, step, newest=newest, window=slo.window, interval=display.interval)
         except (Refused, ValueError) as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
-        return json_reply(request, course(slo, snapshot.labels, span, display.past))
+        return json_reply(request, course(slo, snapshot.labels, span, display.past, view.definitions))
 
 
 def _alerts(app: FastAPI, display: Display) -> None:

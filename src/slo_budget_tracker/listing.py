@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from slo_budget_tracker.standing import STANDINGS, judge
+from slo_budget_tracker.standing import STANDINGS, firing_of, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slo_budget_tracker.snapshots import AlertStatus, SLOSnapshot
+    from slo_budget_tracker.snapshots import AlertStatus, BudgetAlertStatus, SLOSnapshot
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.standing import Judged
     from slo_budget_tracker.views import View
+
+    AnyAlert = AlertStatus | BudgetAlertStatus
 
 PAGE = 50
 LONGEST_TEXT = 200
@@ -36,9 +38,9 @@ class Line:
     folded: bool = False  # a group that is shown by its roll-up
 
     @property
-    def firing(self) -> tuple[AlertStatus, ...]:
-        """Its alerts that fire."""
-        return tuple(alert for alert in self.snapshot.alerts if alert.firing)
+    def firing(self) -> tuple[AnyAlert, ...]:
+        """Its alerts that fire, on burn rates and on the budget."""
+        return firing_of(self.snapshot)
 
     @property
     def worst_burn(self) -> float:
@@ -112,7 +114,7 @@ class Listing:
     services: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    firing: tuple[tuple[Line, AlertStatus], ...] = field(default=())
+    firing: tuple[tuple[Line, AnyAlert], ...] = field(default=())
 
     @classmethod
     def of(cls, view: View) -> Listing:
@@ -121,9 +123,7 @@ class Listing:
         slos = {id(line.slo): line.slo for line in lines if line.slo is not None}.values()
         labels = {f"{key}={value}" for slo in slos for key, value in slo.labels}
         firing = [(line, alert) for line in lines for alert in line.firing]
-        firing.sort(
-            key=lambda one: (one[1].severity != "page", -float(one[1].threshold), one[0].snapshot.name)
-        )
+        firing.sort(key=_alarm)
         return cls(
             lines,
             _choices(slo.service for slo in slos),
@@ -155,9 +155,15 @@ def _line(one: SLOSnapshot, view: View) -> Line:
     if slo is not None:
         texts += [slo.description, slo.service, slo.owner, *(f"{key}={value}" for key, value in slo.labels)]
     groups = len(view.groups.get(one.name, ())) if one.rollup else 0
-    quiet = not any(alert.firing for alert in one.alerts)
+    quiet = not firing_of(one)
     folded = one.name in view.groups and not one.rollup and quiet
     return Line(one, slo, judge(one), "\n".join(texts).casefold(), groups, folded)
+
+
+def _alarm(one: tuple[Line, AnyAlert]) -> tuple[bool, float, str]:
+    """Pages before tickets, higher factors first."""
+    line, alert = one
+    return (alert.severity != "page", -float(getattr(alert, "threshold", 0)), line.snapshot.name)
 
 
 def _choices(texts: Iterable[str]) -> tuple[str, ...]:

@@ -78,13 +78,13 @@ class Pages:
 
     def sparks(self, lines: Sequence[Line]) -> dict[int, drawing.Spark | None]:
         """How the budgets of a page's lines went over their windows, by place."""
-        found = {}
+        found, slos = {}, self.display.view.definitions
         for place, line in enumerate(lines):
             one, slo = line.snapshot, line.slo
             if slo is not None:
                 step = max(one.window_seconds // (SPARK_POINTS - 1), 1)
                 ends = [one.evaluated_at - step * back for back in range(SPARK_POINTS - 1, -1, -1)]
-                found[place] = drawing.spark(remains(slo, one.labels, ends, self.display.past))
+                found[place] = drawing.spark(remains(slo, one.labels, ends, self.display.past, slos))
             else:
                 found[place] = None
         return found

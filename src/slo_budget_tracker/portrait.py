@@ -182,6 +182,11 @@ def _why(line: Line) -> list[str]:
                 f" had none of it failed, {best:.1%}"
             )
         said.append(f"{sentence}.")
+    if one.raw is not None:
+        hours = format_duration(one.raw.corrected_seconds)
+        left = one.raw.error_budget_remaining
+        kept = "nothing would be known" if left is None else f"{left:.1%} of the budget would remain"
+        said.append(f"Corrections take {hours} out of the window; without them {kept}.")
     said += [
         f"The {alert.severity} over {format_duration(alert.long_window_seconds)} is {alert.state}"
         f"{_since(alert)}: {alert.reason}."

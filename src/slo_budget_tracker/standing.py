@@ -10,7 +10,7 @@ from slo_budget_tracker.durations import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from slo_budget_tracker.snapshots import AlertStatus, SLOSnapshot
+    from slo_budget_tracker.snapshots import AlertStatus, BudgetAlertStatus, SLOSnapshot
 
 Standing = Literal["healthy", "at_risk", "exhausted", "no_data"]
 STANDINGS: tuple[Standing, ...] = ("exhausted", "at_risk", "no_data", "healthy")  # the most urgent first
@@ -47,8 +47,14 @@ def tally(snapshots: Iterable[SLOSnapshot]) -> dict[str, int]:
     """How many SLOs are how, and how many alerts fire."""
     found = tuple(snapshots)
     counts = Counter(judge(one).standing for one in found)
-    firing = sum(alert.firing for one in found for alert in one.alerts)
+    firing = sum(len(firing_of(one)) for one in found)
     return {**{name: counts[name] for name in STANDINGS}, "alerts_firing": firing}
+
+
+def firing_of(one: SLOSnapshot) -> tuple[AlertStatus | BudgetAlertStatus, ...]:
+    """The alerts of an SLO that fire, on burn rates and on the budget."""
+    burns = tuple(alert for alert in one.alerts if alert.firing)
+    return (*burns, *(alert for alert in one.budget_alerts if alert.firing))
 
 
 def pair(alert: AlertStatus) -> str:
@@ -75,6 +81,9 @@ def _risks(one: SLOSnapshot) -> Iterable[str]:
     for alert in one.alerts:
         if alert.firing:
             yield f"A {pair(alert)} fires: {alert.reason}."
+    for rule in one.budget_alerts:
+        if rule.firing:
+            yield f"A {rule.severity} on the budget fires: {rule.reason}."
     left = one.error_budget_remaining
     if left is not None and 0 < left < LITTLE:
         yield f"Only {left:.1%} of the error budget is left."

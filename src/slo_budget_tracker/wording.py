@@ -10,6 +10,8 @@ from slo_budget_tracker.durations import format_duration
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from slo_budget_tracker.specs import SLO
+
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
@@ -80,6 +82,14 @@ def span(seconds: float | None) -> str:
 def ends(seconds: float | None, window: int) -> str:
     """When a budget is spent; what lies beyond the window itself is no forecast."""
     return f"over {span(window)}" if seconds is not None and seconds > window else span(seconds)
+
+
+def period(slo: SLO | None, seconds: int) -> str:
+    """What a budget is for: a rolling window or a calendar period."""
+    if slo is None or slo.calendar is None:
+        return f"over {format_duration(seconds)}"
+    zone = "" if slo.calendar.timezone == "UTC" else f" ({slo.calendar.timezone})"
+    return f"per {slo.calendar.unit}{zone}"
 
 
 def instant(at: int | None) -> str:

@@ -1,0 +1,96 @@
+"""Pages and courses of every kind of SLO: calendar periods, composites, budget alerts, corrections, groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from slo_budget_tracker.calendars import Calendar
+from slo_budget_tracker.courses import Span, course, remains
+from slo_budget_tracker.slis import CompositeSli, Member
+from slo_budget_tracker.snapshots import NO_LABELS, BudgetAlertStatus, RawFigures
+from slo_budget_tracker.specfiles import load
+from slo_budget_tracker.specs import SLO
+from slo_budget_tracker.timeline import Found
+from slo_budget_tracker.web import Display, Past, build, compose
+from tests.unit.serving import availability
+from tests.unit.test_inquiries import AT, BEGIN, HOUR, history
+from tests.unit.test_web import ask, snapshot
+
+ROOT = Path(__file__).parents[2]
+FILES = [
+    *(ROOT / "tests" / "specfiles" / "good").glob("*.y*ml"),
+    *(ROOT / "config" / "demo" / "slos").glob("*.yaml"),
+]
+KINDS = [slo for path in sorted(FILES) for slo in load([path]).slos]
+KEPT = history()
+PAST = Past(
+    lambda _name, _labels, ends, windows: KEPT.courses(1, ends, windows), lambda _wanted: Found((), 0)
+)
+WELL = replace(snapshot("shop"), labels=NO_LABELS, evaluated_at=AT)
+
+
+def shown(slo, **changes):
+    """The page of one SLO with these figures."""
+    display = Display(compose(snapshots=[replace(WELL, name=slo.name, **changes)], slos=[slo]))
+    display.past = PAST
+    answer = ask(build(display, listen="127.0.0.1:0"), f"/slos/{slo.name}")
+    assert 200 == answer.status_code
+    return answer.text
+
+
+@pytest.mark.parametrize("slo", KINDS, ids=lambda slo: f"{slo.name} {slo.sli.kind}")
+def test_every_kind_has_a_page(slo):
+    """Whatever a file can define is shown with its definition and the queries it becomes."""
+    text = shown(slo)
+    assert f"<dt>kind</dt><dd><code>{slo.sli.kind}</code></dd>" in text
+
+
+def test_a_calendar_budget_is_to_date():
+    """The budget begins anew with the period: nothing of yesterday is in it."""
+    slo = availability(window=7 * 86_400, calendar=Calendar(unit="week"))
+    monday = slo.calendar.period(AT).start
+    before, after = remains(slo, NO_LABELS, [AT - HOUR, AT], PAST, {})
+    assert monday < BEGIN
+    assert (1.0, True) == (before, after < 0)
+    assert "per week" in shown(slo)
+
+
+def test_a_composite_follows_its_members():
+    """Its course is the weighted mean of theirs; it has no events of its own."""
+    member = availability("shop")
+    sli = CompositeSli(members=(Member(slo="shop", weight=Decimal(1)),), mode="weighted")
+    slo = SLO(name="all", target=Decimal("0.99"), window=86_400, sli=sli, alerts=member.alerts)
+    point = course(slo, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {"shop": member})["points"][-1]
+    alone = course(member, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {})["points"][-1]
+    for key in ("success_ratio", "error_budget_remaining", "burn_rates"):
+        assert alone[key] == pytest.approx(point[key])
+    assert (None, None) == (point["total"], point["failures"])
+
+
+def test_budget_alerts_and_corrections_are_told():
+    """An alert on the budget fires on top of the list and on the page; what corrections took out is said."""
+    rule = BudgetAlertStatus("page", "remaining_below:10%", "firing", AT, "4.42% of the error budget remains")
+    raw = RawFigures(7_200, 10.0, 9.0, 0.1, -0.5, 3.0)
+    text = shown(availability("shop"), budget_alerts=(rule,), raw=raw)
+    assert "A page on the budget fires: 4.42% of the error budget remains." in text
+    assert "<code>remaining_below:10%</code>" in text
+    assert "Corrections take 2h out of the window; without them -50.0% of the budget would remain." in text
+    one = replace(WELL, budget_alerts=(rule,))
+    display = Display(compose(snapshots=[one], slos=[availability("shop")]))
+    assert '<li class="alarm page">' in ask(build(display, listen="127.0.0.1:0"), "/").text
+
+
+def test_groups_are_ranked():
+    """The page of a roll-up lists its groups, the most spent first; each has a page of its own."""
+    groups = [replace(WELL, labels={"h": f"/{n}"}, error_budget_remaining=n / 10) for n in (7, 2, 5)]
+    view = compose(snapshots=[replace(WELL, rollup=True), *groups], slos=[availability("shop")])
+    app = build(Display(view), listen="127.0.0.1:0")
+    text = ask(app, "/slos/shop").text
+    places = [text.index(f"group.h=%2F{n}") for n in (2, 5, 7)]
+    assert sorted(places) == places
+    assert "h=/5</code></h1>" in ask(app, "/slos/shop?group.h=/5").text.replace(" </h1>", "</h1>")
+    assert 404 == ask(app, "/slos/shop?group.h=/9").status_code
