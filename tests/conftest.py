@@ -45,7 +45,7 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 def group_of(parts: tuple[str, ...]) -> str | None:
     """What one process must run: the worlds share a loaded server, a file's tests share theirs; the rest is free."""
-    if parts[0] in {"worlds", "bench"}:
+    if parts[0] in {"worlds", "bench"} or parts[-1] == "test_api.py":
         return "worlds"
     return "/".join(parts) if parts[0] in {"real", "peers", "pages"} else None
 
@@ -55,13 +55,15 @@ def missing_tiers() -> set[str]:
     return {tier for tier, there in TIERS.items() if not there()}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item):
+    """Put the test into its group, before anybody distributes tests by groups."""
+    together = group_of(item.path.relative_to(HERE).parts)
+    if together:
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 def pytest_collection_modifyitems(config, items):
     """Deselect, and count, the tests of tiers whose server is missing (unless servers are required)."""
-    for item in items:
-        together = group_of(item.path.relative_to(HERE).parts)
-        if together:
-            item.add_marker(pytest.mark.xdist_group(together))
     left_out: dict[str, int] = {}
     config.stash[LEFT_OUT] = left_out
     missing = missing_tiers()

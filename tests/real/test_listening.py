@@ -136,7 +136,7 @@ def test_six_hundred_held_connections(serve):
         for _ in range(600):
             stack.enter_context(connect(server))
         status, seconds = healthy(server)
-    assert (200, True, threads) == (status, seconds < 10, threading.active_count())
+    assert (200, True, True) == (status, seconds < 10, threading.active_count() <= threads)
 
 
 def test_the_longest_silent_connection_makes_room(serve):
