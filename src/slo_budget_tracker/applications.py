@@ -32,7 +32,7 @@ def applications(
     if not slo.corrections and not any(name.startswith(RULE) for name in known):
         return {}, []
     spans = overlapping(slo.corrections, at - slo.past, at)
-    applied = {one.rule: AlertState("firing", one.span.end) for one in spans}
+    applied = {one.rule: AlertState("quiet", one.span.end) for one in spans}
     told = [_applied(slo, at, snapshot, one) for one in spans if one.rule not in known]
     for name, state in known.items():
         if name.startswith(RULE) and name not in applied and state.since > at - slo.past:

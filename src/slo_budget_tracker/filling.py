@@ -193,9 +193,6 @@ class Filler:
             self._pending[0] = Chunk(chunk.ticks[:middle])
             self._pending.appendleft(Chunk(chunk.ticks[middle:]))  # what was read of others covers it
 
-    def _slices_of(self, key: str) -> Slices | None:
-        return next((slo.slices for slo in self.slos if slo.name == name_of(key)), None)
-
     def _sliced(self, key: str, slices: Slices, parts: Sequence[Part]) -> list[Row]:
         """The slices of a chunk; the oldest one is judged when the chunk before has brought its beginning."""
         whole = [*parts, *self._held.pop(key, ())]
@@ -221,21 +218,21 @@ class Filler:
             if key in self.ids
         }
         self._read = {}
+        by_name = {slo.name: slo.slices for slo in self.slos if slo.slices is not None}
+        sliced = {key: by_name[name_of(key)] for key in by_slo if name_of(key) in by_name}
         rows = []
         for tick in chunk.ticks:
             row = {
                 self.ids[key]: ticks[tick.end]
                 for key, ticks in by_slo.items()
-                if tick.end in ticks and self._slices_of(key) is None
+                if tick.end in ticks and key not in sliced
             }
             if any(counts.outcome.known for counts in row.values()):
                 rows.append(Row.of(tick, row))
-        for key, ticks in by_slo.items():
-            slices = self._slices_of(key)
-            if slices is not None:
-                rows += self._sliced(
-                    key, slices, [Part.of(t, ticks[t.end]) for t in chunk.ticks if t.end in ticks]
-                )
+        for key, slices in sliced.items():
+            ticks = by_slo[key]
+            parts = [Part.of(tick, ticks[tick.end]) for tick in chunk.ticks if tick.end in ticks]
+            rows += self._sliced(key, slices, parts)
         newest = {key: ticks[chunk.end].outcome for key, ticks in by_slo.items()}
         return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
 

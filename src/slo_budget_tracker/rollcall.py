@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.applications import RULE as CORRECTION
 from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.changes import compare, remembered, to_remember, transitions
 from slo_budget_tracker.counting import Memory
@@ -97,6 +98,8 @@ def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *
         states |= {f"{rule}{whose}": state for rule, state in before.items()}
         going_on += [f"{rule}{whose}" for rule in rules]
         kept = set(rules) if change.counts_kept else set()
+        if change.counts_kept:  # what was told of corrections is not told again
+            kept |= {rule for rule in before if rule.startswith(CORRECTION)}
         roll.states[one.id] = {rule: state for rule, state in before.items() if rule in kept}
     roll.events += transitions(change, slo=slo, at=at, states=states, rules=going_on)
     if change.new is not None and not change.counts_kept:

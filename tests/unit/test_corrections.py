@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from slo_budget_tracker import rollcall
 from slo_budget_tracker.cli import app
 from slo_budget_tracker.configuration import Files
 from slo_budget_tracker.correctionfiles import corrected, for_slo, load_corrections
@@ -224,6 +225,24 @@ def test_each_application_is_an_event_once(ledger):
     applied = next(event.payload for event in ledger.events() if event.kind == kind)
     assert ("upgrade", "ops@example.org") == (applied["correction"], applied["author"])
     assert "upgrade: new disks" == applied["reason"]
+
+
+def test_another_target_tells_no_application_again(ledger):
+    """A changed definition keeps what was told of corrections, and retires none of them."""
+    for first, target in ((1, "0.99"), (6, "0.98")):
+        slo = shop(correction(start=BEGIN - HOUR, end=BEGIN + 60), target=Decimal(target))
+        one = Evaluator(
+            slos=(slo,),
+            ledger=ledger,
+            asks={"default": Server(traffic(Archive()))},
+            interval=INTERVAL,
+            delay=DELAY,
+        ).prepare(BEGIN)
+        rollcall.call(one, at=BEGIN + (first - 1) * INTERVAL)
+        for tick in range(first, first + 5):
+            one.advance(BEGIN + tick * INTERVAL)
+    kinds = [event.kind for event in ledger.events()]
+    assert ["slo_correction_applied", "slo_definition_changed"] == kinds
 
 
 def test_removing_one_restores_the_figure(ledger):
