@@ -120,6 +120,21 @@ def test_few_questions_are_asked(server):
     assert 8 == len(yaml.safe_load(file_of(found.proposals, 86_400))["slos"])
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--window", "5m"], "--window: 5m, expected 1h to 400d"),
+        (["--replay", "soon"], "--replay: not a duration such as 30d, 1h30m or 300ms"),
+    ],
+)
+def test_a_wrong_past_is_a_sentence(tmp_path, option, said):
+    """A window that no SLO can have, and what is no duration."""
+    config = tmp_path / "config.yaml"
+    config.write_text("prometheus: {url: 'http://127.0.0.1:1'}\nslo_files: [slos/]\n")
+    run = CliRunner().invoke(app, ["discover", "-c", str(config), *option])
+    assert said == str(run.exception)
+
+
 @pytest.mark.prometheus
 def test_nothing_found_is_status_1(make_prometheus, tmp_path):
     """An empty Prometheus: no proposals, and the exit status says so."""

@@ -16,6 +16,7 @@ from slo_budget_tracker.discovery import Found, Proposal, file_of, judged, slos_
 from slo_budget_tracker.discovery import discover as look
 from slo_budget_tracker.durations import parse_duration
 from slo_budget_tracker.errors import UsageError
+from slo_budget_tracker.native import LONGEST_WINDOW, SHORTEST_WINDOW
 from slo_budget_tracker.replays import replay as replay_between
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def discover(
     """
     settings = settings_of(config)
     seconds, past = (_seconds(text, option) for text, option in ((window, "--window"), (replay, "--replay")))
+    if not SHORTEST_WINDOW <= seconds <= LONGEST_WINDOW:
+        raise UsageError(f"--window: {window}, expected 1h to 400d")
     asks, grid = _asks(settings), _grid(settings)
     now = int(time.time()) - grid.delay
     found = Found()
