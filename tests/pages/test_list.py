@@ -122,6 +122,19 @@ def test_a_burst_of_failures_shows_by_itself(open_page, serve):
     assert page.evaluate("window.untouched")
 
 
+def test_a_page_that_is_not_looked_at_does_not_listen(open_page, serve):
+    """Hidden it leaves the stream; seen again it is brought up to date."""
+    showcase = Showcase(services=(SERVICES[2], SERVICES[6]))
+    page = open_page(serve(showcase))
+    page.wait_for_selector(".live.on")
+    hide = "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(hide, True)
+    showcase.tick(15 * 60, bad=0.9)
+    assert 0 == page.locator(".alarm").count()
+    page.evaluate(hide, False)
+    page.wait_for_selector(".alarm.page strong:text('search-availability')")
+
+
 def test_two_thousand_slos(open_page, serve):
     """The list is paged and filtered here, not in the browser: a page has fifty of them."""
     showcase = Showcase(services=SERVICES[:1])

@@ -99,27 +99,31 @@
     live.className = `live ${state}`;
     text.textContent = words;
   }
-  let shown = null, due = false;
+  // Only a page that is looked at listens: a browser has six connections per server for all its tabs.
+  let shown = null, stream = null;
   function follow() {
-    const stream = new EventSource("/api/v1/stream");
-    stream.addEventListener("tick", (event) => {
+    if (stream || document.hidden) return;
+    const mine = stream = new EventSource("/api/v1/stream");
+    mine.addEventListener("tick", (event) => {
       connection("on", "live, data until");
-      const data = event.data;
-      if (shown === null || shown !== data || event.lastEventId === "0") {
-        const first = shown === null;
-        shown = data;
-        if (first) return;
-        if (document.hidden) due = true; else refresh();
-      }
+      const first = shown === null, changed = shown !== event.data;
+      shown = event.data;
+      if (changed && !first) refresh();
     });
-    stream.addEventListener("error", () => {
+    mine.addEventListener("error", () => {
+      if (mine !== stream) return;
       connection("off", "connection lost, data until");
-      if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 10_000);
+      if (mine.readyState === EventSource.CLOSED) { stream = null; setTimeout(follow, 10_000); }
     });
-    addEventListener("pagehide", () => stream.close(), { once: true });
   }
+  function leave() {
+    const mine = stream;
+    stream = null;
+    mine?.close();
+  }
+  addEventListener("pagehide", leave);
   addEventListener("pageshow", (event) => { if (event.persisted) { follow(); refresh(); } });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && due) { due = false; refresh(); } });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); else { follow(); refresh(); } });
 
   // --- filters: the address follows, the list follows the address
   const filters = $("#filters");
