@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Test processes: many tests wait for servers, so more than the processors.
 WORKERS ?= 4
+# Tests that do the same very often: they would tell little about coverage, and tracing makes them slow.
+MANY := tests/property tests/worlds tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):$(CURDIR)/.cache/servers/usr/bin
@@ -45,8 +47,9 @@ check: .venv/ready ## format, lint, types, layers, fast tests
 
 test: .venv/ready servers ## everything but what is long, with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q -m "alone and not long"
-	$(BIN)/coverage run -m pytest -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=25
+	$(BIN)/pytest -q -m "alone and not long"
+	$(BIN)/pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=15 $(MANY)
+	$(BIN)/coverage run -m pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=15 $(addprefix --ignore=,$(MANY))
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

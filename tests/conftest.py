@@ -25,7 +25,7 @@ from tests.servers import (
 )
 from tests.worlds import catalogue
 
-settings.register_profile("ci", max_examples=200, derandomize=True, deadline=None,
+settings.register_profile("ci", max_examples=60, derandomize=True, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=True,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
