@@ -39,6 +39,7 @@ class Roster:
     slos: dict[str, SLO]
     ids: dict[str, int]
     limited: Counter[str] = field(default_factory=Counter)  # ticks of SLOs with too many groups
+    _groups: dict[str, list[str]] = field(default_factory=dict)  # keys by SLO
 
     def register(self, slos: Sequence[SLO], *, at: int) -> Roster:
         """Give every SLO its id, and find the groups that the ledger knows."""
@@ -61,11 +62,13 @@ class Roster:
 
     def _add(self, key: str, instance: int) -> None:
         self.slos[key] = self.slos[name_of(key)]
+        if key not in self.ids:
+            self._groups.setdefault(name_of(key), []).append(key)
         self.ids[key] = instance
 
     def groups(self, name: str) -> list[str]:
         """The keys of an SLO's groups."""
-        return [key for key in list(self.ids) if is_group(key) and name_of(key) == name]
+        return list(self._groups.get(name, ()))
 
     def with_groups(self, names: Iterable[str]) -> list[str]:
         """The keys of SLOs and of their groups."""
@@ -130,7 +133,7 @@ class Roster:
     def age_out(self, at: int, data_until: Mapping[str, int]) -> tuple[Transition, ...]:
         """Retire the groups without any series for their whole SLO window."""
         gone = []
-        for key in filter(is_group, list(self.ids)):
+        for key in [key for keys in list(self._groups.values()) for key in keys]:
             instance, window = self.ids[key], self.slos[key].past
             if max(data_until.get(key, 0), self.ledger.born(instance)) > at - window:
                 continue
@@ -144,6 +147,7 @@ class Roster:
         self.ledger.retire(ids, at=at)
         for key in gone:
             del self.ids[key], self.slos[key]
+            self._groups[name_of(key)].remove(key)
         return events
 
     def _farewell(self, key: str, at: int) -> Transition:
