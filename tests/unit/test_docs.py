@@ -31,7 +31,8 @@ def test_every_command_is_in_the_readme_and_shows_an_example(command):
 
 
 @pytest.mark.parametrize(
-    "route", sorted(r.path for r in routes(Display(compose())).routes if not r.path.startswith(("/{", "/static/")))
+    "route",
+    sorted(r.path for r in routes(Display(compose())).routes if not r.path.startswith(("/{", "/static/"))),
 )
 def test_every_endpoint_is_in_the_readme(route):
     """Each path that is served stands in the README."""
