@@ -8,7 +8,7 @@ WORKERS ?= 4
 MANY := tests/property tests/worlds tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
-export PATH := $(PATH):$(CURDIR)/.cache/servers/usr/bin
+export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
 
 .PHONY: help demo test check bench soak run format clean
 help: ## this list
@@ -26,6 +26,9 @@ help: ## this list
 servers:
 	@config/get-server.sh prometheus promtool
 	@config/get-server.sh prometheus-alertmanager amtool || true
+	@config/get-server.sh victoria-metrics victoria-metrics || true
+	@config/get-server.sh prometheus-blackbox-exporter prometheus-blackbox-exporter || true
+	@config/get-server.sh prometheus-nginx-exporter prometheus-nginx-exporter || true
 
 demo: .venv/ready ## an example service, Prometheus, audit stream and daemon; prints where to look
 	@config/get-server.sh prometheus promtool
@@ -54,7 +57,6 @@ test: .venv/ready servers ## everything but what is long, with branch coverage
 	$(BIN)/coverage report
 
 soak: .venv/ready servers ## everything, all servers, full counts
-	@config/get-server.sh victoria-metrics victoria-metrics || true
 	@config/get-server.sh prometheus prometheus sid || true
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
 	[ ! -x .cache/servers-sid/usr/bin/prometheus ] || \

@@ -32,11 +32,13 @@ settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 HERE = Path(__file__).parent
+EXPORTERS = ("haproxy", "prometheus-blackbox-exporter", "prometheus-nginx-exporter")
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
     "victoriametrics": lambda: bool(victoriametrics_binary()),
     "alertmanager": lambda: bool(alertmanager_binary()),
     "nginx": lambda: bool(find_binary("nginx", variable="SLO_TEST_NGINX")),
+    "exporters": lambda: all(find_binary(name, variable="") for name in EXPORTERS),
     "chromium": lambda: bool(chromium_binary()),
 }
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 def find_binary(name: str, *, variable: str) -> str | None:
     """The path of a server's binary: what the environment variable names, else what is on the path."""
-    return shutil.which(os.environ.get(variable) or name)
+    return shutil.which((variable and os.environ.get(variable)) or name)
 
 
 def prometheus_binary() -> str | None:

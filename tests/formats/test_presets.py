@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 from concurrent import futures
-from pathlib import Path
 
 import httpx
 import pytest
@@ -24,8 +23,6 @@ from slo_budget_tracker.queries import bound_spellings
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specfiles import catalogue_of, understand_texts
 from tests.servers import free_port
-
-SERVERS = Path(__file__).parents[2] / ".cache" / "servers" / "usr"
 
 
 def sli(**preset):
@@ -179,14 +176,8 @@ def test_grpc_servers_have_what_the_preset_reads():
 
 
 def binary(name):
-    """A server of Debian's, on the path or unpacked beside the tests; the test is left out without."""
-    found = shutil.which(name) or next(
-        (str(SERVERS / folder / name) for folder in ("bin", "sbin") if (SERVERS / folder / name).exists()),
-        None,
-    )
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
+    """A server of Debian's, on the path."""
+    return shutil.which(name)
 
 
 def scraped(arguments, url, *, sure=lambda text: True):
@@ -207,6 +198,7 @@ def scraped(arguments, url, *, sure=lambda text: True):
         process.wait(30)
 
 
+@pytest.mark.exporters
 def test_blackbox_exporter_has_what_the_preset_reads(tmp_path):
     """The blackbox exporter of Debian: a probe of a closed port is one series with 0."""
     config = tmp_path / "blackbox.yml"
@@ -223,6 +215,7 @@ def test_blackbox_exporter_has_what_the_preset_reads(tmp_path):
     assert 0 == counted(exposition, sli(name="blackbox-exporter").up)
 
 
+@pytest.mark.exporters
 def test_haproxy_has_what_the_preset_reads(tmp_path):
     """HAProxy of Debian: responses of one frontend by class, here one 503 for want of a backend."""
     stats, front = free_port(), free_port()
@@ -247,6 +240,7 @@ def test_haproxy_has_what_the_preset_reads(tmp_path):
     assert ([503], 1, 1) == (asked, counted(exposition, requests.total), counted(exposition, requests.bad))
 
 
+@pytest.mark.exporters
 def test_nginx_exporter_has_what_the_preset_reads():
     """The nginx exporter of Debian in front of a status page: connections accepted and handled."""
     status = "Active connections: 1 \nserver accepts handled requests\n 8 7 31 \nReading: 0 Writing: 1 Waiting: 0 \n"
