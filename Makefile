@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Test processes: many tests wait for servers, so more than the processors.
 WORKERS ?= 4
+FAST ?= tests/unit tests/stories
 # Tests that do the same very often: they would tell little about coverage, and tracing makes them slow.
-MANY := tests/property tests/worlds tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py
+MANY := tests/worlds tests/real/test_kill.py tests/real/test_simulator.py tests/bench tests/property tests/peers
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
@@ -46,13 +47,13 @@ check: .venv/ready ## format, lint, types, layers, fast tests
 	$(BIN)/ruff check src tests config
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -n auto tests/unit tests/stories
+	$(BIN)/pytest -q -n auto $(FAST)
 
 test: .venv/ready servers ## everything but what is long, with branch coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -q -m "alone and not long"
-	$(BIN)/pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=15 $(MANY)
-	$(BIN)/coverage run -m pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadgroup --durations=15 $(addprefix --ignore=,$(MANY))
+	$(BIN)/pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadfile --durations=15 $(MANY)
+	$(BIN)/coverage run -m pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadfile --durations=15 $(addprefix --ignore=,$(MANY))
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
 import structlog
@@ -31,7 +30,6 @@ settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-HERE = Path(__file__).parent
 EXPORTERS = ("haproxy", "prometheus-blackbox-exporter", "prometheus-nginx-exporter")
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
@@ -45,23 +43,9 @@ REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
-def group_of(parts: tuple[str, ...]) -> str | None:
-    """What one process must run: the worlds share a loaded server, a file's tests share theirs; the rest is free."""
-    if parts[0] in {"worlds", "bench"} or parts[-1] == "test_api.py":
-        return "worlds"
-    return "/".join(parts) if parts[0] in {"real", "peers", "pages"} else None
-
-
 def missing_tiers() -> set[str]:
     """The tiers whose server is not on this machine."""
     return {tier for tier, there in TIERS.items() if not there()}
-
-
-def pytest_itemcollected(item):
-    """Put the test into its group, before anybody distributes tests by groups."""
-    together = group_of(item.path.relative_to(HERE).parts)
-    if together:
-        item.add_marker(pytest.mark.xdist_group(together))
 
 
 def pytest_collection_modifyitems(config, items):

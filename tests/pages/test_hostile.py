@@ -94,7 +94,7 @@ def hostile():
 
 
 @pytest.mark.chromium
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 3, 4))])
 def test_no_payload_runs_in_the_list(open_page, hostile, number):
     """H7: 200 payloads as service, owner, label and reason: no script, no element, no foreign request."""
     page = open_page(hostile, f"/?page={number}&sort=name&q=slo-")

@@ -77,7 +77,7 @@ def assert_alternates(ledger):
         assert [at % 2 == 0 for at in range(len(found))] == found, rule
 
 
-@examples(3_500, 20)
+@examples(3_500, 10)
 @given(histories(TICKS), faults(set(OUTAGES) - {"flaky"} | DAEMON, TICKS - 3))
 def test_outages_change_nothing_but_the_time(history, troubles):
     """P1, P3, P14, P15, P24, P25, T2, T14: the counts of each tick and all that is told are as without them."""
@@ -99,7 +99,7 @@ def test_outages_change_nothing_but_the_time(history, troubles):
         assert_alternates(ledger)
 
 
-@examples(3_500, 20)
+@examples(3_500, 10)
 @given(
     histories(TICKS, gaps=True, late=True),
     faults({*OUTAGES, *REFUSALS, *DAEMON, "partial", "empty"}, TICKS - 3),
@@ -130,7 +130,7 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
                 assert window[INTERVAL].known == INTERVAL
 
 
-@examples(3_000, 12)
+@examples(3_000, 8)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

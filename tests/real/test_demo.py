@@ -58,7 +58,14 @@ def listening(port: str) -> bool:
 
 
 @pytest.mark.prometheus
-@pytest.mark.parametrize("ending", ["by itself", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param("by itself", marks=pytest.mark.long),
+        pytest.param("SIGTERM", marks=pytest.mark.long),
+        "SIGINT",
+    ],
+)
 def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
     """T6: every SLO has its line, the addresses answer until the end, then processes and files are gone."""
     process = demo(tmp_path, *(["--seconds", "3"] if ending == "by itself" else []))

@@ -145,6 +145,7 @@ def day(job="shop"):
     return History(tuple(pods), ((1_500, 1_620),), job=job)
 
 
+@pytest.mark.long
 @pytest.mark.prometheus
 def test_a_day_without_prometheus_ends_like_a_day_with_it(make_prometheus, tmp_path):
     """P20, P25, T14: a real one is stopped for 24 hours of data time, and once more by SIGKILL; in the end all is equal."""

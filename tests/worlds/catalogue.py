@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import tempfile
 from pathlib import Path
@@ -213,11 +214,13 @@ def load(folder: Path, worlds: list[World]) -> Path:
     """Make, or find from an earlier run of the same generators, the TSDB blocks of the worlds; returns their folder."""
     sources = [Path(__file__), Path(history.__file__)]
     made = folder / hashlib.sha256(b"".join(one.read_bytes() for one in sources)).hexdigest()[:16]
-    if not made.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            text, blocks = Path(scratch) / "worlds.txt", Path(scratch) / "blocks"
-            history.write(worlds, text)
-            load_openmetrics(text, blocks)
-            blocks.rename(made)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side: one makes them, the others wait
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                text, blocks = Path(scratch) / "worlds.txt", Path(scratch) / "blocks"
+                history.write(worlds, text)
+                load_openmetrics(text, blocks)
+                blocks.rename(made)
     return made
