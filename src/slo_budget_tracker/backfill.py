@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,16 @@ from slo_budget_tracker.rollcall import added_key, fill_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from slo_budget_tracker.cycle import Cycle
     from slo_budget_tracker.evaluator import Evaluator
     from slo_budget_tracker.filling import Filled
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import Counts
+
+    CountsByKey = Mapping[str, Mapping[int, Counts]]
 
 PAUSE = 10.0  # seconds to wait when Prometheus cannot answer
 
@@ -56,7 +61,7 @@ class Backfill:
             self._again.clear()
             evaluator = self.cycle.evaluator
             asks = self.cycle.patient_asks()
-            for filler in fillers(evaluator):
+            for filler in fillers(evaluator, guard=self.cycle.lock):
                 self._fill(filler, evaluator, asks)
             self.cycle.filling = 0
             if self._goes_on(evaluator):
@@ -107,9 +112,18 @@ class Backfill:
         self._again.wait(PAUSE)
 
 
-def fillers(evaluator: Evaluator) -> Iterator[Filler]:
-    """The fills that are due: SLOs that are filled down to the same instant are filled together."""
+def fillers(evaluator: Evaluator, *, guard: AbstractContextManager[object] | None = None) -> Iterator[Filler]:
+    """The fills that are due: SLOs that are filled down to the same instant are filled together.
+
+    New groups are admitted under `guard`: ticks go on beside, and look at all groups.
+    """
     ledger = evaluator.ledger
+    guard = guard or nullcontext()
+
+    def admit(counts: CountsByKey) -> CountsByKey:
+        with guard:
+            return evaluator.enrol(counts)
+
     together: dict[tuple[int, int], list[SLO]] = {}
     for slo in evaluator.slos:
         instance = evaluator.ids[slo.name]
@@ -126,7 +140,7 @@ def fillers(evaluator: Evaluator) -> Iterator[Filler]:
             interval=evaluator.interval,
             delay=evaluator.delay,
             replica_labels=evaluator.replica_labels,
-            admit=evaluator.enrol,
+            admit=admit,
         ).prepare()
         if filler.remaining > 0:
             yield filler

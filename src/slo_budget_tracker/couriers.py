@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.receipts import Comparison
     from slo_budget_tracker.transport import Reply
 
+MOST_ALONE = 8  # events in doubt in one round, after which the server is to blame
 FIRST_KIND = "slo_burn_started"
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Trouble:
 
     reason: str
     wait: float = 0.0
+    alone: bool = False  # it may be this event's, and not the server's
 
 
 class DifferentError(Exception):
@@ -51,7 +53,8 @@ class Server:
     anchor_number: int = 0
     kinds: dict[str, bool] = field(default_factory=dict)
     known: dict[str, list[Receipt]] | None = None  # our events that it had when it was looked through
-    halted: bool = False  # one courier met a trouble: the others stop, too
+    halted: bool = False  # one courier met a trouble of the server's: the others stop, too
+    alone: int = 0  # troubles of single events in this round
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def gave(self, parcel: Parcel, receipt: Receipt) -> None:
@@ -96,7 +99,10 @@ class Courier:
                 return None
             trouble = self._carry_one(parcel)
             if trouble is not None:
-                self.server.halted = True
+                with self.server.lock:
+                    self.server.alone += trouble.alone
+                    if not trouble.alone or self.server.alone >= MOST_ALONE:
+                        self.server.halted = True
                 return trouble
         return None
 
@@ -132,7 +138,7 @@ class Courier:
             self._put_aside(parcel, answered.reason)
             return None
         self._count(answered.word)
-        return Trouble(answered.reason, wait=answered.wait or 0.0)
+        return Trouble(answered.reason, wait=answered.wait or 0.0, alone=answered.word == "doubt")
 
     def _native(self, kind: str) -> bool:
         """Whether the server knows the kind; asked once in each of its lives."""

@@ -294,14 +294,14 @@ class Delivery:
 
     def _send(self, queues: list[list[Parcel]]) -> Trouble | None:
         """Share the queues among the couriers, and wait for all of them."""
-        self._server.halted = False
+        self._server.halted, self._server.alone = False, 0
         results: list[Trouble | Exception | None] = []
         lock = threading.Lock()
 
         def work(courier: Courier) -> None:
             while not self._stopping.is_set():
                 with lock:
-                    if not queues or any(results):
+                    if not queues or self._server.halted:
                         return
                     queue = queues.pop(0)
                 try:

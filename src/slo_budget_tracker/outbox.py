@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 
 from slo_budget_tracker import tables
-from slo_budget_tracker.entries import Event, StoredEvent
+from slo_budget_tracker.entries import DAEMON, Event, StoredEvent
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.payloads import MOST_BYTES
 
@@ -216,10 +216,13 @@ class Outbox:
         return freed
 
     def skip_all(self) -> int:
-        """Leave out what waits and was never attempted."""
+        """Leave out what waits and was never attempted, but for what the daemon tells of itself."""
+        own = sa.select(_EVENT.event_id).where(_EVENT.slo == DAEMON)
         with self._begin() as connection:
             changed = connection.execute(
-                sa.update(tables.deliveries).where(_PLACE.state == "pending").values(state="skipped")
+                sa.update(tables.deliveries)
+                .where(_PLACE.state == "pending", _PLACE.event_id.not_in(own))
+                .values(state="skipped")
             )
         return int(changed.rowcount)
 

@@ -229,7 +229,9 @@ class Rechecks:
         if any(change.takes_away for change in changes.values()):
             report.doubts["inconsistent"] += 1
             trail.worse += 1
-            trail.wait = 2**trail.worse  # it may be a backend that is short of memory just now
+            trail.wait = 2 ** min(
+                trail.worse, MOST_SKIPPED
+            )  # it may be a backend that is short of memory just now
             return False
         if not changes:
             trail.pause()

@@ -90,7 +90,10 @@ class Reloader:
         self._wanted.set()
 
     def _changed(self) -> bool:
-        return self.files.digest(self.cycle.settings) != self._digest
+        try:
+            return self.files.digest(self.cycle.settings) != self._digest
+        except OSError:
+            return True  # a reload tells what cannot be read, and is tried again (C21)
 
     def _reload(self) -> Reloaded:
         self.notifier.reloading()
@@ -108,6 +111,10 @@ class Reloader:
             reloaded = Reloaded(faults=list(map(str, error.faults)), status=400)
         except TrackerError as error:
             reloaded = Reloaded(faults=[str(error)], status=400)
+        except OSError as error:
+            self._again = True
+            fault = f"{error.filename or 'a file'}: cannot be read ({error.strerror or error})"
+            reloaded = Reloaded(faults=[fault], status=503)
         except Exception as error:  # noqa: BLE001 - what runs goes on whatever a reload meets
             self._again = True
             fault = f"internal error, please report it: {type(error).__name__}: {error}"

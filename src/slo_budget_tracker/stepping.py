@@ -268,7 +268,11 @@ class Stepper:
                 continue
             ripe = {**states, DATA: AlertState("pending", since, lost_after)}
             self.seen[name] = Outcome.MISSED
-            verdict = self.assess(name, at, self.windows(at, [name]), live=True, states=ripe)
+            try:
+                verdict = self.assess(name, at, self.windows(at, [name]), live=True, states=ripe)
+            except Exception as error:  # noqa: BLE001 - as in _step (T12)
+                report.faults[name] = f"internal error: {type(error).__name__}: {error}"
+                continue
             piece.states[instance] = {**states, DATA: verdict.states[DATA]}
             piece.transitions += [one for one in verdict.transitions if one.rule == DATA]
         if piece.states:

@@ -317,7 +317,7 @@ def path_of(url: str) -> Path | None:
         raise LedgerError(
             f"a ledger in {parsed.get_backend_name()} is not supported yet, expected sqlite:///PATH"
         )
-    return None if parsed.database in (None, "", ":memory:") else Path(str(parsed.database))
+    return None if parsed.database in (None, "", ":memory:") else Path(os.path.realpath(parsed.database))
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

@@ -215,3 +215,15 @@ def test_urls_that_cannot_be_served_are_named(url, sentence):
     with pytest.raises(LedgerError, match=sentence) as refused:
         Ledger.open(url)
     assert "S3CR3T" not in str(refused.value)
+
+
+def test_a_link_and_its_file_are_one_ledger(url, path):
+    """S7 S13: who opens it by a link has the same lock and the same log as who opens the file itself."""
+    other = path.with_name("link.db")
+    with Ledger.open(url) as ledger:
+        registered(ledger)
+        other.symlink_to(path)
+        with pytest.raises(LedgerError, match=str(os.getpid())):
+            Ledger.open(f"sqlite:///{other}")
+        with Ledger.open(f"sqlite:///{other}", read_only=True) as reader:
+            assert ledger.instances == reader.instances

@@ -268,6 +268,26 @@ def test_a_ledger_in_trouble_is_tried_again(place, monkeypatch):
     place.until(lambda: place.names() == ["queue", "shop"])
 
 
+def test_files_that_vanish_under_it_are_told_and_looked_for_again(place, monkeypatch):
+    """C21: a file system that answers with an error is one sentence; once it is back, its changes are taken over."""
+    gone = threading.Event()
+    digest = place.files.digest.__func__
+
+    def look(files, settings):
+        if gone.is_set():
+            raise OSError(116, "Stale file handle", "slos")
+        return digest(files, settings)
+
+    monkeypatch.setattr(Files, "digest", look)
+    gone.set()
+    assert [503, ["slos: cannot be read (Stale file handle)"]] == [
+        place.reload().status,
+        place.reload().faults,
+    ]
+    gone.clear()
+    assert 200 == place.reload().status
+
+
 def test_a_fault_of_ours_ends_nothing(place, monkeypatch):
     """T12: what runs goes on whatever a reload meets."""
     monkeypatch.setattr(Files, "read", lambda *_: 1 / 0)

@@ -103,6 +103,21 @@ def test_live_ticks_see_what_scrapes_showed(ticked, worlds, name):
     assert within(truth.total, counts.total, share=0.0025)
 
 
+@pytest.fixture(scope="module")
+def filled_later(worlds_server, worlds):
+    """The first fill of a ledger that begins where the live ticks ended."""
+    return fill(worlds_server.url, list(worlds.values()), at=START + 25 * HOUR - 30)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_live_and_filled_agree(ticked, filled_later, name):
+    """The same 24 hours counted tick by tick and filled afterwards differ by at most 0.1 % or 2 events."""
+    at = START + 25 * HOUR - 30
+    live, later = (counted.window(name, at, 24 * HOUR) for counted in (ticked, filled_later))
+    assert live.bad == pytest.approx(later.bad, rel=0.001, abs=2)
+    assert live.total == pytest.approx(later.total, rel=0.001, abs=2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_live_windows_of_an_hour_are_within_two_per_cent(ticked, worlds, name):
     """Windows of an hour that end at ticks are within 2 % of what the scrapes up to their ends had shown."""
