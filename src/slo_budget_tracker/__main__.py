@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -12,8 +13,9 @@ def main() -> None:
         signal.signal(number, lambda caught, _: os._exit(128 + caught))
     from slo_budget_tracker.cli import main as command  # noqa: PLC0415 - loading takes a second or two
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if "run" not in sys.argv[1:2]:  # the daemon takes over the signals itself, without a moment between
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     command()
 
 
