@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING
-
+# Nothing is imported here: until `__main__` has the signals, an interruption would end in a traceback (T7).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from slo_budget_tracker.api import (
         BurnRateAlert,
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
         SLOSnapshot,
     )
 
+    __version__: str
+
 __all__ = [
     "BurnRateAlert",
     "BurnRateSample",
@@ -25,11 +25,16 @@ __all__ = [
     "SLOSnapshot",
     "__version__",
 ]
-__version__ = version("slo-budget-tracker")
 
 
 def __getattr__(name: str) -> object:
-    """The Python API, loaded when it is first asked for: the daemon and most commands do without it."""
+    """The version and the Python API, loaded when first asked for: most commands do without it."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415
+
+        return version("slo-budget-tracker")
     if name in __all__:
+        from importlib import import_module  # noqa: PLC0415
+
         return getattr(import_module("slo_budget_tracker.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
