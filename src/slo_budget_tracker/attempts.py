@@ -11,12 +11,12 @@ and nothing is lost. Two kinds of failure are told apart:
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.counting import Memory
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
+from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.ticks import Tick, ticks_between
@@ -38,7 +38,9 @@ NOT_ASKED = "no_time"  # the reason of an error where a tick's time was used up 
 class Attempts:
     """Reads units piece by piece from where the ledger says they stand; writes nothing.
 
-    `goals` says how far each datasource is to be read in this call, by data instant.
+    `goals` says how far each datasource is read in this call, by data instant; `lanes` how many requests
+    it may be asked at once (`workers` where it does not say), `patience` for how many seconds a slower one is
+    waited for before the others are taken (None: until it has answered).
     """
 
     ledger: Ledger
@@ -48,6 +50,9 @@ class Attempts:
     delay: int
     workers: int
     planned: Sequence[Unit]
+    lanes: Mapping[str, int] = field(default_factory=dict)
+    patience: float | None = None
+    spread: Spread = AT_ONCE
     units: list[Unit] = field(default_factory=list)
     failing_since: dict[str, int] = field(default_factory=dict)
     goals: Mapping[str, int] = field(default_factory=dict)
@@ -56,6 +61,11 @@ class Attempts:
     _turn: int = 0  # which unit comes first: where time runs out it is not always the same that wait (T13)
     _piece: dict[str, int] = field(default_factory=dict)
     _memories: dict[str, Memory] = field(default_factory=dict)
+    _flights: InFlight = field(init=False)
+    _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
+
+    def __post_init__(self) -> None:
+        self._flights = InFlight(self.attempt, self.lanes, self.workers, self.spread)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
@@ -63,11 +73,13 @@ class Attempts:
         return self
 
     def begin(self, goals: Mapping[str, int]) -> None:
-        """A new call: nobody has answered yet, and what was split long ago is joined again."""
+        """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
+        if goals != self.goals:
+            self._answered.clear()
         self.goals = goals
-        self._answered.clear()
         now = max(goals.values(), default=0)
-        if self._split_at is not None and now - self._split_at >= JOIN_AFTER:
+        joined = self._split_at is not None and now - self._split_at >= JOIN_AFTER
+        if joined and not self._flights.datasources:
             self._split_at = None
             self.prepare()
         self._turn = (self._turn + 1) % max(len(self.units), 1)
@@ -79,9 +91,12 @@ class Attempts:
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
-        """The next piece of every unit that is behind and has not failed in this call."""
+        """The next piece of every unit that is behind, not under way and has not failed in this call."""
         found = []
+        flying = self._flights.datasources
         for unit in (*self.units[self._turn :], *self.units[: self._turn]):
+            if unit.datasource in flying:
+                continue  # its next flight begins when this one is over
             cursor = self.cursor(unit)
             ticks = self.ticks(cursor, self.goals[unit.datasource])
             longest = max(self._piece.get(unit.key, PIECE), self.interval)
@@ -110,26 +125,43 @@ class Attempts:
         return self.ledger.born(self.ids[name]) if cursor is None else cursor
 
     def read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """Read all units side by side; a refused batch is split until the poisoned member is alone."""
-        results = []
-        todo = list(attempts)
-        with ThreadPoolExecutor(max_workers=self.workers) as pool:
-            while todo:
-                alone = len(todo) == 1 or self.workers == 1  # then no thread is started
-                tried = list((map if alone else pool.map)(self.attempt, todo))
-                todo = []
-                for attempt in tried:
-                    shorter = self._shorter(attempt)
-                    halves = split(attempt.unit) if isinstance(attempt.error, PERMANENT) else ()
-                    if shorter is not None:
-                        todo.append(shorter)
-                    elif halves:
-                        self._split(attempt.unit, halves)
-                        todo += [Attempt(half, attempt.ticks) for half in halves]
-                    else:
-                        results.append(attempt)
-                        self._note(attempt)
-        return results
+        """Read these and return what is there: all of them, or those of datasources that were fast enough.
+
+        A refused batch is split until the poisoned member is alone. What is not there yet is returned by a
+        later call, which starts nothing where it is called with nothing and then does not wait either.
+        """
+        self._flights.start(attempts)
+        if attempts or self.patience is None:
+            landed = self._flights.land(self._instead, patience=self.patience)
+        else:
+            landed = self._flights.look(self._instead)
+        for attempt in landed:
+            self._note(attempt)
+        return landed
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        """The datasources whose answers are still to come, or to be taken up."""
+        return self._flights.datasources
+
+    def failing(self, datasources: Container[str]) -> list[tuple[Unit, PrometheusError]]:
+        """The units of these datasources that failed when they were last answered, and how."""
+        known = self._last_errors
+        return [(u, known[u.key]) for u in self.units if u.datasource in datasources and u.key in known]
+
+    def rest(self, seconds: float) -> None:
+        """Wait until something is answered, or so long; nothing else may be done with this meanwhile."""
+        self._flights.rest(seconds)
+
+    def _instead(self, attempt: Attempt) -> list[Attempt]:
+        """What is read instead of an attempt that failed: a shorter range, or two halves of a batch."""
+        shorter = self._shorter(attempt)
+        if shorter is not None:
+            return [shorter]
+        halves = split(attempt.unit) if isinstance(attempt.error, PERMANENT) else ()
+        if halves:
+            self._split(attempt.unit, halves)
+        return [Attempt(half, attempt.ticks) for half in halves]
 
     def _split(self, unit: Unit, halves: Iterable[Unit]) -> None:
         at = self.units.index(unit)
@@ -144,8 +176,11 @@ class Attempts:
             return
         if attempt.reading is None:
             self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
+            assert attempt.error is not None
+            self._last_errors[unit.key] = attempt.error
             return
         self.failing_since.pop(unit.key, None)
+        self._last_errors.pop(unit.key, None)
         self._answered.add(unit.datasource)
         if attempt.ticks[-1].end == self.goals[unit.datasource]:
             self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again
@@ -194,6 +229,7 @@ class Attempts:
     def forget(self) -> None:
         """The ledger is not what it was: what was remembered of it is read again."""
         self._memories.clear()
+        self._flights.drop()
 
     def remember(self, memories: Mapping[str, Memory]) -> None:
         """Take over what was committed."""
@@ -237,7 +273,7 @@ class Attempts:
             return False
         return self.attempt(Attempt(attempt.unit, newest)).reading is not None
 
-    def rest(self, unit: Unit, stepped: int) -> Attempt:
+    def unread(self, unit: Unit, stepped: int) -> Attempt:
         """The ticks of a unit that was given up, if not stepped before: stepped as unknown now."""
         return Attempt(unit, self.ticks(max(self.cursor(unit), stepped), self.goals[unit.datasource]))
 

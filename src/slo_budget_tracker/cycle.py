@@ -12,6 +12,7 @@ import structlog
 
 from slo_budget_tracker import rollcall
 from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.inflight import Spread
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.readiness import INTERNAL
 from slo_budget_tracker.snapshots import instant_text
@@ -34,6 +35,7 @@ LARGEST_SKEW = 30.0  # seconds between a server's clock and ours
 SHARE = 0.8  # of an interval that one tick may take
 TURN = 5.0  # seconds of a catch-up before others get a chance
 BREATH = 0.05  # seconds in which they do
+PATIENCE = 1 / 60  # of an interval: how long slower datasources are waited for before the others are shown
 
 log = structlog.get_logger()
 
@@ -75,6 +77,7 @@ class Cycle:
         """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published."""
         sources = clients(settings) if sources is None else sources
         timebox = Timebox(SHARE * settings.evaluation.interval)
+        stop = stop or threading.Event()
         evaluator = Evaluator(
             slos=slos,
             ledger=ledger,
@@ -82,13 +85,14 @@ class Cycle:
             interval=settings.evaluation.interval,
             delay=settings.evaluation.delay,
             workers=settings.concurrency,
+            lanes=settings.lanes,
+            patience=PATIENCE * settings.evaluation.interval,
+            spread=Spread(settings.evaluation.spread_seconds, rest=stop.wait),
             replica_labels=settings.replica_labels,
             delays=settings.delays,
         )
         publisher = Publisher(clock=clock)
-        cycle = cls(
-            settings, evaluator, sources, publisher, clock, stop or threading.Event(), timebox=timebox
-        )
+        cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox)
         cycle.publisher.note(
             prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
         )
@@ -150,6 +154,7 @@ class Cycle:
                 slos=slos,
                 asks=asks(sources, budget=budget(settings), left=self.timebox.left),
                 workers=settings.concurrency,
+                lanes=settings.lanes,
                 replica_labels=settings.replica_labels,
                 delays=settings.delays,
                 ids={},
@@ -176,7 +181,8 @@ class Cycle:
         """Bring every SLO to the newest data instant, piece by piece, and publish after each piece.
 
         A long catch-up takes its turns: between two of them others get the lock, and after most of an
-        interval the next tick goes on.
+        interval the next tick goes on. A datasource that is slow is waited for without the lock, after what
+        the others brought was published.
         """
         self.timebox.open()
         report = None
@@ -187,8 +193,10 @@ class Cycle:
                 if report is None and self.last_at is not None and at <= self.last_at:
                     break
                 report = self._advance(at, turn)
+            if report.under_way:
+                self.evaluator.rest(min(TURN, self.timebox.left()))
             caught_up = not turn.over() or not report.pending_seconds or report.errors
-            if caught_up or self.timebox.over() or self.stop.wait(BREATH):
+            if (caught_up and not report.under_way) or self.timebox.over() or self.stop.wait(BREATH):
                 break
         self.progress_at = time.monotonic()
         return report

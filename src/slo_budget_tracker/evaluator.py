@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.attempts import Attempts
+from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.density import Density
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import name_of
+from slo_budget_tracker.inflight import AT_ONCE, Spread
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
@@ -54,7 +56,9 @@ class Evaluator:
         asks: how to ask each datasource.
         interval, delay: of the tick grid, seconds.
         delays: of datasources whose data come later; they are read as many whole ticks later as it takes.
-        workers: requests at once.
+        workers: requests at once, for datasources that `lanes` does not name.
+        patience: seconds that a slower datasource is waited for before the others are stepped; None: until it
+            has answered. `spread` says how its requests are put apart.
     """
 
     slos: Sequence[SLO]
@@ -63,6 +67,9 @@ class Evaluator:
     interval: int = 60
     delay: int = 30
     workers: int = 4
+    lanes: Mapping[str, int] = field(default_factory=dict)
+    patience: float | None = None
+    spread: Spread = AT_ONCE
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     delays: Mapping[str, int] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
@@ -86,6 +93,9 @@ class Evaluator:
             interval=self.interval,
             delay=self.delay,
             workers=self.workers,
+            lanes=self.lanes,
+            patience=self.patience,
+            spread=self.spread,
             planned=units(plan(self.slos, replica_labels=self.replica_labels)),
         ).prepare()
         self._stepper = Stepper(
@@ -146,16 +156,17 @@ class Evaluator:
             self._rechecks.trails.clear()
         goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
         self._attempts.begin(goals)
-        stopped = False
+        stopped, first = False, True
         while not stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
-            if not attempts:
+            if not attempts and not (self._attempts.under_way and first):
                 break
+            first = False
             self._advance_piece(attempts, goals, report)
             stopped = enough()
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
-        if report.store_error is None and not stopped:
+        if report.store_error is None and not stopped and not self._attempts.under_way:
             self._rechecks.run(report)
             self._age_out(until, report)
         return self._report(until, goals, report)
@@ -187,7 +198,7 @@ class Evaluator:
                 del report.errors[result.unit.key]
             elif self._attempts.hopeless(result):
                 stepped = min(map(self._stepper.stepped, result.unit.slos))
-                gave_up.append(self._attempts.rest(result.unit, stepped))
+                gave_up.append(self._attempts.unread(result.unit, stepped))
         if done or gave_up:
             remembered = self._stepper.commit(done, gave_up, goals, report)
             if report.store_error is None:
@@ -226,6 +237,7 @@ class Evaluator:
     def _report(self, until: int, goals: Mapping[str, int], report: Tally) -> Report:
         """What came of it; an SLO that is behind shows its figures with the fault as its state."""
         keys = self.instances()
+        waiting = self._waiting(report)
         behind = [
             key
             for key in keys
@@ -236,9 +248,11 @@ class Evaluator:
             stepped = self._stepper.stepped(key)
             if name_of(key) in report.faults:
                 self.seen[key] = Outcome.ERROR
-            elif stepped < self._goal_of(key, goals):
+            elif stepped < self._goal_of(key, goals) and key not in waiting:
                 self.seen[key] = Outcome.MISSED
-        self._look_again(behind, goals, report)
+        self._look_again(
+            behind, {key: self._goal_of(key, goals) for key in behind if key not in waiting}, report
+        )
         pending = sum(
             max(goals[unit.datasource] - self._attempts.cursor(unit), 0) for unit in self._attempts.units
         )
@@ -255,16 +269,37 @@ class Evaluator:
             doubts=report.doubts,
             pending_seconds=pending,
             revised=report.revised,
+            under_way=bool(self._attempts.under_way),
         )
+
+    def rest(self, seconds: float) -> None:
+        """Wait until a slow datasource has answered something, or so long."""
+        self._attempts.rest(seconds)
+
+    def _waiting(self, report: Tally) -> set[str]:
+        """The instances whose datasource's answers are still to come: until then they are as they were."""
+        slow = self._attempts.under_way
+        for unit, error in self._attempts.failing(slow):
+            report.errors.setdefault(unit.key, error)
+            report.faults.update({name: str(error) for name in unit.slos if name not in report.faults})
+        slos = self._roster.slos
+        return {
+            key
+            for key, slo in slos.items()
+            if slow and not slow.isdisjoint(slos[one].datasource for one in members_of(slo) or (key,))
+        }
 
     def _goal_of(self, key: str, goals: Mapping[str, int]) -> int:
         return goals[self._roster.slos[key].datasource]
 
     def _look_again(self, behind: Iterable[str], goals: Mapping[str, int], report: Tally) -> None:
-        """Figures of SLOs not stepped to their goal: at the goal, or later if the clock went back (T2)."""
+        """Figures of SLOs not stepped to their goal: at the goal, or later if the clock went back (T2).
+
+        Those without a goal here are waited for: theirs are of where they stand.
+        """
         together: dict[int, list[str]] = {}
         for key in behind:
-            at = max(self._goal_of(key, goals), self._stepper.stepped(key))
+            at = max(goals.get(key, 0), self._stepper.stepped(key))
             together.setdefault(at, []).append(key)
         for at, keys in together.items():
             windows = self._stepper.windows(at, keys)

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 TRIES = 3  # of one question, within its budget of time
 LONGEST_WAIT = 60.0  # seconds: a longer Retry-After is cut to this, the next tick tries again
+SLOW_SHARE = 0.5  # of the timeout: a server that takes longer is asked less at once
 REFUSED_PAUSE = 60.0  # seconds without a request after 401 or 403, unless the credentials change
 
 # VictoriaMetrics answers for 30 s ago, stamped as asked, without the first; the second keeps it from shifting
@@ -152,20 +153,22 @@ class Prometheus:
         with self._lanes.lane(ends - self._monotonic()) as free:
             if not free:
                 raise Unreachable("too many requests are under way", reason="timeout")
+            asked = self._monotonic()
             reply = self._exchange(path, form, credentials, ends, method=method or self._method)
+            slow = self._monotonic() - asked > SLOW_SHARE * self._settings.timeout
             if reply.status in (405, 501) and method is None and self._method == "POST":
                 self._method = "GET"
                 reply = self._exchange(path, form, credentials, ends, method="GET")
         error = self._error_of(reply)
         if error is None:
-            self._lanes.widen()
+            (self._lanes.narrow if slow else self._lanes.widen)()
             self.stats.auth_ok = True
             return reply
         if isinstance(error, Unauthorized):
             self.stats.auth_ok = False
             self._refused_credentials = credentials
             self._refused.shut(REFUSED_PAUSE)
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if isinstance(error, Busy):
             self._lanes.narrow()
         if isinstance(error, Busy) and error.retry_after is not None:
             self._busy.shut(error.retry_after)

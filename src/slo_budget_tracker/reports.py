@@ -33,6 +33,7 @@ class Report:
     doubts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int = 0  # data time that could not be read yet
     revised: int = 0  # SLO ticks whose counts were corrected by data that came late
+    under_way: bool = False  # a slow datasource's answers are still to come
 
 
 @dataclass(frozen=True, slots=True)

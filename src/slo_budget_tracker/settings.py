@@ -110,16 +110,46 @@ class PrometheusSettings(Section):
     def _http(cls, url: str) -> str:
         return _http_url(url)
 
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _tenants(cls, headers: Any) -> Any:
+        """A list of tenants in one header, as Mimir and Loki read it: joined by `|`."""
+        if not isinstance(headers, MappingABC):
+            return headers
+        return {name: _joined(value) if isinstance(value, list) else value for name, value in headers.items()}
+
     def __repr_args__(self) -> Any:
         """The address may carry a password."""
         yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
+def _joined(values: list[Any]) -> str:
+    """Tenant ids as one value; Mimir sorts and dedups them itself."""
+    if not values or not all(isinstance(one, str) and one and "|" not in one for one in values):
+        raise ValueError("a text, or a list of tenants such as [team-a, team-b]")
+    return "|".join(values)
+
+
 class Evaluation(Section):
-    """The tick grid, seconds: a tick at `k * interval` evaluates the data instant `tick - delay`."""
+    """The tick grid, seconds: a tick at `k * interval` evaluates the data instant `tick - delay`.
+
+    The requests of a tick start within `spread`, a twelfth of the interval where it is not given.
+    """
 
     interval: Annotated[WholeSeconds, Field(ge=1, le=3_600)] = 60
     delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] = 30
+    spread: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1_800)] | None = None
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.spread is not None and self.spread > self.interval / 2:
+            raise ValueError("a `spread` of at most half the `interval`")
+        return self
+
+    @property
+    def spread_seconds(self) -> float:
+        """Seconds within which the requests of a tick start."""
+        return self.interval / 12 if self.spread is None else self.spread
 
 
 class LedgerSettings(Section):
@@ -223,6 +253,11 @@ class Settings(Section):
     def concurrency(self) -> int:
         """Requests at once, over all datasources."""
         return sum(one.concurrency for one in self.datasources.values())
+
+    @property
+    def lanes(self) -> dict[str, int]:
+        """Requests at once, by datasource."""
+        return {name: one.concurrency for name, one in self.datasources.items()}
 
     @property
     def replica_labels(self) -> dict[str, str | None]:

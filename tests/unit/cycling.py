@@ -61,12 +61,12 @@ def settings(**further):
     return Settings.model_validate({"evaluation": grid, "ledger": {"url": "sqlite://"}, **further})
 
 
-def begin(slos, *, server=None, ledger=None, clock=None, client=None, **further):
+def begin(slos, *, server=None, ledger=None, clock=None, client=None, sources=None, **further):
     """A cycle that has met its ledger at BEGIN."""
     clock = clock or Clock()
     client = client or Client(server or Server(traffic_db()), clock)
     ledger = ledger or Ledger.open("sqlite://")
-    return Cycle.begin(settings(**further), slos, ledger, sources={"default": client}, clock=clock)
+    return Cycle.begin(settings(**further), slos, ledger, sources=sources or {"default": client}, clock=clock)
 
 
 def traffic_db():

@@ -18,6 +18,7 @@ from slo_budget_tracker.errors import (
 )
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.queries import RangeQuery
+from slo_budget_tracker.transport import Reply
 from tests.unit.questions import MATRIX, UP, ask, fails, quick  # noqa: F401 - the fixture `quick` works by being here
 from tests.unit.raw_server import RawServer, answer, settings
 
@@ -206,3 +207,22 @@ def test_get_is_used_where_post_is_not_allowed():
         lines = [one.split(b" HTTP")[0] for one in server.requests]
     assert [b"POST /prefix/api/v1/query", b"GET /prefix/api/v1/query?"] == [lines[0], lines[1][:25]]
     assert lines[2].startswith(b"GET /prefix/api/v1/query_range?query=up&start=0&end=60&step=60&")
+
+
+def test_a_slow_server_is_asked_less_at_once(monkeypatch):
+    """Over half the timeout is too slow: halved each time, as by 429; quick answers widen it again."""
+    now = [0.0]
+    seconds = (5.1, 5.1, 5.1, 1.0, 1.0, 1.0)
+    left = iter(seconds)
+
+    def exchange(self, *_, **__):
+        now[0] += next(left)
+        return Reply(200, {}, b'{"status": "success", "data": {"resultType": "vector", "result": []}}')
+
+    monkeypatch.setattr(Prometheus, "_exchange", exchange)
+    client = Prometheus(settings("http://prometheus.example", timeout=10.0), monotonic=lambda: now[0])
+    limits = []
+    for _ in seconds:
+        client.ask(UP, budget_seconds=60)
+        limits.append(client._lanes.limit)
+    assert [2, 1, 1, 2, 2, 2] == limits

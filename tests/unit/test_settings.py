@@ -27,6 +27,7 @@ KEYS = [
     pytest.param("prometheus.tls.server_name", "prom.internal", "prom.internal", id="server name"),
     pytest.param("evaluation.interval", "15s", 15, id="interval"),
     pytest.param("evaluation.delay", "1m30s", 90, id="delay"),
+    pytest.param("evaluation.spread", "2500ms", 2.5, id="spread"),
     pytest.param("ledger.url", "sqlite:////var/lib/slo.db", "sqlite:////var/lib/slo.db", id="ledger"),
     pytest.param("audit.url", "http://audit.example.org:8093", "http://audit.example.org:8093", id="audit"),
     pytest.param("audit.timeout", "5", 5.0, id="audit timeout"),
@@ -320,3 +321,36 @@ def test_a_password_does_not_stand_in_the_file(write):
         line.startswith(f"{path}:2:29: prometheus.basic_auth.password: a secret") and "environment" in line
         for line in found
     )
+
+
+def test_a_list_of_tenants_is_one_header(write):
+    """As Mimir reads it: joined by a bar."""
+    settings = load_settings(write("prometheus: {headers: {X-Scope-OrgID: [a, b], X-Other: c}}\n"), {})
+    headers = settings.datasources["default"].headers
+    assert {"X-Scope-OrgID": "a|b", "X-Other": "c"} == {
+        name: one.get_secret_value() for name, one in headers.items()
+    }
+
+
+@pytest.mark.parametrize("value", ["[]", "[a, '']", "[a, 'b|c']", "{a: b}"])
+def test_a_list_that_is_not_of_tenants_is_refused(write, value):
+    """It says what is expected, and not what was found: headers are secrets."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(f"prometheus: {{headers: {{X-Scope-OrgID: {value}}}}}\n"), {})
+    (fault,) = caught.value.faults
+    assert ("prometheus.headers", "a value that does not fit") == (fault.path[:18], fault.found)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("60s", 5.0), ("12s", 1.0)])
+def test_the_spread_follows_the_interval(write, given, expected):
+    """A twelfth, where nothing is said."""
+    assert (
+        expected == load_settings(write(f"evaluation: {{interval: {given}}}\n"), {}).evaluation.spread_seconds
+    )
+
+
+def test_a_spread_leaves_half_the_interval(write):
+    """Requests that start later could not be answered in time."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write("evaluation: {interval: 10s, spread: 6s}\n"), {})
+    assert "at most half the `interval`" in str(caught.value)

@@ -1,0 +1,174 @@
+"""In flight: readings that are under way, by datasource, so that a slow one delays no other.
+
+Each datasource has threads of its own, as many as it may be asked at once. What it is asked at one time is a
+flight; a flight has landed when all of it is answered, refused batches taken apart and asked again included.
+Whoever waits for flights waits for the first, and a little longer for the others; those that are still under
+way then are taken up by the next call. Everything but the reading itself happens in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.reports import Attempt
+
+    Settle = Callable[[Attempt], Sequence[Attempt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the requests of one flight are put apart: each waits for its turn within `seconds` (T13)."""
+
+    seconds: float = 0.0
+    rest: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def turns(self, many: int, lanes: int) -> Callable[[int], None]:
+        """Waits for the turn of the n-th of so many requests; as many as there are lanes go at once."""
+        gap = self.seconds / many if many > lanes else 0.0
+        began = self.clock()
+
+        def turn(number: int) -> None:
+            left = began + number * gap - self.clock() if gap else 0.0
+            if left > 0:
+                self.rest(left)
+
+        return turn
+
+
+AT_ONCE = Spread()
+
+
+@dataclass(slots=True)
+class _Flight:
+    pool: ThreadPoolExecutor
+    lanes: int
+    under_way: dict[Future[Attempt], Attempt] = field(default_factory=dict)
+    landed: list[Attempt] = field(default_factory=list)
+    late: bool = False  # it was waited for, in vain
+
+    @property
+    def over(self) -> bool:
+        return bool(self.landed) and not self.under_way
+
+
+@dataclass(slots=True)
+class InFlight:
+    """Reads attempts in the threads of their datasources.
+
+    Args:
+        read: reads one attempt; called in other threads, raises nothing but what must stop the caller.
+        lanes: how many requests each datasource may be asked at once; `otherwise` for those not named.
+    """
+
+    read: Callable[[Attempt], Attempt]
+    lanes: Mapping[str, int]
+    otherwise: int = 4
+    spread: Spread = AT_ONCE
+    _flights: dict[str, _Flight] = field(default_factory=dict)
+
+    @property
+    def datasources(self) -> frozenset[str]:
+        """Whose answers are still awaited or not taken up."""
+        return frozenset(name for name, one in self._flights.items() if one.under_way or one.landed)
+
+    def start(self, attempts: Iterable[Attempt]) -> None:
+        """Read these; where there is one datasource, a single one is read in the caller's thread."""
+        by_source: dict[str, list[Attempt]] = {}
+        for attempt in attempts:
+            by_source.setdefault(attempt.unit.datasource, []).append(attempt)
+        for name, members in by_source.items():
+            flight = self._flight(name)
+            if len(self.lanes) <= 1 and (flight.lanes == 1 or (not flight.under_way and len(members) == 1)):
+                for attempt in members:
+                    flight.under_way[_done(self.read, attempt)] = attempt
+                continue
+            newest = all(len(attempt.ticks) == 1 for attempt in members)  # a catch-up is in a hurry
+            turn = (self.spread if newest else AT_ONCE).turns(len(members), flight.lanes)
+            for number, attempt in enumerate(members):
+                flight.under_way[flight.pool.submit(self._at_turn, turn, number, attempt)] = attempt
+
+    def land(self, settle: Settle, *, patience: float | None) -> list[Attempt]:
+        """The attempts of all flights that are over by now.
+
+        Waits until all are over; with `patience`, until the first is and so many seconds for the others, and
+        no more for those that were waited for before. `settle` is called with each answered attempt and says
+        what is read instead of it, if anything.
+        """
+        while True:
+            self._sort(settle)
+            flights = [one for one in self._flights.values() if patience is None or not one.late]
+            flying = [future for flight in flights for future in flight.under_way]
+            if not flying:
+                break
+            if patience is None or not any(flight.over for flight in flights):
+                wait(flying, return_when=FIRST_COMPLETED)
+            elif wait(flying, timeout=patience).not_done:
+                self._sort(settle)
+                break
+        for flight in self._flights.values():
+            flight.late = bool(flight.under_way)
+        return self._taken()
+
+    def look(self, settle: Settle) -> list[Attempt]:
+        """The attempts of the flights that are over, without waiting."""
+        self._sort(settle)
+        return self._taken()
+
+    def rest(self, seconds: float) -> None:
+        """Wait until something is answered, or so long."""
+        wait(
+            [future for flight in self._flights.values() for future in flight.under_way],
+            timeout=max(seconds, 0),
+            return_when=FIRST_COMPLETED,
+        )
+
+    def drop(self) -> None:
+        """What is under way is of no use any more; its answers are not awaited."""
+        for flight in self._flights.values():
+            flight.under_way.clear()
+            flight.landed.clear()
+
+    def _taken(self) -> list[Attempt]:
+        taken = []
+        for flight in self._flights.values():
+            if flight.over:
+                taken += flight.landed
+                flight.landed = []
+        return taken
+
+    def _sort(self, settle: Settle) -> None:
+        """Take the answered ones out of the air; what is to be read instead of one starts at once."""
+        for flight in self._flights.values():
+            for future in [one for one in flight.under_way if one.done()]:
+                flight.under_way.pop(future)
+                attempt = future.result()
+                instead = settle(attempt)
+                if instead:
+                    self.start(instead)
+                else:
+                    flight.landed.append(attempt)
+
+    def _at_turn(self, turn: Callable[[int], None], number: int, attempt: Attempt) -> Attempt:
+        turn(number)
+        return self.read(attempt)
+
+    def _flight(self, name: str) -> _Flight:
+        if name not in self._flights:
+            lanes = max(self.lanes.get(name, self.otherwise), 1)
+            pool = ThreadPoolExecutor(max_workers=lanes, thread_name_prefix=f"ask {name}")
+            self._flights[name] = _Flight(pool, lanes)
+        return self._flights[name]
+
+
+def _done(read: Callable[[Attempt], Attempt], attempt: Attempt) -> Future[Attempt]:
+    """An attempt that was read already."""
+    future: Future[Attempt] = Future()
+    future.set_result(read(attempt))
+    return future
