@@ -1,4 +1,7 @@
-"""Backfill: the past of SLOs that are new or were away, newest first, in a thread beside the ticks."""
+"""Backfill: the past of SLOs that are new or were away, newest first, in a thread beside the ticks.
+
+Each datasource is filled by itself: one that does not answer holds up nobody else's past.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.rollcall import added_key, fill_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from slo_budget_tracker.cycle import Cycle
@@ -39,6 +42,8 @@ class Backfill:
     cycle: Cycle
     _again: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _left: dict[str, int] = field(default_factory=dict)  # seconds of data time, by datasource
+    _waits: dict[str, str] = field(default_factory=dict)  # why it waits, by datasource
 
     def start(self) -> None:
         """Fill in a thread of its own."""
@@ -61,9 +66,20 @@ class Backfill:
             self._again.clear()
             evaluator = self.cycle.evaluator
             asks = self.cycle.patient_asks()
+            by_source: dict[str, list[Filler]] = {}
             for filler in fillers(evaluator, guard=self.cycle.lock):
-                self._fill(filler, evaluator, asks)
-            self.cycle.filling = 0
+                by_source.setdefault(filler.slos[0].datasource, []).append(filler)
+            self._left = {name: sum(one.remaining for one in due) for name, due in by_source.items()}
+            others = [
+                threading.Thread(target=self._fill_all, args=(name, due, evaluator, asks), daemon=True)
+                for name, due in by_source.items()
+            ]
+            for thread in others:
+                thread.start()
+            for thread in others:
+                thread.join()
+            self._left.clear()
+            self._note()
             if self._goes_on(evaluator):
                 self._again.wait()
 
@@ -71,10 +87,21 @@ class Backfill:
         """Whether this is still the catalogue that runs."""
         return not self.cycle.stop.is_set() and self.cycle.evaluator is evaluator
 
-    def _fill(self, filler: Filler, evaluator: Evaluator, asks: Mapping[str, Ask]) -> None:
-        cycle = self.cycle
-        cycle.filling = filler.remaining
-        log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining)
+    def _fill_all(
+        self, source: str, due: Sequence[Filler], evaluator: Evaluator, asks: Mapping[str, Ask]
+    ) -> None:
+        for done, filler in enumerate(due, start=1):
+            after = sum(one.remaining for one in due[done:])
+            self._fill(source, filler, after, evaluator, asks)
+
+    def _note(self) -> None:
+        self.cycle.filling = sum(self._left.values())
+        self.cycle.publisher.readiness.filling = "; ".join(sorted(set(self._waits.values())))
+
+    def _fill(
+        self, source: str, filler: Filler, after: int, evaluator: Evaluator, asks: Mapping[str, Ask]
+    ) -> None:
+        log.info("filling from history", slos=len(filler.slos), seconds=filler.remaining, datasource=source)
         filled: Filled | None = None
         while self._goes_on(evaluator):
             try:
@@ -84,13 +111,16 @@ class Backfill:
                     break
                 self._add(filled, evaluator)
             except TrackerError as error:
-                self._wait(str(error))
+                self._wait(source, str(error))
             except Exception as error:  # noqa: BLE001 - what is not filled stays unknown, the ticks go on
-                self._wait(f"internal error: {type(error).__name__}: {error}")
+                self._wait(source, f"internal error: {type(error).__name__}: {error}")
             else:
-                filled, cycle.publisher.readiness.filling = None, ""
-                cycle.filling = filler.remaining
-        cycle.publisher.readiness.filling = ""
+                filled = None
+                self._waits.pop(source, None)
+                self._left[source] = filler.remaining + after
+                self._note()
+        self._waits.pop(source, None)
+        self._note()
 
     def _add(self, filled: Filled, evaluator: Evaluator) -> None:
         """One chunk into the ledger, and onto the page; nothing of it once another catalogue runs."""
@@ -103,17 +133,17 @@ class Backfill:
                 evaluator.seen.setdefault(slo, outcome)
             self.cycle.show()
 
-    def _wait(self, why: str) -> None:
+    def _wait(self, source: str, why: str) -> None:
         """Told once per trouble; tried again after a pause."""
-        readiness = self.cycle.publisher.readiness
-        if why != readiness.filling:
-            log.warning("filling waits", detail=why)
-        readiness.filling = why
+        if why != self._waits.get(source):
+            log.warning("filling waits", datasource=source, detail=why)
+        self._waits[source] = why
+        self._note()
         self._again.wait(PAUSE)
 
 
 def fillers(evaluator: Evaluator, *, guard: AbstractContextManager[object] | None = None) -> Iterator[Filler]:
-    """The fills that are due: SLOs that are filled down to the same instant are filled together.
+    """The fills that are due: SLOs of a datasource that are filled down to the same instant together.
 
     New groups are admitted under `guard`: ticks go on beside, and look at all groups.
     """
@@ -124,14 +154,15 @@ def fillers(evaluator: Evaluator, *, guard: AbstractContextManager[object] | Non
         with guard:
             return evaluator.enrol(counts)
 
-    together: dict[tuple[int, int], list[SLO]] = {}
+    together: dict[tuple[str, int, int], list[SLO]] = {}
     for slo in evaluator.slos:
         instance = evaluator.ids[slo.name]
         came_back = ledger.cursor(added_key(instance))
         born = ledger.born(instance) if came_back is None else came_back
         filled_to = ledger.cursor(fill_key(instance))
-        together.setdefault((born, born if filled_to is None else filled_to), []).append(slo)
-    for (born, filled_to), slos in sorted(together.items(), key=lambda item: item[0]):
+        key = (slo.datasource, born, born if filled_to is None else filled_to)
+        together.setdefault(key, []).append(slo)
+    for (_, born, filled_to), slos in sorted(together.items(), key=lambda item: item[0]):
         filler = Filler(
             slos=slos,
             ids=evaluator.ids,

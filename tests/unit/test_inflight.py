@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.inflight import Spread
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.publishing import Publisher
+from slo_budget_tracker.rollcall import fill_key
 from slo_budget_tracker.slis import CompositeSli, Member
 from slo_budget_tracker.ticks import Outcome
 from tests.unit.cycling import Client, Clock, begin
@@ -247,3 +249,28 @@ def test_a_catch_up_is_not_spread(evaluate):
     assert [] == rested
     until_over(evaluator, BEGIN + 3 * INTERVAL)
     assert 3 == len(rested)
+
+
+def test_the_past_of_others_is_filled_while_one_does_not_answer():
+    """A datasource that is away keeps its own past waiting and says why; the fill of the others ends."""
+    clock = Clock()
+    away = Server(trouble=lambda _: Unreachable("no connection", reason="connection"))
+    sources = {"fast": Client(Server(traffic(Server().db)), clock), "slow": Client(away, clock)}
+    named = {name: {"url": f"http://{name}.example"} for name in sources}
+    cycle = begin([FAST, SLOW], clock=clock, sources=sources, datasources=named)
+    backfill = Backfill(cycle)
+    backfill.start()
+    ledger, ids = cycle.evaluator.ledger, cycle.evaluator.ids
+    day = FAST.window
+
+    def filled(name):
+        return BEGIN - (ledger.cursor(fill_key(ids[name])) or BEGIN)
+
+    end = time.monotonic() + SECONDS
+    while (cycle.filling != day or not cycle.publisher.readiness.filling) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (day, 0, day) == (filled("fast"), filled("slow"), cycle.filling)
+    assert "slow" in cycle.publisher.readiness.filling
+    cycle.stop.set()
+    backfill.join(SECONDS)
+    assert not backfill._thread.is_alive()
