@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import timeline
+from slo_budget_tracker.annotations import add_annotation, find_annotations, remove_annotation
 from slo_budget_tracker.instances import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.annotations import Annotation, Marked, Sought
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.ticks import WindowCounts
 
@@ -44,3 +46,30 @@ class Archive:
         """
         with self.ledger.transaction() as connection:
             return timeline.find(connection, wanted)
+
+    def marks(self, sought: Sought) -> Marked:
+        """The annotations that are sought, newest first.
+
+        Raises:
+            LedgerError: the file cannot be read now.
+        """
+        with self.ledger.transaction() as connection:
+            return find_annotations(connection, sought)
+
+    def annotate(self, one: Annotation) -> bool:
+        """Keep an annotation; False when it is there already.
+
+        Raises:
+            LedgerError: it cannot be written now.
+        """
+        with self.ledger.transaction() as connection:
+            return add_annotation(connection, one)
+
+    def erase(self, mark_id: str) -> bool:
+        """Take an annotation away; False when there is none.
+
+        Raises:
+            LedgerError: it cannot be written now.
+        """
+        with self.ledger.transaction() as connection:
+            return remove_annotation(connection, mark_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import budget
 from slo_budget_tracker.composites import composed, members_of
+from slo_budget_tracker.corrections import overlapping
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.ticks import WindowCounts
@@ -86,7 +87,7 @@ def course(
     """The course as the API gives it: one point per step, null where nothing is known.
 
     `slos` by name are for composites, which have no counts of their own. What corrections took out of
-    windows is in here.
+    windows is in the points; where they are is said beside them.
     """
     burns = sorted({window for alert in slo.alerts for window in (alert.long, alert.short)})
     ends = span.ends
@@ -116,6 +117,16 @@ def course(
         "end": instant_text(span.end),
         "step_seconds": span.step,
         "points": points,
+        "corrections": [
+            {
+                "name": one.correction.name,
+                "start": instant_text(one.span.start),
+                "end": instant_text(one.span.end),
+                "reason": one.correction.reason,
+                "author": one.correction.author,
+            }
+            for one in overlapping(slo.corrections, span.start, span.end)
+        ],
     }
 
 

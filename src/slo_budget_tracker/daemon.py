@@ -128,7 +128,9 @@ class Daemon:
         lever = None
         if web.reload and web.reload_token_file is not None and reloader is not None:
             lever = Lever(reloader.request, web.reload_token_file)
-        server = WebServer(build(cycle.publisher.display, listen=web.listen, lever=lever), listen=web.listen)
+        pen = web.annotations_token_file if web.annotations else None
+        app = build(cycle.publisher.display, listen=web.listen, lever=lever, pen=pen)
+        server = WebServer(app, listen=web.listen)
         server.start()
         log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
         return server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -26,6 +27,36 @@ class Spark(NamedTuple):
     lines: tuple[str, ...]
     zero: float
     last: tuple[float, float] | None
+
+
+class Day(NamedTuple):
+    """A day's square in a calendar: which column (week) and row (weekday, Monday is 0) it is in."""
+
+    at: int
+    week: int
+    weekday: int
+
+
+class Calendar(NamedTuple):
+    """The squares of days in weeks, and where a month begins: (week, its name)."""
+
+    days: tuple[Day, ...]
+    weeks: int
+    months: tuple[tuple[int, str], ...]
+
+
+def calendar(starts: Sequence[int]) -> Calendar:
+    """Days (UTC) as a calendar has them: a column for each week, from Monday down to Sunday."""
+    dates = [datetime.fromtimestamp(at, UTC).date() for at in starts]
+    first = dates[0].toordinal() - dates[0].weekday() if dates else 0
+    days: list[Day] = []
+    months: list[tuple[int, str]] = []
+    for at, date in zip(starts, dates, strict=True):
+        week = (date.toordinal() - first) // 7
+        if not months or months[-1][1] != date.strftime("%b"):
+            months.append((week, date.strftime("%b")))
+        days.append(Day(at, week, date.weekday()))
+    return Calendar(tuple(days), days[-1].week + 1 if days else 0, tuple(months))
 
 
 def bar(remaining: float | None, bounds: tuple[float, float] | None) -> Bar | None:

@@ -14,7 +14,7 @@ from slo_budget_tracker.resources import problem
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 65_536  # bytes; no route reads a body
+LARGEST_BODY = 65_536  # bytes
 BODY_SECONDS = 10
 _DIGITS = 18  # of a length that is looked at
 _HEADERS = [
@@ -59,9 +59,11 @@ class Guard:
 
         if is_head:
             scope = {**scope, "method": "GET"}
-        refusal = _refusal(scope, local=self.local) or await _swallow(scope, receive)
+        app = _refusal(scope, local=self.local)
+        if app is None:
+            app, receive = await _taken(self.app, scope, receive)
         try:
-            await (refusal or self.app)(scope, receive, sealed)
+            await app(scope, receive, sealed)
         except Exception as error:  # noqa: BLE001 - the last line: whatever it is, the client gets an answer
             log.error("request failed", path=scope["path"], error=f"{type(error).__name__}: {error}")  # noqa: TRY400 - never a traceback
             if not started:
@@ -91,19 +93,25 @@ def _too_large() -> ASGIApp:
     return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, headers=_CLOSE)
 
 
-async def _swallow(scope: Scope, receive: Receive) -> ASGIApp | None:
-    """Read and drop the body, which no route wants; the refusal where it does not end in size or time."""
+async def _taken(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[ASGIApp, Receive]:
+    """Take in the whole body, and say who gets it: a refusal where size or time have no end."""
     if not {b"transfer-encoding", b"content-length"} & {name for name, _ in scope["headers"]}:
-        return None
-    size = 0
+        return app, receive
+    body = b""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
-                size += len(message.get("body", b""))
-                if size > LARGEST_BODY:
-                    return _too_large()
+                body += message.get("body", b"")
+                if len(body) > LARGEST_BODY:
+                    return _too_large(), receive
                 if not message.get("more_body", False):
-                    return None
+                    break
     except TimeoutError:
-        return problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not come", headers=_CLOSE)
+        return problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not come", headers=_CLOSE), receive
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return app, again

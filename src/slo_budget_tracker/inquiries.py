@@ -73,7 +73,7 @@ def _history(app: FastAPI, display: Display) -> None:
             return unknown_slo(name, view.slos)
         try:
             newest = snapshot.evaluated_at
-            first, last = _instant("start", start, newest), _instant("end", end, newest)
+            first, last = instant("start", start, newest), instant("end", end, newest)
             span = span_of(first, last, step, newest=newest, window=slo.window, interval=display.interval)
         except (Refused, ValueError) as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
@@ -126,8 +126,8 @@ def _events(app: FastAPI, display: Display) -> None:
             wanted = Wanted(
                 slo,
                 tuple(kind or ()),
-                _instant("start", start, newest),
-                _instant("end", end, newest),
+                instant("start", start, newest),
+                instant("end", end, newest),
                 limit,
                 offset,
             )
@@ -231,7 +231,12 @@ def _alert_json(alert: AlertStatus, one: SLOSnapshot, view: View) -> dict[str, o
     }
 
 
-def _instant(name: str, text: str | None, newest: int) -> int | None:
+def instant(name: str, text: str | None, newest: int) -> int | None:
+    """A time of the query in epoch seconds; None where none is given.
+
+    Raises:
+        Refused: it is none.
+    """
     if text is None:
         return None
     try:

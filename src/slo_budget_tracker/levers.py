@@ -12,7 +12,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from slo_budget_tracker.filesets import read_text
-from slo_budget_tracker.resources import Problem, ProblemResponse, Reloaded, problem
+from slo_budget_tracker.resources import Problem, Reloaded, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,9 @@ def add_reload(app: FastAPI, lever: Lever | None) -> None:
         """Read all files again: 200 with what changed, 400 with every fault; then what ran goes on."""
         if lever is None:
             return problem(HTTPStatus.FORBIDDEN, _OFF)
-        refused = _refusal(request, lever)
+        refused = refusal(
+            request, lever.token_file, setting="web.reload_token_file", deed="reload this daemon"
+        )
         if refused is not None:
             return refused
         try:
@@ -63,17 +65,21 @@ def add_reload(app: FastAPI, lever: Lever | None) -> None:
         return Response(orjson.dumps(done.model_dump()), media_type="application/json")
 
 
-def _refusal(request: Request, lever: Lever) -> ProblemResponse | Response | None:
+def refusal(request: Request, token_file: Path, *, setting: str, deed: str) -> Response | None:
+    """The answer to who may not: a page of another origin, or without the token; None for who may.
+
+    `setting` names the token's file, `deed` what is not allowed.
+    """
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
     if site not in SAME_ORIGIN or (origin is not None and not _ours(origin, request)):
-        return problem(HTTPStatus.FORBIDDEN, "a page of another origin cannot reload this daemon")
-    expected = read_text(lever.token_file)
+        return problem(HTTPStatus.FORBIDDEN, f"a page of another origin cannot {deed}")
+    expected = read_text(token_file)
     if not isinstance(expected, str) or not expected.strip():
-        return problem(HTTPStatus.FORBIDDEN, "web.reload_token_file cannot be read or is empty")
+        return problem(HTTPStatus.FORBIDDEN, f"{setting} cannot be read or is empty")
     given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
     if not hmac.compare_digest(given.encode(), expected.strip().encode()):
-        headers = {"www-authenticate": 'Bearer realm="reload"'}
+        headers = {"www-authenticate": 'Bearer realm="slo-budget-tracker"'}
         return problem(HTTPStatus.UNAUTHORIZED, "the token is missing or not the right one", headers=headers)
     return None
 

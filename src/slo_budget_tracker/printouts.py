@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING
 import jinja2
 import orjson
 
-from slo_budget_tracker import wording
+from slo_budget_tracker import drawing, wording
+from slo_budget_tracker.annotations import annotation_json
 from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.standing import STANDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from slo_budget_tracker.annotations import Annotation
+    from slo_budget_tracker.corrections import Span
     from slo_budget_tracker.periods import Period
     from slo_budget_tracker.reviews import Review, Stretch
 
 COLUMNS = (
     *("slo", "labels", "service", "owner", "target", "standing", "total", "failures", "success_ratio"),
     *("error_budget_remaining", "error_budget_remaining_before", "coverage"),
+    "error_budget_remaining_uncorrected",
 )
 SHADES = (0.01, 0.03, 0.1, 0.3)  # shares of the period's budget in one day: the colours of the calendar
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -53,6 +57,7 @@ def as_csv(reviews: Sequence[Review], _period: Period) -> str:
             one.remaining,
             one.before,
             one.coverage,
+            one.raw,
         )
         writer.writerow([*map(_plain, texts), one.slo.target, one.standing, *figures])
     return out.getvalue()
@@ -83,8 +88,12 @@ def as_markdown(reviews: Sequence[Review], period: Period) -> str:
             wording.share(one.coverage),
         )
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    for one in (one for one in reviews if one.worst or one.events.events):
+    for one in (one for one in reviews if one.worst or one.events.events or one.corrections or one.notes):
         lines += ["", f"## {_cell(named(one))}", ""]
+        if one.corrections:
+            lines.append(f"- {_uncorrected(one)}")
+            lines += [f"- {_cell(corrected(span))}" for span in one.corrections]
+        lines += [f"- {_cell(noted(note))}" for note in one.notes]
         lines += [f"- {_hour(stretch)}" for stretch in one.worst]
         lines += [
             f"- {instant_text(event.at)} {wording.KINDS.get(event.kind, event.kind)}:"
@@ -103,7 +112,18 @@ def as_html(reviews: Sequence[Review], period: Period) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(w=wording, shade=shade, named=named, instant_text=instant_text)
+    environment.globals.update(
+        w=wording,
+        shade=shade,
+        named=named,
+        instant_text=instant_text,
+        calendar=drawing.calendar,
+        course=course,
+        corrected=corrected,
+        noted=noted,
+        uncorrected=_uncorrected,
+        steps=SHADES,
+    )
     owners = Counter((one.slo.service or wording.NOTHING, one.slo.owner, one.standing) for one in reviews)
     return environment.get_template("report.html").render(
         reviews=reviews,
@@ -138,6 +158,32 @@ def shade(spent: float | None) -> int | None:
     return None if spent is None else sum(spent >= step for step in SHADES)
 
 
+def course(one: Review) -> drawing.Spark | None:
+    """What remained of the period's budget at the end of each day, from all of it on."""
+    left, found = 1.0, [1.0]
+    for day in one.days:
+        left -= day.spent or 0.0
+        found.append(left)
+    return drawing.spark(found) if one.remaining is not None else None
+
+
+def corrected(one: Span) -> str:
+    """A correction as a sentence."""
+    times = f"{instant_text(one.span.start)} to {instant_text(one.span.end)}"
+    return f"Not counted: {times}, {one.correction.name}: {one.correction.reason} ({one.correction.author})"
+
+
+def noted(one: Annotation) -> str:
+    """An annotation as a sentence."""
+    until = "" if one.end is None else f" to {instant_text(one.end)}"
+    author = f" ({one.author})" if one.author else ""
+    return f"{instant_text(one.start)}{until} {wording.MARKS[one.kind]}: {one.text}{author}"
+
+
+def _uncorrected(one: Review) -> str:
+    return f"Corrections are taken out; without them {wording.share(one.raw)} of the budget would be left"
+
+
 def _hour(one: Stretch) -> str:
     failed = f"{wording.count(one.counts.bad)} of {wording.count(one.counts.total)} failed"
     return f"{instant_text(one.start)}: {failed} in an hour, {wording.share(one.spent)} of the budget"
@@ -169,6 +215,18 @@ def _json(one: Review) -> dict[str, object]:
         "coverage": one.coverage,
         "days": [_stretch(stretch) for stretch in one.days],
         "worst_hours": [_stretch(stretch) for stretch in one.worst],
+        "error_budget_remaining_uncorrected": one.raw,
+        "corrections": [
+            {
+                "name": span.correction.name,
+                "start": instant_text(span.span.start),
+                "end": instant_text(span.span.end),
+                "reason": span.correction.reason,
+                "author": span.correction.author,
+            }
+            for span in one.corrections
+        ],
+        "annotations": [annotation_json(note) for note in one.notes],
         "events": [
             {"at": instant_text(event.at), "kind": event.kind, "reason": event.payload.get("reason")}
             for event in reversed(one.events.events)

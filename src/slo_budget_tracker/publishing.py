@@ -19,7 +19,7 @@ from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.groups import labels_of, name_of
 from slo_budget_tracker.readiness import STARTING, Readiness
-from slo_budget_tracker.web import Display, Past, compose
+from slo_budget_tracker.web import Display, Notebook, Past, compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,6 +104,7 @@ class Publisher:
             )
             archive = Archive(evaluator.ledger)
             self.display.past = Past(archive.courses, archive.events)
+            self.display.notebook = Notebook(archive.marks, archive.annotate, archive.erase)
             self.display.datasources = {name: client.address for name, client in sources.items()}
             self.display.interval, self.display.delay = evaluator.interval, evaluator.delay
             self._shown = Shown(

@@ -99,6 +99,16 @@ class HistoryPoint(Resource):
     burn_rates: dict[str, float | None] = Field(description="by the window's length in seconds")
 
 
+class Corrected(Resource):
+    """Time that does not count; it is not taken out of the points."""
+
+    name: str
+    start: datetime
+    end: datetime
+    reason: str
+    author: str
+
+
 class History(Resource):
     """How one SLO instance went, oldest first."""
 
@@ -111,6 +121,7 @@ class History(Resource):
     end: datetime
     step_seconds: int
     points: list[HistoryPoint]
+    corrections: list[Corrected]
 
 
 class ActiveAlert(Alert):
@@ -169,6 +180,45 @@ class EventPage(Resource):
     total: int
     limit: int
     offset: int
+
+
+class Annotation(Resource):
+    """A mark in time, about all SLOs unless it names some or a service."""
+
+    id: str
+    kind: Literal["deploy", "incident", "note"]
+    at: datetime
+    until: datetime | None
+    text: str
+    link: str | None
+    author: str
+    service: str
+    slos: list[str]
+
+
+class AnnotationPage(Resource):
+    """A page of marks, newest first."""
+
+    annotations: list[Annotation]
+    total: int
+    limit: int
+    offset: int
+
+
+class NewAnnotation(Resource):
+    """A mark to be set: now unless `at` says when, over a span with `until`."""
+
+    kind: Literal["deploy", "incident", "note"]
+    text: Annotated[str, Field(min_length=1, max_length=300)]
+    at: Annotated[str | None, Field(max_length=40, description="RFC 3339, epoch seconds or -10m")] = None
+    until: Annotated[str | None, Field(max_length=40, description="the same, after `at`")] = None
+    link: Annotated[str | None, Field(max_length=1_000, pattern=r"^https?://\S+$")] = None
+    author: Annotated[str, Field(max_length=100)] = ""
+    service: Annotated[str, Field(max_length=100)] = ""
+    slos: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=100)]],
+        Field(max_length=100, description="names or globs"),
+    ] = []
 
 
 class GateAnswer(Resource):

@@ -1,8 +1,8 @@
 """Retention: what a ledger need not keep for ever goes in small batches, once a day, beside the ticks.
 
 Counts stay, merged to days. Events stay at least `keep_events` seconds and until they are delivered; the
-newest of each SLO stays, as the next one follows it. Memories of feeds that nobody reads are of no use after
-a month.
+newest of each SLO stays, as the next one follows it. Annotations go as old events do. Memories of feeds
+that nobody reads are of no use after a month.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from slo_budget_tracker import tables
+from slo_budget_tracker.annotations import forget_annotations
 from slo_budget_tracker.density import DAY
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Retention:
         if self._slos is None:
             self._slos = list(connection.execute(sa.select(tables.events.c.slo).distinct()).scalars())
             _forget_memories(connection, before=now - KEEP_MEMORIES)
+            forget_annotations(connection, before=now - self.keep_events)
             buckets.forget_unused(connection)
         for _ in range(min(_SLOS, len(self._slos))):
             if _remove_events(connection, self._slos[-1], before=now - self.keep_events):

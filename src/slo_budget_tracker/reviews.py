@@ -5,29 +5,36 @@ The budget of a period is the share of its own events that may fail, not that of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slo_budget_tracker import budget
+from slo_budget_tracker.annotations import Sought, among, find_annotations
+from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.specs import sli_hash
+from slo_budget_tracker.ticks import Tick
 from slo_budget_tracker.timeline import Found, Wanted, find
+from slo_budget_tracker.windows import taken_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.annotations import Annotation
+    from slo_budget_tracker.corrections import Span
     from slo_budget_tracker.history import History
     from slo_budget_tracker.instances import Instance
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.periods import Period
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.ticks import Tick, WindowCounts
+    from slo_budget_tracker.ticks import WindowCounts
 
 DAY, HOUR = 86_400, 3_600
 LITTLE = 0.25
 WORST = 5  # hours
 EVENTS = 20
+NOTES = 1_000  # of a period
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +48,24 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One SLO instance over a period; `before` is what remained of the budget of the period before."""
+    """One SLO instance over a period, without the time that corrections take out.
+
+    `raw` is what would remain with that time, `before` what remained of the budget of the period before.
+    """
 
     slo: SLO
     labels: Mapping[str, str]
     counts: WindowCounts
     remaining: float | None
+    raw: float | None
     success_ratio: float | None
     coverage: float
     before: float | None
     days: tuple[Stretch, ...]
     worst: tuple[Stretch, ...]
     events: Found
+    corrections: tuple[Span, ...] = ()
+    notes: tuple[Annotation, ...] = ()
 
     @property
     def standing(self) -> str:
@@ -70,6 +83,9 @@ def review(ledger: Ledger, slos: Iterable[SLO], period: Period) -> list[Review]:
     Raises:
         LedgerError: the events cannot be read.
     """
+    with ledger.transaction() as connection:
+        sought = Sought(since=period.start, until=period.end, limit=NOTES)
+        notes = find_annotations(connection, sought).marks
     by_name = {(slo.name, sli_hash(slo)): slo for slo in slos}
     found = []
     for instance in ledger.instances.values():
@@ -78,7 +94,14 @@ def review(ledger: Ledger, slos: Iterable[SLO], period: Period) -> list[Review]:
             wanted = Wanted(slo=slo.name, since=period.start, until=period.end, limit=EVENTS)
             with ledger.transaction() as connection:
                 events = find(connection, wanted)
-            found.append(_review(ledger.history, instance, slo, period=period, events=events))
+            one = _review(ledger.history, instance, slo, period=period, events=events)
+            found.append(
+                replace(
+                    one,
+                    corrections=overlapping(slo.corrections, period.start, period.end),
+                    notes=among(notes, slo.name, slo.service),
+                )
+            )
     return sorted(found, key=lambda one: (one.slo.name, sorted(one.labels.items())))
 
 
@@ -86,15 +109,22 @@ def _review(history: History, instance: Instance, slo: SLO, *, period: Period, e
     number = instance.id
     length = period.end - period.start
     allowance = budget.allowed(slo.target)
-    counts = history.window(period.end, [length], ids=[number])[number][length]
+    times = [one.span for one in overlapping(slo.corrections, period.before.start, period.end)]
+    corrected = merged(times, 0, 1)
+
+    def known(span: Tick, counts: WindowCounts | None = None) -> WindowCounts:
+        found = counts or history.window(span.end, [span.seconds], ids=[number])[number][span.seconds]
+        return taken_out(history, found, span, number, corrected)
+
+    raw = history.window(period.end, [length], ids=[number])[number][length]
+    counts, before = known(Tick(period.start, period.end), raw), known(Tick(*period.before[1:]))
     sums = budget.exact(counts)
-    before = history.window(period.start, [length], ids=[number])[number][length]
     allowed = counts.total * allowance.over / allowance.under
 
     def stretches(found: Sequence[tuple[Tick, WindowCounts]]) -> list[Stretch]:
         return [
             Stretch(tick.start, one, one.bad / allowed if allowed and one.known else None)
-            for tick, one in found
+            for tick, one in ((tick, known(tick, whole)) for tick, whole in found)
         ]
 
     hours = [
@@ -107,6 +137,7 @@ def _review(history: History, instance: Instance, slo: SLO, *, period: Period, e
         dict(instance.labels),
         counts,
         budget.remaining(sums, allowance),
+        budget.remaining(budget.exact(raw), allowance),
         budget.success_ratio(sums),
         budget.coverage(sums),
         budget.remaining(budget.exact(before), allowance),

@@ -191,11 +191,15 @@ class Web(Section):
     listen: str = "127.0.0.1:9724"
     reload: bool = False  # whether POST /-/reload reloads, for who has the token
     reload_token_file: Path | None = None
+    annotations: bool = False  # whether POST /api/v1/annotations sets marks, for who has the token
+    annotations_token_file: Path | None = None
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         if self.reload and self.reload_token_file is None:
             raise ValueError("`reload_token_file` beside `reload: true`")
+        if self.annotations and self.annotations_token_file is None:
+            raise ValueError("`annotations_token_file` beside `annotations: true`")
         return self
 
     @field_validator("listen")
@@ -371,7 +375,10 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         update={
             "datasources": {name: datasource(one) for name, one in settings.datasources.items()},
             "web": settings.web.model_copy(
-                update={"reload_token_file": absolute(settings.web.reload_token_file)}
+                update={
+                    name: absolute(getattr(settings.web, name))
+                    for name in ("reload_token_file", "annotations_token_file")
+                }
             ),
             "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
             "corrections_files": tuple(base / path.expanduser() for path in settings.corrections_files),

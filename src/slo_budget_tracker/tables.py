@@ -108,6 +108,21 @@ deliveries = Table(
     Index("delivery_receipts", "life", "server_event_id"),
 )
 
+notes = Table(
+    "annotation",
+    metadata,
+    Column("mark_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("start_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger),
+    Column("text", Text, nullable=False),
+    Column("link", Text),
+    Column("author", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("slos", Text, nullable=False),
+    Index("annotation_time", "start_at"),
+)
+
 
 def upsert(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, or replace those with the same primary key."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from slo_budget_tracker.annotations import Marked
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.exposition import openmetrics
 from slo_budget_tracker.snapshots import seed_json, snapshot_json
 from slo_budget_tracker.timeline import Found
@@ -18,6 +20,7 @@ from slo_budget_tracker.timeline import Found
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.annotations import Annotation, Sought
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import WindowCounts
@@ -37,6 +40,19 @@ class Past(NamedTuple):
     events: Callable[[Wanted], Found]
 
 
+class Notebook(NamedTuple):
+    """The annotations, whoever keeps them; `add` is False for what is there already."""
+
+    find: Callable[[Sought], Marked]
+    add: Callable[[Annotation], bool]
+    erase: Callable[[str], bool]
+
+
+def _closed(_: object) -> bool:
+    raise LedgerError("the ledger is not open yet")
+
+
+NO_NOTES = Notebook(lambda _sought: Marked((), 0), _closed, _closed)
 NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
 
 
@@ -136,6 +152,7 @@ class Display:
 
     Attributes:
         past: what can be asked about the past; nothing until the daemon sets it.
+        notebook: the annotations; none until the daemon sets it.
         datasources: the addresses people may open, by name, without credentials.
         interval: seconds between two ticks.
         delay: seconds that data instants lie behind the clock.
@@ -153,6 +170,7 @@ class Display:
         self.clock = clock
         self.wall = wall
         self.past = NO_PAST
+        self.notebook = NO_NOTES
         self.datasources: Mapping[str, str] = {}
         self.interval = 60
         self.delay = 30

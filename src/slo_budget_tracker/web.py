@@ -16,6 +16,7 @@ from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
 from slo_budget_tracker.inquiries import add_inquiries
 from slo_budget_tracker.levers import Lever, add_reload
+from slo_budget_tracker.notes import add_annotations
 from slo_budget_tracker.pages import add_pages
 from slo_budget_tracker.replies import JSON, json_reply, reply, unknown_slo, wants_openmetrics
 from slo_budget_tracker.resources import (
@@ -28,24 +29,29 @@ from slo_budget_tracker.resources import (
     problem,
 )
 from slo_budget_tracker.streaming import add_stream
-from slo_budget_tracker.views import Content, Display, Past, View, compose, prepare
+from slo_budget_tracker.views import Content, Display, Notebook, Past, View, compose, prepare
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.types import ASGIApp
 
-__all__ = ["Content", "Display", "Past", "View", "build", "compose", "prepare", "routes"]
+__all__ = ["Content", "Display", "Notebook", "Past", "View", "build", "compose", "prepare", "routes"]
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 1_000_000
 
 
-def build(display: Display, *, listen: str, lever: Lever | None = None) -> ASGIApp:
-    """The whole application for the address it will listen on; with a lever, it can be made to reload."""
+def build(display: Display, *, listen: str, lever: Lever | None = None, pen: Path | None = None) -> ASGIApp:
+    """The whole application for the address it will listen on.
+
+    With a lever it can be made to reload; with a pen, the file of a token, annotations can be written.
+    """
     host, _ = parse_listen(listen)
-    return Guard(routes(display, lever=lever), local=is_loopback(host))
+    return Guard(routes(display, lever=lever, pen=pen), local=is_loopback(host))
 
 
-def routes(display: Display, *, lever: Lever | None = None) -> FastAPI:
+def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = None) -> FastAPI:
     """The routes without their guard."""
     app = FastAPI(
         title="slo-budget-tracker",
@@ -67,6 +73,7 @@ def routes(display: Display, *, lever: Lever | None = None) -> FastAPI:
     add_reload(app, lever)
     _snapshots(app, display)
     add_inquiries(app, display)
+    add_annotations(app, display, pen)
     add_stream(app, display)
     add_pages(app, display)
     return app

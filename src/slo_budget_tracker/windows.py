@@ -50,14 +50,14 @@ def gather(
         if without:
             given = found.get(instance, {})
             found[instance] = {
-                length: _taken_out(history, counts, Tick(end - length, end), instance, without)
+                length: taken_out(history, counts, Tick(end - length, end), instance, without)
                 for length, counts in given.items()
             }
         if slo.calendar is not None:
             counts = to_date(history, slo.calendar, end, instance, interval=interval)
             if without:
                 span = Tick(end - counts.window, end)
-                counts = _taken_out(history, counts, span, instance, without)
+                counts = taken_out(history, counts, span, instance, without)
             found[instance] = {**found.get(instance, {}), TO_DATE: counts}
         if slo.no_data == "bad" and instance in found:
             found[instance] = _missing_is_bad(
@@ -77,7 +77,7 @@ def to_date(history: History, calendar: Calendar, at: int, instance: int, *, int
     return replace(so_far, ahead=rate * max(period.end - at, 0))
 
 
-def _taken_out(
+def taken_out(
     history: History, counts: WindowCounts, window: Tick, instance: int, without: Sequence[Tick]
 ) -> WindowCounts:
     """The counts of a window without some of its time."""

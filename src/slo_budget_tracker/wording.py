@@ -115,6 +115,7 @@ KINDS = {
     "store_reset": "Ledger reset",
     "audit_mismatch_detected": "Audit stream disagrees",
 }
+MARKS = {"deploy": "Deploy", "incident": "Incident", "note": "Note"}
 STANDINGS = {"healthy": "Healthy", "at_risk": "At risk", "exhausted": "Exhausted", "no_data": "No data"}
 DELIVERIES = {
     "pending": "waits for delivery",

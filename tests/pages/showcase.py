@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slo_budget_tracker.annotations import Annotation, Marked
 from slo_budget_tracker.history import History
 from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.rows import Row
@@ -19,10 +20,13 @@ from slo_budget_tracker.specs import SLO, RequestsSli, workbook
 from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.timeline import Found, Happening
 from slo_budget_tracker.verdict import assess
+from slo_budget_tracker.views import NO_NOTES
 from slo_budget_tracker.web import Display, Past, build, compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from slo_budget_tracker.corrections import Correction
 
 DAY, MINUTE = 86_400, 60
 STEP = 1_800  # seconds of a stored row; the last hours are stored by the minute
@@ -48,6 +52,7 @@ class Service:
     errors: Callable[[float], float] = nothing
     silent: Callable[[float], bool] = lambda _: False
     labels: tuple[tuple[str, str], ...] = (("team", "shop"),)
+    corrections: tuple[Correction, ...] = ()
     links: tuple[tuple[str, str], ...] = (("runbook", "https://runbooks.example.org/shop"),)
 
     @property
@@ -69,6 +74,7 @@ class Service:
             sli=sli,
             alerts=workbook(Decimal(self.target), self.window)[0],
             source=f"slos/{self.service}.yaml:7",
+            corrections=self.corrections,
         )
 
 
@@ -158,6 +164,7 @@ class Showcase:
         self.slos = [one.slo for one in self.services]
         self.history = history(self.at, self.services)
         self.events = EVENTS(self.at)
+        self.notes = NOTES(self.at)
         ids = {one.name: number for number, one in enumerate(self.services, 1)}
         self.ids = ids
 
@@ -169,7 +176,13 @@ class Showcase:
             found = [one for one in found if one.at >= (wanted.since or 0)]
             return Found(tuple(found[wanted.offset : wanted.offset + wanted.limit]), len(found))
 
+        def marks(sought):
+            found = [one for one in self.notes if one.is_for(sought.slo or "", sought.service)]
+            found = [one for one in found if (one.end or one.start) >= (sought.since or 0)]
+            return Marked(tuple(found), len(found))
+
         self.display.past = Past(courses, events)
+        self.display.notebook = NO_NOTES._replace(find=marks)
         self.display.datasources = {"default": "http://prometheus.example.org:9090"}
         self.tick()
 
@@ -210,6 +223,17 @@ class Showcase:
         server = WebServer(build(self.display, listen="127.0.0.1:0"), listen="127.0.0.1:0")
         server.start()
         return server
+
+
+def NOTES(at: int) -> list[Annotation]:  # noqa: N802 - a table
+    """Deploys and an incident, newest first."""
+    return [
+        Annotation("deploy", at - 2_000, "checkout 1.43.0", link="https://ci.example.org/runs/812", author="ci",
+                   service="checkout"),
+        Annotation("incident", at - 9 * DAY - 1_200, "Card provider out", at - 9 * DAY + 4 * 3_600, author="ann",
+                   slos=("checkout-*",)),
+        Annotation("deploy", at - 11 * DAY, "checkout 1.42.0 <b>&</b>", author="ci", service="checkout"),
+    ]  # fmt: skip
 
 
 def EVENTS(at: int) -> list[Happening]:  # noqa: N802 - a table

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from slo_budget_tracker.corrections import Correction
 from tests.pages.conftest import until
+from tests.pages.showcase import SERVICES, Showcase
 
 pytestmark = pytest.mark.chromium
 CHECKOUT = "/slos/checkout-availability"
@@ -83,3 +87,31 @@ def test_an_slo_without_data_says_so(open_page, server):
     page = drawn(open_page(server, "/slos/login-availability"))
     assert page.locator("#why").inner_text().startswith("No data\nThe last tick brought nothing")
     assert "budget between" in page.locator("#tiles").inner_text()
+
+
+def test_deploys_incidents_and_corrections_are_on_the_charts(open_page, showcase, server):
+    """Each in words below the charts; a flag on every chart says more on hover, focus or tap, and markup is text."""
+    page = drawn(open_page(server, CHECKOUT, width=390, touch=True))
+    lines = page.locator("#marks li").all_inner_texts()
+    assert ["Deploy", "Incident", "Deploy"] == [one.split(" ")[0] for one in lines]
+    assert "checkout 1.42.0 <b>&</b>" in lines[2]
+    assert "https://ci.example.org/runs/812" == page.locator("#marks a").first.get_attribute("href")
+    assert 4 * 3 == page.locator(".flag").count()
+    flag = page.locator("[data-chart=budget] .flag.incident")
+    flag.scroll_into_view_if_needed()
+    flag.tap()
+    assert "Card provider out" in page.locator("[data-chart=budget] .flag.incident .tip").inner_text()
+    assert page.locator("[data-chart=budget] .flag.incident .tip").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_time_that_does_not_count_is_told(open_page, serve):
+    """A correction stands below the charts with its reason and author."""
+    now = Showcase(services=SERVICES[:1]).at
+    gone = Correction(
+        name="failover", start=now - 7_200, end=now - 3_600, slos=("*",), reason="a drill", author="ann"
+    )
+    server = serve(Showcase(services=(replace(SERVICES[2], corrections=(gone,)),)))
+    page = drawn(open_page(server, "/slos/search-availability"))
+    (line,) = page.locator("#marks li").all_inner_texts()
+    assert ("Not counted", True) == (line[:11], "failover: a drill" in line)

@@ -18,6 +18,7 @@ from slo_budget_tracker.ledger import Entry, Ledger
 from tests.real.ledgers import NOW, one, registered, row
 
 THIS = migrations.REVISIONS
+NEXT = f"{len(THIS) + 1:04}"
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,19 +42,20 @@ def next_version(tmp_path, monkeypatch):
     folder = tmp_path / "newer"
     (folder / "versions").mkdir(parents=True)
     own = Path(migrations.__file__).parent
-    for name in ("env.py", "script.py.mako", "versions/v0001_first.py", "versions/v0002_delivery.py"):
+    versions = [f"versions/{file.name}" for file in (own / "versions").glob("v*.py")]
+    for name in ("env.py", "script.py.mako", *versions):
         (folder / name).write_text((own / name).read_text())
-    script = folder / "versions" / "v0003_next.py"
+    script = folder / "versions" / f"v{NEXT}_next.py"
 
     def write(extra=""):
         script.write_text(
             "from alembic import op\nimport sqlalchemy as sa\n"
-            "revision = '0003'\ndown_revision = '0002'\n"
+            f"revision = '{NEXT}'\ndown_revision = '{THIS[-1]}'\n"
             f"def upgrade():\n    op.create_table('extra', sa.Column('id', sa.Integer))\n    {extra}\n"
         )
 
     write()
-    monkeypatch.setattr(migrations, "REVISIONS", (*THIS, "0003"))
+    monkeypatch.setattr(migrations, "REVISIONS", (*THIS, NEXT))
     monkeypatch.setattr(migrations, "__file__", str(folder / "__init__.py"))
     return write
 
@@ -71,11 +73,11 @@ def upgraded(monkeypatch, url):
 def test_an_upgrade_makes_a_backup_first(url, path, monkeypatch, next_version):
     """S10: the older file is kept beside the upgraded one, whole and private; readers wait for the daemon."""
     upgraded(monkeypatch, url)
-    with pytest.raises(LedgerError, match="older schema 0002: start the daemon once"):
+    with pytest.raises(LedgerError, match=f"older schema {THIS[-1]}: start the daemon once"):
         Ledger.open(url, read_only=True)
     with Ledger.open(url) as ledger:
         assert 10.0 == one(ledger, 60).total
-    backup = Path(f"{path}.before-0003")
+    backup = Path(f"{path}.before-{NEXT}")
     assert 0o600 == backup.stat().st_mode & 0o777
     monkeypatch.setattr(migrations, "REVISIONS", THIS)
     with Ledger.open(f"sqlite:///{backup}") as old:
@@ -121,7 +123,7 @@ def check_upgraded(path):
         (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         extra = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone()[0]
         rows = connection.execute("SELECT count(*) FROM extra").fetchone()[0] if extra else 0
-        assert (version, extra, rows) in ((THIS[-1], 0, 0), ("0003", 1, 2_000))
+        assert (version, extra, rows) in ((THIS[-1], 0, 0), (NEXT, 1, 2_000))
         assert ("ok",) == connection.execute("PRAGMA integrity_check").fetchone()
         if extra:  # the next one begins before the upgrade again
             connection.execute("DROP TABLE extra")
@@ -137,7 +139,7 @@ def check_killed_upgrades(url, path, monkeypatch, next_version, times):
     with Ledger.open(url) as ledger:
         assert (10.0, None) == (one(ledger, 60).total, ledger.reset)
     monkeypatch.setattr(migrations, "REVISIONS", THIS)
-    with Ledger.open(f"sqlite:///{path}.before-0003") as old:
+    with Ledger.open(f"sqlite:///{path}.before-{NEXT}") as old:
         assert 10.0 == one(old, 60).total
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
+from slo_budget_tracker.annotations import Annotation
+from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.entries import Entry, Event
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import DAY, Period
@@ -126,9 +129,53 @@ def test_html_is_one_file(call, config):  # noqa: F811
     text = report(call, config, "html")
     assert ("<script" not in text, "<b>tags</b>" not in text) == (True, True)
     assert 2 * 31 == text.count("<rect ")
+    assert 2 == text.count('<svg class="course"')
     assert 'class="d3"' in text
     assert "default-src 'none'" in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+CORRECTIONS = """
+corrections:
+  - {name: drill, from: 2026-10-03T05:00:00Z, to: 2026-10-03T06:00:00Z, slos: [shop], reason: a *drill*, author: ann}
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "md", "html", "csv"])
+def test_corrections_are_taken_out_and_told(call, config, form):  # noqa: F811
+    """The corrected hour does not count; the report says so, with who and why, and what would be left with it."""
+    corrected = config.with_name("corrected.yaml")
+    config.with_name("drill.yaml").write_text(CORRECTIONS)
+    corrected.write_text(f"{config.read_text()}corrections_files: [drill.yaml]\n")
+    text = report(call, corrected, form)
+    if form == "json":
+        shop = json.loads(text)["slos"][1]
+        assert (0, 1.0, 74_300) == (shop["failures"], shop["error_budget_remaining"], shop["total"])
+        assert 1 - 90 / 744 == pytest.approx(shop["error_budget_remaining_uncorrected"])
+        assert ["a *drill*"] == [one["reason"] for one in shop["corrections"]]
+    elif form == "csv":
+        assert "0.87903" in text
+    else:
+        said = "drill: a \\*drill\\* (ann)" if form == "md" else "drill: a *drill* (ann)"
+        assert (said in text, "without them 87.9% of the budget would be left" in text) == (True, True)
+
+
+@pytest.mark.parametrize("form", ["json", "md", "html"])
+def test_marks_stand_in_the_report(call, config, form):  # noqa: F811
+    """A deploy of the period, with its author; what others wrote is escaped."""
+    marked = config.with_name(f"marked-{form}.yaml")
+    url = f"sqlite:///{config.with_name(f'{form}.db')}"
+    marked.write_text(config.read_text().replace(f"sqlite:///{config.parent}/l.db", url))
+    shutil.copy(config.with_name("l.db"), config.with_name(f"{form}.db"))
+    with Ledger.open(url) as ledger:
+        Archive(ledger).annotate(Annotation("deploy", OCTOBER + 60, "<b>shop</b> 1.42.0", author="ci"))
+    text = report(call, marked, form)
+    said = {
+        "json": '"text": "<b>shop</b> 1.42.0"',
+        "md": "\\<b\\>shop",
+        "html": "&lt;b&gt;shop&lt;/b&gt; 1.42.0 (ci)",
+    }
+    assert said[form] in text
 
 
 @pytest.mark.parametrize(

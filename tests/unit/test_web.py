@@ -388,7 +388,13 @@ def test_openapi_document(app):
     document = ask(app, "/openapi.json").json()
     operations = {"/metrics", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/status"}
     slos = {"/slo", "/api/v1/slos", "/api/v1/slos/{name}", "/api/v1/slos/{name}/history", "/api/v1/stream"}
-    further = {"/api/v1/alerts", "/api/v1/events", "/api/v1/gate"}
+    further = {
+        "/api/v1/alerts",
+        "/api/v1/events",
+        "/api/v1/gate",
+        "/api/v1/annotations",
+        "/api/v1/annotations/{mark_id}",
+    }
     assert {*operations, *slos, *further} == set(document["paths"])
     assert "422" not in document["paths"]["/api/v1/slos"]["get"]["responses"]
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from slo_budget_tracker.cli.annotate import annotate
 from slo_budget_tracker.cli.app import app
 from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
@@ -20,6 +21,7 @@ from slo_budget_tracker.cli.report import report
 from slo_budget_tracker.errors import PrometheusError, TrackerError
 
 __all__ = [
+    "annotate",
     "app",
     "audit",
     "convert",

@@ -12,7 +12,7 @@
   const buttons = [...box.querySelectorAll(".ranges button")];
   const kept = Number(new URLSearchParams(location.search).get("range"));
   let seconds = buttons.some((one) => Number(one.dataset.seconds) === kept) ? kept : Number(box.dataset.window);
-  let course = null, marks = [], plots = [], asking = null;
+  let course = null, marks = [], notes = [], plots = [], asking = null;
 
   const duration = (value) => {
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) if (value % size === 0 && value >= size) return `${value / size}${unit}`;
@@ -28,22 +28,94 @@
     const name = encodeURIComponent(box.dataset.name);
     const query = new URLSearchParams([["start", `-${seconds}s`], ...groups]);
     const events = new URLSearchParams([["slo", box.dataset.name], ["start", `-${seconds}s`], ["limit", "50"]]);
+    const about = new URLSearchParams([["slo", box.dataset.name], ["start", `-${seconds}s`], ["limit", "100"]]);
     if (!course) state.textContent = "Loading …";
     try {
-      const [history, timeline] = await Promise.all([
+      const [history, timeline, noted] = await Promise.all([
         fetch(`/api/v1/slos/${name}/history?${query}`, { signal: mine.signal }),
         fetch(`/api/v1/events?${events}`, { signal: mine.signal }),
+        fetch(`/api/v1/annotations?${about}`, { signal: mine.signal }),
       ]);
       if (!history.ok) throw new Error((await history.json()).detail);
       course = await history.json();
       marks = timeline.ok ? (await timeline.json()).events : [];
+      notes = noted.ok ? (await noted.json()).annotations : [];
       const known = course.points.some((one) => one.total !== null || one.error_budget_remaining !== null);
       state.textContent = known ? "" : "Nothing is known of this span.";
       draw();
+      list();
     } catch (error) {
       if (error.name !== "AbortError") state.textContent = `The history could not be read: ${error.message}`;
     }
   }
+
+  // Deploys, incidents and corrections in words, below the charts.
+  const list_ = document.getElementById("marks");
+  const words = { deploy: "Deploy", incident: "Incident", note: "Note" };
+  const clock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  function made(tag, classes, text) {
+    const one = document.createElement(tag);
+    one.className = classes;
+    one.textContent = text;
+    return one;
+  }
+  function list() {
+    const lines = [
+      ...notes.map((one) => ({ at: one.at, until: one.until, kind: one.kind, name: words[one.kind], text: one.text, link: one.link, author: one.author })),
+      ...course.corrections.map((one) => ({ at: one.start, until: one.end, kind: "correction", name: "Not counted", text: `${one.name}: ${one.reason}`, author: one.author })),
+    ].sort((one, other) => Date.parse(other.at) - Date.parse(one.at));
+    list_.hidden = !lines.length;
+    list_.replaceChildren(...lines.map((one) => {
+      const item = document.createElement("li");
+      const times = clock.format(new Date(one.at)) + (one.until ? ` – ${clock.format(new Date(one.until))}` : "");
+      item.append(made("span", `chip ${one.kind}`, one.name), " ", made("span", "sub", times), " ");
+      if (/^https?:/i.test(one.link || "")) {
+        const link = made("a", "", one.text);
+        link.href = one.link; link.rel = "noopener noreferrer"; link.target = "_blank";
+        item.append(link);
+      } else item.append(made("span", "", one.text));
+      if (one.author) item.append(" ", made("span", "sub", one.author));
+      return item;
+    }));
+  }
+
+  // Deploys and incidents: a line with a flag that says more on hover or tap; what is not counted is shaded.
+  const kinds = { deploy: "--c3", incident: "--bad", note: "--soft" };
+  const noted = { hooks: {
+    drawClear: [(plot) => {
+      const { ctx } = plot, { top, height, left, width } = plot.bbox;
+      const shade = (from, until, name) => {
+        const [x, end] = [from, until].map((at) => Math.min(Math.max(plot.valToPos(Date.parse(at) / 1000, "x", true), left), left + width));
+        if (end <= x) return;
+        ctx.fillStyle = faint(name);
+        ctx.fillRect(x, top, end - x, height);
+      };
+      ctx.save();
+      for (const one of course.corrections) shade(one.start, one.end, "--soft");
+      for (const one of notes) if (one.until) shade(one.at, one.until, kinds[one.kind]);
+      ctx.restore();
+    }],
+    draw: [(plot) => {
+      for (const old of plot.over.querySelectorAll(".flag")) old.remove();
+      const { ctx } = plot, { top, height } = plot.bbox;
+      ctx.save();
+      ctx.lineWidth = 1.5 * devicePixelRatio;
+      for (const one of notes) {
+        const at = Date.parse(one.at) / 1000;
+        if (at < plot.scales.x.min || at > plot.scales.x.max) continue;
+        ctx.strokeStyle = colour(kinds[one.kind]);
+        const x = Math.round(plot.valToPos(at, "x", true));
+        ctx.beginPath(); ctx.moveTo(x, top); ctx.lineTo(x, top + height); ctx.stroke();
+        const flag = made("button", `flag ${one.kind}`, ""), place = plot.valToPos(at, "x");
+        flag.type = "button";
+        flag.style.left = `${place}px`;
+        flag.setAttribute("aria-label", `${words[one.kind]}: ${one.text}`);
+        flag.append(made("span", place > plot.over.clientWidth / 2 ? "tip left" : "tip", `${words[one.kind]} ${clock.format(new Date(one.at))}: ${one.text}`));
+        plot.over.append(flag);
+      }
+      ctx.restore();
+    }],
+  } };
 
   // Fires or ends of alerts, as thin lines with the colour of what happened.
   const bad = new Set(["slo_burn_started", "slo_budget_exhausted", "slo_data_lost"]);
@@ -98,7 +170,7 @@
         series: [line("left", "--c1", (x) => percent(x), { fill: faint("--c1") })],
         values: (_, ticks) => ticks.map((x) => percent(x, 0)),
         y: { range: () => [low < 0 ? low * 1.08 : 0, 1.02] },
-        plugins: [ruled([[0, "--bad", false]]), marked],
+        plugins: [noted, ruled([[0, "--bad", false]]), marked],
       }), [values]];
     },
     burn(plot) {
@@ -111,7 +183,7 @@
       return [options(plot, {
         series, values: (_, ticks) => ticks.map((x) => x == null ? null : `${brief(x)}×`),
         splits: () => [0, 1, 3, 10, 30, 100, 300, 1000, 3000].filter((one) => one <= top),
-        y: { distr: 4, asinh: 1, range: () => [0, top] }, plugins: [ruled(rules), marked],
+        y: { distr: 4, asinh: 1, range: () => [0, top] }, plugins: [noted, ruled(rules), marked],
       }), values];
     },
     traffic(plot) {
@@ -125,7 +197,7 @@
       }
       return [options(plot, {
         series: [line("good/s", "--good", brief, { fill: faint("--good"), width: 1.4 }), line("bad/s", "--bad", brief, { fill: colour("--bad"), width: 1.4 })],
-        values: (_, ticks) => ticks.map(brief), y: { range: (_, low, high) => [0, (high || 1) * 1.1] }, plugins: [marked],
+        values: (_, ticks) => ticks.map(brief), y: { range: (_, low, high) => [0, (high || 1) * 1.1] }, plugins: [noted, marked],
       }), [good, failed]];
     },
     sli(plot) {
@@ -136,7 +208,7 @@
       return [options(plot, {
         series: [line("success", "--c4", (x) => percent(x, Math.max(digits, 3)))], size: 66,
         values: (_, ticks) => ticks.map((x) => x > 1 ? "" : percent(x, digits)), y: { range: () => [low - room, 1 + room / 3] },
-        plugins: [ruled([[target, "--warn", true]]), marked],
+        plugins: [noted, ruled([[target, "--warn", true]]), marked],
       }), [values]];
     },
   };
