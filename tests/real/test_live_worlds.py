@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import httpx
@@ -13,17 +14,12 @@ from slo_budget_tracker.feeds import RawFeed, Slot
 from slo_budget_tracker.selectors import Matcher, Selector
 from slo_budget_tracker.ticks import Tick
 from tests.servers import ServerError
-from tests.worlds.live import METRIC, TICK, Exporter, Play
+from tests.worlds.live import METRIC, PAGE, TICK, Exporter, Play
 
 JOBS = ("steady", "late-errors", "deploys", "deploys-unknown-start", "last-seconds", "crashes", "gone-and-back",
         "timeouts", "bursts", "ttl", "label-added", "renamed", "renamed-unknown-start", "late-discovered",
         "replicas")  # fmt: skip
 FEW = 3  # failures by which a count may be off where failures are few
-# What may be missed, as a share of all. A renamed instance hides the events between its last scrape under the old
-# name and the first under the new one: a second or two of these fifty. Where nobody tells when a process started, the
-# first value of a series counts if it is at most four scrapes' worth, and a busy machine scrapes late. Each is told as
-# a doubt. Never is anything counted that was not seen.
-LOSSES = {"renamed": 0.06, "renamed-unknown-start": 0.06, "deploys-unknown-start": 0.06}
 
 
 def feed_of(name, jobs, *, replica_label=None):
@@ -128,17 +124,27 @@ def run(server, exporter, *, seconds, delay, outages):
     return play, reader
 
 
+def stored_pages(server, *, until):
+    """Every page that the server has: by its number the time of the scrape, and as which instance it was stored."""
+    return {
+        int(number): (at, labels["instance"])
+        for labels, samples in server.ask_raw(f"{PAGE}[1h]", until)
+        for at, number in samples
+        if not math.isnan(number)
+    }
+
+
 def assert_counted(play, reader):
     """Failures within 0.5 % (or a few), totals within 0.25 %, nothing counted twice; all of it as a table."""
-    truth = play.truth()
+    truth = play.truth(stored_pages(reader.server, until=play.end))
     rows = {job: (truth[job], reader.sums(job)) for job in JOBS}
     table = "\n".join(f"{job:24} seen {seen} counted {counted}" for job, (seen, counted) in rows.items())
     print(table, reader.doubts, reader.queries, sep="\n")
     wrong = [
         job
         for job, ((total, bad), (counted, failed)) in rows.items()
-        if not -max(FEW, bad * LOSSES.get(job, 0.005)) <= failed - bad <= FEW
-        or not -max(FEW, total * LOSSES.get(job, 0.0025)) <= counted - total <= FEW
+        if not -max(FEW, 0.005 * bad) <= failed - bad <= FEW
+        or not -max(FEW, 0.0025 * total) <= counted - total <= FEW
     ]
     assert [] == wrong, f"\n{table}\n{reader.doubts}"
 

@@ -1,6 +1,7 @@
 """Targets under test control: threads of this process answer every scrape, and note what they answered.
 
-The truth is what a scraper could see: of each process the last counters it was shown.
+The truth is what a scraper could see. Every page has a number, so that the server tells which pages it stored, when,
+and under which name: a scrape that was cut short showed nothing, however much was sent.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -16,12 +18,13 @@ from typing import TYPE_CHECKING
 from tests.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 METRIC = "http_requests_total"
+PAGE = "page_number"
 
 Key = tuple[tuple[str, str], ...]
+Stored = Mapping[int, tuple[float, str]]  # by page number: when it was scraped, and as which instance
 
 
 @dataclass(eq=False)
@@ -36,17 +39,24 @@ class Process:
     old: bool = False  # counted much before anybody could see it
     counters: dict[Key, int] = field(default_factory=dict)
     hidden: set[Key] = field(default_factory=set)
-    shown: list[tuple[float, dict[Key, int]]] = field(default_factory=list)
+    gentle: int | None = None  # a balancer lets so many events through before the first scrape (slow start)
+    shown: dict[int, dict[Key, int]] = field(default_factory=dict)  # counters by page number
 
     def add(self, much: int, code: str = "200", **labels: str) -> None:
         """Count some events."""
         key = tuple(sorted({"code": code, **labels}.items()))
         self.counters[key] = self.counters.get(key, 0) + much
 
-    def page(self) -> tuple[bytes, dict[Key, int]]:
-        """What a scrape is answered, and the counters in it."""
+    @property
+    def held_back(self) -> bool:
+        """Whether no more events come before a scraper has asked."""
+        return self.gentle is not None and not self.shown and sum(self.counters.values()) >= self.gentle
+
+    def page(self, number: int) -> bytes:
+        """What a scrape is answered."""
         shown = {key: value for key, value in self.counters.items() if key not in self.hidden}
-        lines = [f"# TYPE {METRIC} counter"]
+        self.shown[number] = shown
+        lines = [f"# TYPE {PAGE} gauge", f"{PAGE} {number}", f"# TYPE {METRIC} counter"]
         lines += [
             f"{METRIC}{{{','.join(f'{name}={json.dumps(text)}' for name, text in key)}}} {value}"
             for key, value in shown.items()
@@ -56,19 +66,28 @@ class Process:
                 "# TYPE process_start_time_seconds gauge",
                 f"process_start_time_seconds {self.start:.2f}",
             ]
-        return ("\n".join(lines) + "\n").encode(), shown
+        return ("\n".join(lines) + "\n").encode()
 
-    def seen(self, begin: float, end: float) -> tuple[int, int]:
-        """(total, bad) that a scraper saw this process count in (begin, end]."""
-        before: dict[Key, int] = {}
-        after: dict[Key, int] = {}
-        for at, shown in sorted(self.shown, key=lambda one: one[0]):  # a busy machine may note them late
-            if at <= begin or (self.old and not before and not after):
-                before.update(shown)
-            if at <= end:
-                after.update(shown)
-        growth = {key: value - before.get(key, 0) for key, value in after.items()}
-        return sum(growth.values()), sum(v for key, v in growth.items() if dict(key)["code"].startswith("5"))
+    def seen(self, begin: float, end: float, stored: Stored) -> tuple[int, int]:
+        """(total, bad) that the scrapes in (begin, end] showed: growth from page to page.
+
+        Another instance is another target to every scraper: what was counted between the last page under the old
+        name and the first under the new one belongs to neither.
+        """
+        total = bad = 0
+        last: dict[Key, int] = {}
+        name = None
+        for number in sorted(stored.keys() & self.shown.keys()):
+            (at, instance), shown = stored[number], self.shown[number]
+            if instance != name:
+                last = dict(shown) if name is not None or self.old else {}
+                name = instance
+            growth = {key: value - last.get(key, 0) for key, value in shown.items()}
+            last.update(shown)
+            if begin < at <= end:
+                total += sum(growth.values())
+                bad += sum(much for key, much in growth.items() if dict(key)["code"].startswith("5"))
+        return total, bad
 
 
 @dataclass(eq=False)
@@ -103,7 +122,7 @@ class Exporter:
         self.targets: dict[str, Target] = {}
         self.processes: list[Process] = []
         self.port = free_port()
-        self._count = 0
+        self._count = self._pages = 0
         self._server = QuietServer(("127.0.0.1", self.port), self._handler())
 
     def start(self) -> None:
@@ -144,20 +163,17 @@ class Exporter:
         self.targets.pop(target.path, None)
         self.publish()
 
-    def _answer(self, path: str) -> tuple[bytes | None, float, Callable[[], None]]:
-        """A page (None: out of order), how long it takes, and what to do once it is sent."""
+    def _answer(self, path: str) -> tuple[bytes | None, float]:
+        """A page (None: out of order), and how long it takes."""
         with self.lock:
             target = self.targets.get(path)
             if target is not None:
                 target.asked = True
             if target is None or target.down or target.process is None:
-                return None, 0.0, lambda: None
-            process = target.process
-            page, shown = process.page()
-            if self.dice.random() < target.slow:
-                return page, 1.5, lambda: None
-            at = time.time()
-            return page, 0.0, lambda: process.shown.append((at, shown))
+                return None, 0.0
+            self._pages += 1
+            slow = self.dice.random() < target.slow
+            return target.process.page(self._pages), 1.5 if slow else 0.0
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         exporter = self
@@ -166,7 +182,7 @@ class Exporter:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                page, seconds, sent = exporter._answer(self.path)
+                page, seconds = exporter._answer(self.path)
                 time.sleep(seconds)
                 try:
                     self.send_response(200 if page is not None else 503)
@@ -176,10 +192,8 @@ class Exporter:
                     self.wfile.write(page or b"")
                 except OSError:
                     self.close_connection = True
-                    return
-                sent()
 
             def log_message(self, *_args) -> None:
-                """Nothing: the scrapes are in the processes' logs."""
+                """Nothing: every page is kept by its process."""
 
         return Handler

@@ -1,4 +1,4 @@
-"""Live worlds: targets under test control, scraped every second by a real server; every answered scrape is logged.
+"""Live worlds: targets under test control, scraped every second by a real server; every page they show is kept.
 
 Each job is one scenario; all run at once.
 """
@@ -10,14 +10,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tests.worlds.exporter import METRIC, Exporter
+from tests.worlds.exporter import METRIC, PAGE, Exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.worlds.exporter import Process, Target
+    from tests.worlds.exporter import Process, Stored, Target
 
-__all__ = ["METRIC", "TICK", "Exporter", "Play"]
+__all__ = ["METRIC", "PAGE", "TICK", "Exporter", "Play"]
 
 STEP = 0.05  # seconds between two rounds of events
 TICK = 5  # seconds
@@ -83,7 +83,8 @@ class Play:
                         heapq.heappop(self._todo)[2]()
                     if not self.quiet(now):
                         for process in self._alive:
-                            self._serve(process)
+                            if not process.held_back:
+                                self._serve(process)
         except BaseException as error:  # noqa: BLE001 - told in the test's own thread
             self.errors.append(error)
 
@@ -143,7 +144,8 @@ class Play:
 
         Discovery tells Prometheus of a new target up to 5 s late, which are five scrapes here and a third of one
         in life. Where the start is unknown that is more than a first value may be worth, so there a pod is
-        discovered first and starts to serve when it was asked once, as with a readiness probe.
+        discovered first and starts to serve when it was asked once, as with a readiness probe, and slowly until
+        it is asked again, as behind a balancer.
         """
         pods = [self.pod(job, tells_start=tells_start, bad=0 if last_seconds else 1) for _ in range(3)]
 
@@ -155,7 +157,7 @@ class Play:
             pods.append(self.pod(job, tells_start=tells_start, bad=0 if last_seconds else 1))
 
         def discover() -> None:
-            pods.append(self.pod(job, tells_start=tells_start, bad=1))
+            pods.append(self.pod(job, tells_start=tells_start, bad=1, gentle=10))
             pods[-1].down = True
             self.die(pods[-1].process)
 
@@ -265,11 +267,11 @@ class Play:
             self.late_discovered()
             self.replicas()
 
-    def truth(self) -> dict[str, tuple[int, int]]:
-        """(total, bad) of each job between begin and end, as far as a scraper could see."""
+    def truth(self, stored: Stored) -> dict[str, tuple[int, int]]:
+        """(total, bad) of each job between begin and end, as far as the scrapes that were stored could see."""
         found: dict[str, tuple[int, int]] = {}
         for process in self.exporter.processes:
-            total, bad = process.seen(self.begin, self.end)
+            total, bad = process.seen(self.begin, self.end, stored)
             before = found.get(process.job, (0, 0))
             found[process.job] = (before[0] + total, before[1] + bad)
         return found
