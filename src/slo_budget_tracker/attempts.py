@@ -19,6 +19,7 @@ from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, Q
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
 from slo_budget_tracker.reports import Attempt
+from slo_budget_tracker.sorting import sorting_of
 from slo_budget_tracker.ticks import Tick, ticks_between
 
 if TYPE_CHECKING:
@@ -234,6 +235,18 @@ class Attempts:
     def remember(self, memories: Mapping[str, Memory]) -> None:
         """Take over what was committed."""
         self._memories.update(memories)
+
+    def spacings(self) -> dict[str, float]:
+        """The usual time between two scrapes, in seconds, of all that is counted for an SLO; the longest."""
+        found: dict[str, float] = {}
+        for unit in self.units:
+            for feed in unit.feeds:
+                jobs = memory.jobs if (memory := self._memories.get(feed.key)) is not None else {}
+                for lane in sorting_of(feed).lanes if jobs else ():
+                    spacing = jobs[lane.job].spacing if lane.job in jobs else None
+                    for slot in lane.slots if spacing is not None else ():
+                        found[slot.slo] = max(found.get(slot.slo, 0.0), (spacing or 0) / 1000)
+        return found
 
     def _shorter(self, attempt: Attempt) -> Attempt | None:
         """The older half of a range that was too much for the server; further ranges are as short (P12).

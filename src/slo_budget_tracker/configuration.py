@@ -80,7 +80,7 @@ def catalogue_of(settings: Settings, *, allow_empty: bool = False) -> Catalogue:
     if allow_empty and nothing_there(paths):
         return Catalogue(())
     try:
-        catalogue = load(paths, tick=settings.evaluation.interval)
+        catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     except SpecError as error:
         if nothing_there(paths):
             raise SpecError([*error.faults, _all_gone(str(paths[0]))]) from error

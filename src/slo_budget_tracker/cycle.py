@@ -12,6 +12,7 @@ import structlog
 
 from slo_budget_tracker import rollcall
 from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.inflight import Spread
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.readiness import INTERNAL
@@ -62,6 +63,7 @@ class Cycle:
     filling: int = 0  # seconds of the first fill that are still to come
     progress_at: float = field(default_factory=time.monotonic)  # when a tick last came to an end
     _skewed: frozenset[str] = frozenset()
+    _suspicious: frozenset[str] = frozenset()
 
     @classmethod
     def begin(
@@ -90,6 +92,7 @@ class Cycle:
             spread=Spread(settings.evaluation.spread_seconds, rest=stop.wait),
             replica_labels=settings.replica_labels,
             delays=settings.delays,
+            surveys=True,
         )
         publisher = Publisher(clock=clock)
         cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox)
@@ -231,7 +234,7 @@ class Cycle:
         missed = 0
         if self.last_at is not None:
             missed = max((report.at - self.last_at) // interval - 1, 0)
-        self.publisher.count(ticks=report.outcomes, doubts=report.doubts)
+        self.publisher.count(ticks=report.outcomes, doubts=report.doubts, clamped=report.clamped)
         self.publisher.note(
             tick_durations=own.tick_durations.with_one(seconds),
             last_tick_at=self.clock(),
@@ -256,8 +259,19 @@ class Cycle:
         readiness.troubles = set(now)
         readiness.failed(name for name, fault in report.faults.items() if fault.startswith(INTERNAL))
         tell_events(report.transitions)
+        self._tell_suspicions(report)
         self._tell_skew()
         log.debug("tick", at=instant_text(report.at), seconds=round(seconds, 3), samples=report.samples)
+
+    def _tell_suspicions(self, report: Report) -> None:
+        """One line when an SLO's figures become doubtful, one when they are no more (D4, D21)."""
+        now = {key_of(one.name, one.labels.items()): one.suspicious for one in report.snapshots}
+        now = {key: sentence for key, sentence in now.items() if sentence}
+        for key in sorted(now.keys() - self._suspicious):
+            log.warning("suspicious", slo=key, detail=now[key])
+        for key in sorted(self._suspicious - now.keys()):
+            log.info("no longer suspicious", slo=key)
+        self._suspicious = frozenset(now)
 
     def _tell_skew(self) -> None:
         """One line when a server's clock differs too much from ours, one when it does no more (P30)."""

@@ -14,9 +14,11 @@ from slo_budget_tracker.answers import Query
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import QueryFailed, QueryRejected
 from slo_budget_tracker.queries import plan
+from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
+from slo_budget_tracker.suspicions import too_short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.answers import Answer
     from slo_budget_tracker.feeds import Role
@@ -95,6 +97,7 @@ class Doctor:
                 parts.setdefault(slot.role, []).append(selector)
         if not self._series(parts["total"]):
             return
+        self._windows(slo, parts["total"])
         self._history(slo, parts["total"])
         if slo.sli.kind == "probe":
             events = self._value(_sum("count_over_time", parts["total"], DAY))
@@ -120,8 +123,26 @@ class Doctor:
         else:
             shown = ", ".join(f"{slot.role} {value}" for slot, value in values.items())
             self._say("note", "query", f"it answers: {shown} in a tick")
+        if slo.sli.kind == "promql":
+            self._windows(slo, selectors_of(slo.sli))
+            self._parts({slot.role: value for slot, value in values.items() if value is not None})
         if slo.unit == "ticks" and slo.sli.kind == "promql":
             self._say("note", "weight", "an error ratio weighs every tick alike, busy or not (unweighted)")
+
+    def _windows(self, slo: SLO, read: Sequence[Selector]) -> None:
+        """Whether a window is shorter than the scrapes it needs; asked only where it could be."""
+        if not list(too_short(slo, LONGEST_SCRAPE)):
+            return
+        scrape = scrape_interval(read, self._asked)
+        for what, length, least in () if scrape is None else too_short(slo, scrape):
+            self._say("error", "window", f"{what} is {length}, it needs {least}")
+
+    def _parts(self, values: Mapping[Role, float]) -> None:
+        """No part of a whole is more than the whole."""
+        total = values.get("total", math.inf)
+        for role, value in values.items():
+            if role in {"good", "bad"} and value > total * 1.01:
+                self._say("error", "ratio", f"`{role}` is {value:.6g} in a tick, `total` is {total:.6g}")
 
     def _series(self, total: Sequence[Selector]) -> bool:
         series = self._value(f"sum({_or(f'count({one})' for one in total)})")

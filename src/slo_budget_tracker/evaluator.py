@@ -12,13 +12,15 @@ at any time the seconds that the ledger has by outcome and those still missed ad
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.answers import Query
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.density import Density
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerError, PrometheusError
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.inflight import AT_ONCE, Spread
 from slo_budget_tracker.queries import plan
@@ -26,7 +28,9 @@ from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.reports import Report, Tally
 from slo_budget_tracker.rosters import Roster
+from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
 from slo_budget_tracker.stepping import Stepper
+from slo_budget_tracker.suspicions import too_short
 from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import Counts, WindowCounts
 
 
+SURVEYED = 2  # expressions in a tick whose sources are asked how often they are scraped
 AGEING = 3_600  # seconds between two looks for groups that are gone
 
 
@@ -55,6 +60,7 @@ class Evaluator:
         slos: the catalogue; a reload makes a new evaluator over the same ledger.
         asks: how to ask each datasource.
         interval, delay: of the tick grid, seconds.
+        surveys: whether sources are asked how often they are scraped, for expressions with short windows.
         delays: of datasources whose data come later; they are read as many whole ticks later as it takes.
         workers: requests at once, for datasources that `lanes` does not name.
         patience: seconds that a slower datasource is waited for before the others are stepped; None: until it
@@ -72,6 +78,7 @@ class Evaluator:
     spread: Spread = AT_ONCE
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     delays: Mapping[str, int] = field(default_factory=dict)
+    surveys: bool = False  # whether sources are asked how often they are scraped, where nothing else tells
     ids: dict[str, int] = field(default_factory=dict)
     seen: dict[str, Outcome] = field(default_factory=dict)  # what the last tick brought
     data_until: dict[str, int] = field(default_factory=dict)  # the end of the newest known tick
@@ -80,6 +87,7 @@ class Evaluator:
     _roster: Roster = field(init=False)
     _rechecks: Rechecks = field(init=False)
     _aged: int = field(init=False, default=0)
+    _asked: dict[str, float | None] = field(init=False, default_factory=dict)  # by SLO: what its source said
     _generation: int = field(init=False, default=0)  # of the ledger
 
     def prepare(self, at: int) -> Evaluator:
@@ -131,6 +139,12 @@ class Evaluator:
         What fails since long ago still does, and units that are the same go on comparing what came late.
         """
         self._attempts.inherit(old._attempts)
+        known = {slo.name: slo for slo in old.slos}
+        self._asked |= {
+            slo.name: old._asked[slo.name]
+            for slo in self.slos
+            if slo.name in old._asked and known[slo.name].sli == slo.sli
+        }
         same = set(self._attempts.units) & set(old._attempts.units)
         self._rechecks.trails |= {
             unit.key: trail for unit in same if (trail := old._rechecks.trails.get(unit.key)) is not None
@@ -156,6 +170,9 @@ class Evaluator:
             self._rechecks.trails.clear()
         goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
         self._attempts.begin(goals)
+        self._stepper.spacings = self._attempts.spacings() | {
+            name: seconds for name, seconds in self._asked.items() if seconds is not None
+        }
         stopped, first = False, True
         while not stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
@@ -169,7 +186,24 @@ class Evaluator:
         if report.store_error is None and not stopped and not self._attempts.under_way:
             self._rechecks.run(report)
             self._age_out(until, report)
+            self._survey(goals, report)
         return self._report(until, goals, report)
+
+    def _survey(self, goals: Mapping[str, int], report: Tally) -> None:
+        """Ask how often the sources of some expressions are scraped, a few in each tick."""
+        if not self.surveys or report.errors:
+            return
+        unknown = [slo for slo in self.slos if slo.name not in self._asked and slo.sli.kind == "promql"]
+        for slo in unknown[:SURVEYED]:
+            assert slo.sli.kind == "promql"
+            ask, at = self.asks[slo.datasource], goals[slo.datasource]
+            self._asked[slo.name] = None
+            if any(too_short(slo, LONGEST_SCRAPE)):
+                with suppress(
+                    PrometheusError
+                ):  # what it says is good to know, and nothing is lost without it
+                    read = selectors_of(slo.sli)
+                    self._asked[slo.name] = scrape_interval(read, lambda text: ask(Query(text, at)))  # noqa: B023
 
     def _age_out(self, until: int, report: Tally) -> None:
         """Once an hour: groups that have no series any more."""
@@ -267,6 +301,7 @@ class Evaluator:
             samples=report.samples,
             series=report.series,
             doubts=report.doubts,
+            clamped=report.clamped,
             pending_seconds=pending,
             revised=report.revised,
             under_way=bool(self._attempts.under_way),

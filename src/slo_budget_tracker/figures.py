@@ -52,6 +52,9 @@ class OwnFigures:
     certificate_expires_at: Mapping[str, float] = field(default_factory=dict)
     series_remembered: int | None = None
     doubts: Mapping[str, int] = field(default_factory=dict)  # by kind: what counting left out when in doubt
+    clamped: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by SLO: ticks in which a part exceeded the whole
     groups_limited: Mapping[str, int] = field(default_factory=dict)  # ticks by SLO
     backfill_pending: int = 0  # ticks still to be fetched
     outbox_pending: int | None = None

@@ -279,15 +279,13 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
                     of_tick = increments[time // 1000]
                     of_tick[one] = of_tick.get(one, 0.0) + value
     counts: dict[str, dict[int, Counts]] = {}
-    clamped = 0
     for slo, wanted in roles(seen).items():
         of_slo = counts[slo] = {}
         for tick in ticks:
             found = increments[tick.end]
             values = {slot.role: found[slot] for slot in wanted if slot in found}
-            of_slo[tick.end], was_clamped = combine(frozenset(s.role for s in wanted), values, partial=False)
-            clamped += was_clamped
-    return Reading(counts, samples=samples, clamped=clamped)
+            of_slo[tick.end] = combine(frozenset(s.role for s in wanted), values, partial=False)
+    return Reading(counts, samples=samples)
 
 
 def read_ticks(unit: Unit, rows: Sequence[Tick], ask: Ask, *, interval: int) -> Reading:

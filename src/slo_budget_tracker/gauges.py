@@ -47,6 +47,7 @@ _HELP = {
     "slo_breached": "1 when the success ratio is below the target.",
     "slo_burn_alert_firing": "1 while the alert fires or is held for want of data: alert on this.",
     "slo_budget_alert_firing": "1 while a budget alert fires or is held for want of data.",
+    "slo_suspicious": "1 while its figures are doubtful: parts above their whole, windows of few scrapes.",
     "slo_data_state": "What the last tick brought; exactly one state is 1.",
     "slo_window_coverage_ratio": "Share of the window that was observed.",
     "slo_data_age_seconds": "Age of the newest counted data when this page was rendered.",
@@ -133,6 +134,7 @@ def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
     yield "slo_error_budget_events_remaining", one.events_remaining
     yield "slo_error_budget_exhaustion_seconds", one.exhaustion_seconds
     yield "slo_breached", one.breached
+    yield "slo_suspicious", bool(one.suspicious)
     if one.raw is not None:
         yield "slo_corrected_seconds", one.raw.corrected_seconds
         yield "slo_raw_success_ratio", one.raw.success_ratio
@@ -214,6 +216,12 @@ def _own(own: OwnFigures) -> Iterator[str]:
         "counter",
         "Increases left out because they may be no events.",
         _by("kind", own.doubts),
+    )
+    yield _one(
+        "values_clamped_total",
+        "counter",
+        "Ticks in which good or bad exceeded the total and was cut to it.",
+        _by("slo", own.clamped),
     )
     yield _one(
         "groups_limited_total",

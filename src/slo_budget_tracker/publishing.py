@@ -87,6 +87,7 @@ class Publisher:
                 version=__version__,
                 slos=len(evaluator.slos),
                 groups_limited=evaluator.limited(),
+                clamped={slo.name: n for slo in evaluator.slos if (n := self.own.clamped.get(slo.name))},
                 requests={
                     (name, outcome): times
                     for name, asked in by_name.items()

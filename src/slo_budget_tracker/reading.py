@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RANGE_FROM = 4  # so many ticks of an expression are asked for by one range query instead of one by one
+NOISE = 1e-9  # of floating point: such a share of the total is no excess
 MAX_POINTS = 11_000  # of one range query (Prometheus HTTP API, "Range queries")
 
 
@@ -54,7 +55,6 @@ class Reading:
     samples: int = 0
     series: int = 0
     doubts: Mapping[str, int] = field(default_factory=dict)
-    clamped: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
     partial: bool = False
     kept: Mapping[int, Mapping[str, Memory]] = field(default_factory=dict)  # by the end of ticks to keep
@@ -202,7 +202,6 @@ class _Brought:
     def reading(self, unit: Unit) -> Reading:
         """All of it by SLO and tick."""
         counts: dict[str, dict[int, Counts]] = {}
-        clamped = 0
         planned = roles(slot for feed in unit.feeds for slot, _ in feed.members)
         for key, wanted in {**planned, **self._groups(planned)}.items():
             of_slo = counts[key] = {}
@@ -212,17 +211,15 @@ class _Brought:
                 values = {
                     slot.role: increments.get(slot, 0.0) for slot in wanted if slot in self.present[end]
                 }
-                of_slo[end], was_clamped = combine(needed, values, partial=self.partial)
+                of_slo[end] = combine(needed, values, partial=self.partial)
                 if end in infinite:
                     of_slo[end] = Counts(0, 0, Outcome.ERROR)
-                clamped += was_clamped
         return Reading(
             counts,
             self.memories,
             self.samples,
             self.series,
             self.doubts,
-            clamped,
             self.faults,
             partial=self.partial,
             kept=self.kept,
@@ -238,15 +235,15 @@ def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
     return {key: tuple(found) for key, found in by_key.items()}
 
 
-def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: bool) -> tuple[Counts, bool]:
+def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: bool) -> Counts:
     """One tick's counts from what its roles brought; a role missing in `values` had no data.
 
-    Returns the counts and whether parts exceeded the whole and had to be clamped. Without a series of the
-    total there is no data, whatever the others say; a present total of 0 means no traffic; bad series that
-    never appeared beside a present total are 0.
+    A part that exceeds the whole is cut to it, and the counts say so. Without a series of the total there is
+    no data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared
+    beside a present total are 0.
     """
     if any(value < 0 for value in values.values()):
-        return Counts(0, 0, Outcome.ERROR), False
+        return Counts(0, 0, Outcome.ERROR)
     if "error_ratio" in wanted and "error_ratio" in values:
         ratio = values["error_ratio"]
         total, bad = (0.0, 0.0) if math.isnan(ratio) else (1.0, ratio)
@@ -261,10 +258,12 @@ def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: b
         total = _number(values.get("good")) + bad
     else:
         inconsistent = _number(values.get("bad")) > 0  # errors of nothing
-        return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA), False
+        return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA)
     within = min(max(bad, 0.0), total)
     outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
-    return Counts(total, within, outcome), within != bad
+    if abs(within - bad) <= NOISE * max(total, 1.0):
+        return Counts(total, within, outcome)
+    return Counts(total, within, outcome, cut="good" if bad < 0 else "bad")
 
 
 def _number(value: float | None) -> float:
@@ -280,7 +279,7 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
     wanted = roles(slot for slot, *_ in batch.members)
     counts: dict[str, dict[int, Counts]] = {slo: {} for slo in wanted}
     faults: dict[str, str] = {}
-    clamped = samples = 0
+    samples = 0
     partial = False
     for tick, answer in _batch_answers(batch, ticks, ask):
         partial = partial or answer.partial
@@ -293,12 +292,10 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
                 counts[slo][tick.end] = Counts(0, 0, Outcome.ERROR)
                 continue
             values = {slot.role: value for slot in slots if (value := found.get(slot)) is not None}
-            counts[slo][tick.end], was_clamped = combine(
-                frozenset(slot.role for slot in slots), values, partial=answer.partial
-            )
-            clamped += was_clamped
+            needed = frozenset(slot.role for slot in slots)
+            counts[slo][tick.end] = combine(needed, values, partial=answer.partial)
     size = len(batch.members)
-    return Reading(counts, samples=samples, series=size, clamped=clamped, faults=faults, partial=partial)
+    return Reading(counts, samples=samples, series=size, faults=faults, partial=partial)
 
 
 def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Generator[tuple[Tick, Answer]]:

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.groups import is_group
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,6 +34,9 @@ class Report:
     series: int = 0
     doubts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int = 0  # data time that could not be read yet
+    clamped: Mapping[str, int] = field(
+        default_factory=dict
+    )  # ticks by SLO in which a part exceeded the whole
     revised: int = 0  # SLO ticks whose counts were corrected by data that came late
     under_way: bool = False  # a slow datasource's answers are still to come
 
@@ -58,6 +63,7 @@ class Tally:
     faults: dict[str, str] = field(default_factory=dict)
     doubts: Counter[str] = field(default_factory=Counter)
     store_error: LedgerError | None = None
+    clamped: Counter[str] = field(default_factory=Counter)
     samples: int = 0
     series: int = 0
     revised: int = 0
@@ -71,5 +77,8 @@ class Tally:
             self.samples += attempt.reading.samples
             self.series += attempt.reading.series
             self.doubts.update(attempt.reading.doubts)
-            self.doubts["clamped"] += attempt.reading.clamped
+            for key, ticks in attempt.reading.counts.items():
+                cut = sum(counts.cut is not None for counts in ticks.values())
+                if cut and not is_group(key):
+                    self.clamped[key] += cut
             self.faults.update(attempt.reading.faults)

@@ -53,6 +53,27 @@ class Alert(Resource):
     suppressed_by: str | None
 
 
+class BudgetAlert(Resource):
+    """The state of one alert on the budget."""
+
+    severity: str
+    rule: str
+    state: Literal["quiet", "pending", "firing", "held"]
+    since: datetime | None
+    reason: str
+
+
+class RawFigures(Resource):
+    """The SLO window with the time that corrections took out of it."""
+
+    corrected_seconds: int
+    total: float | None
+    failures: float | None
+    success_ratio: Ratio | None
+    error_budget_remaining: float | None
+    burn_rate: float | None
+
+
 class Snapshot(Resource):
     """All that one evaluation concluded about one SLO instance; times are data instants."""
 
@@ -75,6 +96,11 @@ class Snapshot(Resource):
     budget_exhausted: bool | None
     burn_rate_samples: list[WindowFigures]
     alerts: list[Alert]
+    budget_alerts: list[BudgetAlert] = Field(default=[], description="where the SLO has such alerts")
+    raw: RawFigures | None = Field(default=None, description="where corrections take time out of the window")
+    suspicious: str | None = Field(
+        default=None, description="what makes the figures doubtful, where it lasts"
+    )
 
 
 class SnapshotPage(Resource):

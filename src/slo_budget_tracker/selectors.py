@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -82,7 +83,24 @@ def quote(value: str) -> str:
 
 def parse_selector(text: str) -> Selector:
     """The selector that `metric{label="value"}` means; ValueError with a sentence for anything else."""
-    parsed = _parse(text)
+    return _selector(_parse(text))
+
+
+def selectors_in(text: str) -> tuple[Selector, ...]:
+    """The selectors in an expression, as far as each names one metric, without their ranges and offsets."""
+    found: list[Selector] = []
+
+    def visit(node: promql_parser.Expr) -> bool:
+        if isinstance(node, promql_parser.VectorSelector):
+            with suppress(ValueError):
+                found.append(_plain(node))
+        return True
+
+    promql_parser.walk(_parse(text), visit)
+    return tuple(dict.fromkeys(found))
+
+
+def _selector(parsed: promql_parser.Expr) -> Selector:
     if not isinstance(parsed, promql_parser.VectorSelector):
         if isinstance(parsed, promql_parser.MatrixSelector):
             raise ValueError(  # noqa: TRY004 - the type of a parsed expression, not of an argument
@@ -93,6 +111,11 @@ def parse_selector(text: str) -> Selector:
         )
     if parsed.offset is not None or parsed.at is not None:
         raise ValueError("a selector with offset or @; leave these out: each tick chooses its instant")
+    return _plain(parsed)
+
+
+def _plain(parsed: promql_parser.VectorSelector) -> Selector:
+    """A parsed selector, whatever its offset."""
     if parsed.matchers.or_matchers:
         raise ValueError("a selector with `or`; write a list of selectors")
     found = [Matcher(m.name, _operator(m), m.value) for m in parsed.matchers.matchers]

@@ -101,6 +101,7 @@ class PrometheusSettings(Section):
     max_response_bytes: Bytes = 64 << 20
     concurrency: int = Field(default=4, ge=1, le=64)
     replica_label: str | None = None
+    scrape_interval: Seconds | None = None  # windows too short for it are refused
     delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] | None = (
         None  # where it is more than the evaluation's
     )
@@ -272,6 +273,12 @@ class Settings(Section):
     def delays(self) -> dict[str, int]:
         """How late data come, seconds, of datasources that say so."""
         return {name: one.delay for name, one in self.datasources.items() if one.delay is not None}
+
+    @property
+    def scrapes(self) -> dict[str, float]:
+        """Seconds between two scrapes, of datasources that say so."""
+        found = {name: one.scrape_interval for name, one in self.datasources.items()}
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
 
 
 def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:

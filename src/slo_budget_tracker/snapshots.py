@@ -103,6 +103,7 @@ class SLOSnapshot:
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     budget_alerts: tuple[BudgetAlertStatus, ...] = ()
     raw: RawFigures | None = None
+    suspicious: str = ""  # what makes its figures doubtful, once it lasts
     rollup: bool = False  # over all groups of an SLO that has groups
 
     @property
@@ -148,6 +149,8 @@ def snapshot_json(snapshot: SLOSnapshot) -> dict[str, Any]:
     }
     if snapshot.budget_alerts:
         shown["budget_alerts"] = [_budget_alert_json(alert) for alert in snapshot.budget_alerts]
+    if snapshot.suspicious:
+        shown["suspicious"] = snapshot.suspicious
     if snapshot.raw is not None:
         raw = snapshot.raw
         shown["raw"] = {

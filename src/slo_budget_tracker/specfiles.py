@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.composites import faults as faults_of_members
@@ -13,14 +14,16 @@ from slo_budget_tracker.filesets import Source, read_sources
 from slo_budget_tracker.formats.drafts import Draft
 from slo_budget_tracker.formats.recognition import Shelf, expanded
 from slo_budget_tracker.native import Found, NativeFile
+from slo_budget_tracker.suspicions import too_short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from slo_budget_tracker.documents import Node, Reading
     from slo_budget_tracker.specs import SLO
 
+NOBODY_KNOWS: Mapping[str, float] = MappingProxyType({})
 MOST_SLOS = 10_000
 MOST_FAULTS = 100  # of one file that are told
 
@@ -41,13 +44,26 @@ class Understood(NamedTuple):
     file: NativeFile
 
 
-def load(paths: Sequence[Path], *, tick: int = 60) -> Catalogue:
+def load(paths: Sequence[Path], *, tick: int = 60, scrapes: Mapping[str, float] = NOBODY_KNOWS) -> Catalogue:
     """The SLOs of files, folders (recursive) and patterns; `tick` is the interval in seconds.
+
+    `scrapes` are the seconds between two scrapes, of datasources that are known to have so many.
 
     Raises:
         SpecError: with all faults of all files; nothing is used of files where one has a fault.
     """
-    return catalogue_of(understand(paths, tick=tick))
+    files = understand(paths, tick=tick)
+    short = [fault for one in files for found in one.file.found for fault in _too_short(found, scrapes)]
+    if short:
+        raise SpecError(sorted(set(short)))
+    return catalogue_of(files)
+
+
+def _too_short(found: Found, scrapes: Mapping[str, float]) -> Iterator[Fault]:
+    """A fault for each window that is too short for how often its datasource is scraped."""
+    scrape = scrapes.get(found.slo.datasource)
+    for what, length, least in () if scrape is None else too_short(found.slo, scrape):
+        yield found.place.fault(f"{what} {length}", least, "choose a longer one, or scrape more often")
 
 
 def catalogue_of(files: Sequence[Understood]) -> Catalogue:

@@ -78,6 +78,8 @@ def _missing(one: SLOSnapshot) -> tuple[str, ...]:
 
 
 def _risks(one: SLOSnapshot) -> Iterable[str]:
+    if one.suspicious:
+        yield f"Its figures are suspicious: {one.suspicious}."
     for alert in one.alerts:
         if alert.firing:
             yield f"A {pair(alert)} fires: {alert.reason}."

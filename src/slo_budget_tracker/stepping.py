@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker import suspicions
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.composites import composed, members_of, seen_as
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.groups import is_group, labels_of
+from slo_budget_tracker.groups import is_group, labels_of, name_of
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.rows import Row
@@ -113,6 +114,7 @@ class Stepper:
     with_groups: Callable[[Iterable[str]], Sequence[str]]
     seen: dict[str, Outcome]
     data_until: dict[str, int]
+    spacings: dict[str, float] = field(default_factory=dict)  # by SLO: seconds between its scrapes
 
     def commit(
         self, done: Sequence[Attempt], gave_up: Sequence[Attempt], goals: Mapping[str, int], report: Tally
@@ -237,7 +239,10 @@ class Stepper:
         known = piece.states.get(instance, self.ledger.states.get(instance, {}))
         try:
             late = tick.end < goals[slo.datasource]
-            verdict = self.assess(name, tick.end, windows, live=True, late=late, states=known)
+            suspicion = self._suspicion(name, piece.counts[name][tick.end])
+            verdict = self.assess(
+                name, tick.end, windows, live=True, late=late, states=known, suspicion=suspicion
+            )
         except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
             report.faults[name] = f"internal error: {type(error).__name__}: {error}"
             return
@@ -248,6 +253,11 @@ class Stepper:
             applied, told = applications(slo, tick.end, verdict.snapshot, known)
             piece.states[instance] = {**piece.states[instance], **applied}
             piece.transitions += told
+
+    def _suspicion(self, name: str, counts: Counts) -> str:
+        """What makes a tick's counts doubtful."""
+        short = suspicions.sentences(self.slos[name], self.spacings.get(name_of(name)))
+        return "; ".join(filter(None, (counts.cut and suspicions.CUTS[counts.cut], short)))
 
     def tell_losses(self, failing: Mapping[str, int], goals: Mapping[str, int], report: Tally) -> None:
         """Send `slo_data_lost` while nobody answers; `failing` says by SLO since which data instant.
@@ -347,6 +357,7 @@ class Stepper:
         live: bool,
         late: bool = False,
         states: Mapping[str, AlertState] | None = None,
+        suspicion: str = "",
     ) -> Verdict:
         """The verdict of one SLO or group at a data instant."""
         instance, slo = self.ids[name], self.slos[name]
@@ -370,6 +381,7 @@ class Stepper:
             states=self.ledger.states.get(instance, {}) if states is None else states,
             live=live,
             late=late,
+            suspicion=suspicion,
             labels=labels_of(name) if is_group(name) else NO_LABELS,
         )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 TO_DATE = 0  # stands for a calendar period so far, where windows are told apart by their length
+
+
+Cut = Literal["good", "bad"]
 
 
 class Tick(NamedTuple):
@@ -45,6 +48,7 @@ class Counts:
     total: float
     bad: float
     outcome: Outcome
+    cut: Cut | None = None  # the part that exceeded the total and was cut to it
 
 
 def data_instant(now: float, *, interval: int, delay: int) -> int:

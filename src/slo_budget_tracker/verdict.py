@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slo_budget_tracker import alerts, budget
+from slo_budget_tracker import alerts, budget, suspicions
 from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import (
     NO_LABELS,
@@ -93,6 +93,7 @@ def assess(
     labels: Mapping[str, str] = NO_LABELS,
     raw: Mapping[int, WindowCounts] | None = None,
     corrected_by: str = "",
+    suspicion: str = "",
 ) -> Verdict:
     """All that the tick ending at `at` concludes about one SLO instance.
 
@@ -101,6 +102,7 @@ def assess(
     a calendar period are under `TO_DATE`. `live=False` only looks:
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
     Where time was taken out of the windows, `raw` are the windows with it, and `corrected_by` names why.
+    `suspicion` is what makes the tick's counts doubtful; when it lasts the snapshot says so.
     """
     rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
     figures = _figures(slo, at, windows)
@@ -129,10 +131,14 @@ def assess(
     if raw is not None:
         as_was = _judgements(slo, at, _figures(slo, at, raw), telling, states)
         decisions = {name: _owed(one, as_was.get(name), corrected_by) for name, one in decisions.items()}
+    doubt = suspicions.stepped(
+        states.get(suspicions.RULE), suspicion, outcome=outcome, at=at, interval=interval, live=live
+    )
     snapshot = _snapshot(
         slo,
         at=at,
         outcome=outcome,
+        doubt=doubt,
         whole=whole,
         recent=recent,
         allowance=allowance,
@@ -147,6 +153,8 @@ def assess(
         for name, decision in decisions.items()
         if decision.turn is not None
     ]
+    if doubt is not None:
+        decisions[suspicions.RULE] = doubt
     return Verdict(
         snapshot,
         {name: decision.state for name, decision in decisions.items()} if live else states,
@@ -215,6 +223,7 @@ def _snapshot(
     *,
     at: int,
     outcome: Outcome,
+    doubt: Decision | None,
     whole: Sums,
     recent: Sums,
     allowance: Ratio,
@@ -247,6 +256,7 @@ def _snapshot(
         budget_alerts=budget_statuses,
         labels=labels,
         raw=raw,
+        suspicious=doubt.reason if doubt is not None and doubt.state.state == "firing" else "",
         rollup=bool(slo.group_by) and not labels,
     )
 

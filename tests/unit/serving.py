@@ -62,6 +62,8 @@ class Server:
         error = self.trouble(query)
         if error is not None:
             raise error
+        if query.expression.startswith("topk("):
+            return Answer(())  # nobody knows how often this is scraped
         if isinstance(query, Query) and "label_replace" not in query.expression:
             return self.db.ask(query)
         instants = [query.at] if isinstance(query, Query) else range(query.start, query.end + 1, query.step)

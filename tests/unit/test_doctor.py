@@ -23,6 +23,12 @@ def vector(*values, **labels):
     return Answer(tuple(Series(labels, [AT * 1000], [float(value)]) for value in values))
 
 
+def spaced(seconds):
+    """Raw samples of an hour, so many seconds apart."""
+    times = list(range((AT - 3_600) * 1000, AT * 1000, seconds * 1000))
+    return Answer((Series({"job": "a"}, times, [0.0] * len(times)),))
+
+
 def examine(slo, answers, *, clock=lambda: 0.0):
     """The findings, where a query that contains a text has an answer; the first text that fits."""
 
@@ -124,6 +130,12 @@ def test_a_healthy_slo_has_notes_only():
             id="many series",
         ),
         pytest.param(
+            {"topk": vector(13, job="a"), 'http_requests_total{job="a"}[1h]': spaced(300)},
+            ("error", "window"),
+            "the alert window is 5m, it needs at least 10m, 2 scrapes of 300s",
+            id="D21: an alert window of one scrape",
+        ),
+        pytest.param(
             {"resets": QueryRejected("bad data: oh", reason="bad_data")},
             ("error", "query"),
             "Prometheus refuses what it asks: bad data: oh",
@@ -168,6 +180,29 @@ def test_thresholds_are_buckets():
             "an error ratio weighs every tick alike, busy or not (unweighted)",
         ),
         (
+            PromqlSli(good="g", total="t"),
+            {
+                "label_replace": Answer(
+                    tuple(
+                        Series({"slo": f"shop:{role}"}, [AT * 1000], [value])
+                        for role, value in (("good", 12.0), ("total", 10.0))
+                    )
+                )
+            },
+            ("error", "ratio"),
+            "`good` is 12 in a tick, `total` is 10",
+        ),
+        (
+            PromqlSli(error_ratio="up", window=60),
+            {
+                "topk": vector(120, job="a"),
+                '{job="a"}': spaced(30),
+                "label_replace": vector(0.25, slo="shop:error_ratio"),
+            },
+            ("error", "window"),
+            "the promql window is 1m, it needs at least 2m, 4 scrapes of 30s",
+        ),
+        (
             ConditionSli(expr="age", op="<", limit=Decimal(5)),
             {},
             ("error", "query"),
@@ -194,7 +229,7 @@ def test_thresholds_are_buckets():
     ],
 )
 def test_other_kinds(sli, answers, key, sentence):
-    """Expressions are run once; probes are looked at by their samples; composites ask nothing."""
+    """D4, D21: expressions are run once, parts compared, windows with scrapes; probes are looked at by their samples; composites ask nothing."""
     assert sentence == examine(availability(sli=sli), answers)[key]
 
 

@@ -49,29 +49,34 @@ TOTAL_GOOD = frozenset({"total", "good"})
 )
 def test_roles_become_counts(wanted, values, expected):
     """Each combination of present and absent parts has one outcome (D1, D5, D9, D10, P19)."""
-    assert (expected, False) == combine(wanted, values, partial=False)
+    assert expected == combine(wanted, values, partial=False)
 
 
 @pytest.mark.parametrize(
     ("wanted", "values", "expected"),
     [
-        pytest.param(TOTAL_GOOD, {"total": 10, "good": 11}, Counts(10, 0, Outcome.OK), id="good above total"),
-        pytest.param(TOTAL_BAD, {"total": 10, "bad": 11}, Counts(10, 10, Outcome.OK), id="bad above total"),
         pytest.param(
-            frozenset({"error_ratio"}), {"error_ratio": 1.5}, Counts(1, 1, Outcome.OK), id="ratio above 1"
+            TOTAL_GOOD, {"total": 10, "good": 11}, Counts(10, 0, Outcome.OK, "good"), id="good above total"
+        ),
+        pytest.param(
+            TOTAL_BAD, {"total": 10, "bad": 11}, Counts(10, 10, Outcome.OK, "bad"), id="bad above total"
+        ),
+        pytest.param(
+            frozenset({"error_ratio"}),
+            {"error_ratio": 1.5},
+            Counts(1, 1, Outcome.OK, "bad"),
+            id="ratio above 1",
         ),
     ],
 )
 def test_more_than_everything_is_clamped_and_noted(wanted, values, expected):
     """Parts that exceed the whole are cut to it, and that is told (D4)."""
-    assert (expected, True) == combine(wanted, values, partial=False)
+    assert expected == combine(wanted, values, partial=False)
 
 
 def test_partial_answers_are_marked():
     """Counts of a partial response are kept with their mark (P17)."""
-    assert (Counts(10, 1, Outcome.PARTIAL), False) == combine(
-        TOTAL_BAD, {"total": 10, "bad": 1}, partial=True
-    )
+    assert Counts(10, 1, Outcome.PARTIAL) == combine(TOTAL_BAD, {"total": 10, "bad": 1}, partial=True)
 
 
 def feed(metric, *slots):

@@ -167,8 +167,11 @@ def validate(
         return
     if not paths:
         raise UsageError("validate: no SLO files; name files or folders")
-    tick = settings_of(config).evaluation.interval if config is not None else DEFAULT_TICK
-    catalogue = load(paths, tick=tick)
+    settings = None if config is None else settings_of(config)
+    if settings is None:
+        catalogue = load(paths, tick=DEFAULT_TICK)
+    else:
+        catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     noun = "SLO is" if len(catalogue.slos) == 1 else "SLOs are"
@@ -203,7 +206,7 @@ def _asked(config: Path | None, names: list[str] | None) -> tuple[Settings, Sequ
 def _examine(paths: list[Path] | None, config: Path | None, output: Output) -> None:
     """Ask Prometheus about each SLO, and print what was found."""
     settings = settings_of(config)
-    catalogue = load(paths or settings.slo_files, tick=settings.evaluation.interval)
+    catalogue = load(paths or settings.slo_files, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     at = int(time.time()) - settings.evaluation.delay
     findings = []
     known = _asks(settings)

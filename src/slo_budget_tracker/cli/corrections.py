@@ -43,7 +43,11 @@ def list_corrections(config: ConfigOption = None, *, output: OutputOption = Outp
     Example: `slo-budget-tracker corrections list -c config/slo-budget-tracker.yaml --output json`
     """
     settings = settings_of(config)
-    slos = load(settings.slo_files, tick=settings.evaluation.interval).slos if settings.slo_files else ()
+    slos = (
+        load(settings.slo_files, tick=settings.evaluation.interval, scrapes=settings.scrapes).slos
+        if settings.slo_files
+        else ()
+    )
     rows = []
     for one in load_corrections(settings.corrections_files):
         names = [slo.name for slo in slos if for_slo(slo, [one])]

@@ -32,7 +32,7 @@ def diff(
     Example: `slo-budget-tracker diff -c config/slo-budget-tracker.yaml slos/`
     """
     settings = settings_of(config)
-    catalogue = load(paths, tick=settings.evaluation.interval)
+    catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     with closing(Ledger.open(settings.ledger.url, read_only=True)) as ledger:

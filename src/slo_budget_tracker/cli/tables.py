@@ -43,7 +43,7 @@ def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
             key_of(one.name, one.labels.items()),
             percent(float(one.target)),
             format_duration(one.window_seconds),
-            one.state,
+            f"{one.state}, suspicious" if one.suspicious else one.state,
             percent(one.coverage, digits=1),
             number(one.total),
             number(one.failures),
@@ -53,6 +53,9 @@ def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
             ", ".join(map(_pair, firing)),
         )
     _console().print(table)
+    for one in snapshots:
+        if one.suspicious:
+            _console().print(f"{key_of(one.name, one.labels.items())} is suspicious: {one.suspicious}")
 
 
 def print_replay(result: Replay) -> None:
