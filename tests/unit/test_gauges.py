@@ -171,6 +171,7 @@ def test_what_is_absent_leaves_no_sample():
     assert {
         "slo_target",
         "slo_window_seconds",
+        "slo_suspicious",
         "slo_data_state",
         "slo_window_coverage_ratio",
         "slo_last_evaluation_timestamp_seconds",

@@ -30,9 +30,9 @@ def faults_of(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> l
     ("text", "expected"),
     [
         ("promtheus: {}", 'c.yaml:1:1: promtheus: the unknown key "promtheus", expected one of prometheus, datasources, slo_files, corrections_files, evaluation, ledger, audit, web, log; did you mean prometheus?'),
-        ("prometheus: {urll: x}", 'c.yaml:1:14: prometheus.urll: the unknown key "urll", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, delay; did you mean url?'),
+        ("prometheus: {urll: x}", 'c.yaml:1:14: prometheus.urll: the unknown key "urll", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, scrape_interval, delay; did you mean url?'),
         ("prometheus:\n  basic_auth: {username: u, pasword_file: f}", 'c.yaml:2:29: prometheus.basic_auth.pasword_file: the unknown key "pasword_file", expected one of username, password, password_file; did you mean password_file?'),
-        ("datasources:\n  eu: {concurency: 3}", 'c.yaml:2:8: datasources.eu.concurency: the unknown key "concurency", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, delay; did you mean concurrency?'),
+        ("datasources:\n  eu: {concurency: 3}", 'c.yaml:2:8: datasources.eu.concurency: the unknown key "concurency", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, scrape_interval, delay; did you mean concurrency?'),
         ("web: {tls: {cert_file: a}}", "c.yaml:1:7: web.tls: not supported in this version"),
         ("evaluation: {interval: 1:30}", 'c.yaml:1:24: evaluation.interval: "1:30", base 60 in YAML 1.1; quote it if it is meant as text'),
         ("web: {listen: no}", 'c.yaml:1:15: web.listen: "no", a boolean in YAML 1.1; quote it if it is meant as text'),
