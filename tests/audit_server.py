@@ -102,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, found[0]) if found else self.answer(
                 404, {"detail": f"unknown event_id: {number}"}
             )
+        elif parts.path == "/stats":
+            self.answer(200, {"last_event_id": len(self.server.events)})
         else:
             self.answer(200, {"valid": True, "checked": len(self.server.events), "reason": None})
 

@@ -6,6 +6,7 @@ up within seconds, or which whoever opens the ledger next takes up.
 
 from __future__ import annotations
 
+import glob
 import os
 import uuid
 from contextlib import suppress
@@ -35,14 +36,16 @@ def leave(ledger: Path, event_ids: Sequence[str] | None) -> Path:
     return path
 
 
-def take_up(ledger: Path, release: Callable[[Sequence[str] | None], Sequence[str]]) -> list[str]:
-    """Carry out all requests, then remove them; says which events wait again."""
+def take_up(ledger: Path, release: Callable[[Sequence[str] | None], Sequence[str]]) -> tuple[bool, list[str]]:
+    """Carry out all requests, then remove them; whether there were any, and which events wait again."""
     freed: list[str] = []
-    for path in sorted(ledger.parent.glob(f"{ledger.name}.retry-*")):
+    asked = False
+    for path in sorted(ledger.parent.glob(f"{glob.escape(ledger.name)}.retry-*")):
         with suppress(OSError):
             freed += release(_wanted(path))
             path.unlink()
-    return freed
+            asked = True
+    return asked, freed
 
 
 def _wanted(path: Path) -> Sequence[str] | None:

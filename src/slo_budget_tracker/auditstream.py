@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slo_budget_tracker.connection import authorization, base_address, tls_context
 from slo_budget_tracker.errors import AuditError, PrometheusError
-from slo_budget_tracker.receipts import SOURCE, decoded, patience
+from slo_budget_tracker.receipts import LATER, SOURCE, decoded, patience
 from slo_budget_tracker.transport import Reply, Transport, mapped
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 << 10  # of an answer about one event
 MOST_LIST_BYTES = 32 << 20
-LIMITS = (1_000, 10_000, 100_000)  # of events in one answer; the last one is the server's own
+MOST_EVENTS = 100_000  # in one answer: the server's own limit
 _OK, _NOT_FOUND, _UNPROCESSABLE = 200, 404, 422
 _LIST_PATIENCE = 10  # a list of events may take so many times longer than one of them
 
@@ -63,6 +63,13 @@ class AuditStream:
             raise AuditError(f"the audit stream at {self.address} answered no list of events")
         return found
 
+    def newest(self) -> int:
+        """The number of the newest event of anybody; 0 where there is none."""
+        number = _field(self._good(self._send("GET", "/stats")), "last_event_id")
+        if not isinstance(number, int):
+            raise AuditError(f"the audit stream at {self.address} does not say how many events it has")
+        return number
+
     def knows(self, kind: str) -> bool:
         """Whether the server takes events of this kind; a question without side effects (A1)."""
         reply = self._send("GET", "/events", form={"kind": kind, "limit": "1"})
@@ -83,7 +90,9 @@ class AuditStream:
     def _good(self, reply: Reply) -> Any:
         if reply.status != _OK:
             message = f"the audit stream at {self.address} answered with status {reply.status}"
-            raise AuditError(message, wait=patience(reply.status, reply.headers, now=time.time()))
+            wait = patience(reply.status, reply.headers, now=time.time())
+            reason = "later" if reply.status in LATER else "status" if wait is None else "hold"
+            raise AuditError(message, reason=reason, wait=wait)
         document = decoded(reply.body)
         if document is None:
             raise AuditError(f"the audit stream at {self.address} answered what is not JSON")
@@ -133,3 +142,7 @@ class AuditStream:
 def _is_missing(document: Any) -> bool:
     """Whether a 404 is about the event, and not about the address (a wrong path, a proxy)."""
     return isinstance(document, dict) and document.get("detail") not in (None, "Not Found")
+
+
+def _field(document: Any, name: str) -> Any:
+    return document.get(name) if isinstance(document, dict) else None

@@ -49,6 +49,7 @@ class DifferentError(Exception):
 class Server:
     """What is known of the server in its present life; shared by all couriers."""
 
+    instances: Sequence[str] = ()  # the names under which our events were sent
     anchor: Parcel | None = None  # the last event it gave a receipt for
     anchor_number: int = 0
     kinds: dict[str, bool] = field(default_factory=dict)
@@ -56,6 +57,11 @@ class Server:
     halted: bool = False  # one courier met a trouble of the server's: the others stop, too
     alone: int = 0  # troubles of single events in this round
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hold_to(self, anchor: Parcel | None) -> None:
+        """Take the last receipt that the ledger has for the one to compare with."""
+        self.anchor = anchor
+        self.anchor_number = anchor.receipt.server_event_id if anchor and anchor.receipt else 0
 
     def gave(self, parcel: Parcel, receipt: Receipt) -> None:
         """Note a receipt."""
@@ -88,7 +94,8 @@ class Courier:
         if anchor is None or anchor.receipt is None:
             self.server.kinds[FIRST_KIND] = self.stream.knows(FIRST_KIND)
             return
-        comparison = compare(anchor, self.stream.event(anchor.receipt.server_event_id))
+        shown = self.stream.event(anchor.receipt.server_event_id)
+        comparison = compare(anchor, shown, instances=self.server.instances)
         if comparison.word != "same":
             raise DifferentError(anchor, comparison)
 
@@ -118,7 +125,7 @@ class Courier:
             return self._send(parcel)
         except AuditError as error:
             late = error.reason == "timeout"
-            self._count("timeout" if late else "unreachable")
+            self.note(error)
             return Trouble(str(error), wait=self.settle if late else error.wait or 0.0)
 
     def _send(self, parcel: Parcel) -> Trouble | None:
@@ -176,6 +183,10 @@ class Courier:
         self.outbox.quarantine(parcel.event_id, reason, at=int(self.clock()))
         self._count("quarantined")
         log.warning("audit event quarantined", slo=parcel.slo, id=parcel.event_id, reason=reason)
+
+    def note(self, error: AuditError) -> None:
+        """Count a request that came to nothing."""
+        self._count(error.reason if error.reason in {"timeout", "later", "hold"} else "unreachable")
 
     def _count(self, outcome: str) -> None:
         with self.server.lock:

@@ -18,27 +18,28 @@ from typing import TYPE_CHECKING
 import structlog
 
 from slo_budget_tracker import appeals
-from slo_budget_tracker.auditstream import LIMITS, AuditStream
+from slo_budget_tracker.auditstream import AuditStream
 from slo_budget_tracker.couriers import Courier, DifferentError, Server, Trouble
+from slo_budget_tracker.doubts import Doubts
 from slo_budget_tracker.entries import Event
 from slo_budget_tracker.errors import AuditError, LedgerError, TrackerError
 from slo_budget_tracker.outbox import Outbox
 from slo_budget_tracker.pacing import pause
-from slo_budget_tracker.receipts import adoptable, receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
 
     from slo_budget_tracker.ledger import Ledger
-    from slo_budget_tracker.outbox import Parcel, Receipt, Waiting
+    from slo_budget_tracker.outbox import Parcel, Waiting
     from slo_budget_tracker.settings import Audit
 
 COURIERS = 4  # SLOs side by side
 CHECK_SECONDS = 60.0  # between two looks at the last receipt
 LOOK_SECONDS = 5.0  # between two looks for events and appeals that nobody announced
+HEED_SECONDS = 1.0  # between two looks for appeals while something else is waited for
 LONGEST_PAUSE = 60.0
 SETTLE_SECONDS = 0.25  # after which what is still not there is taken not to come
 
@@ -99,6 +100,8 @@ class Delivery:
         self._mismatches = 0
         self._faced = 0
         self._seen: Waiting | None = None
+        self._doubts: Doubts | None = None
+        self._proven = False
 
     # --- what the daemon calls ------------------------------------------------------------------------------
 
@@ -109,6 +112,15 @@ class Delivery:
                 self._outbox.note("audit_target", "")
             return self
         self._couriers = [self._courier(self._settings.url) for _ in range(COURIERS)]
+        self._doubts = Doubts(
+            stream=self._couriers[0].stream,
+            server=self._server,
+            outbox=self._outbox,
+            clock=self._clock,
+            pause=self._stopping.wait,
+            deliveries=self._deliveries,
+            settle=self._settle,
+        )
         self._thread = threading.Thread(target=self._run, name="audit delivery", daemon=True)
         self._thread.start()
         return self
@@ -187,22 +199,42 @@ class Delivery:
                 self._wait()
 
     def _step(self) -> bool:
+        """One round; whether the next one is to begin at once."""
         try:
             return self._round()
         except DifferentError as different:
             self._face(different)
             self._faced += 1
             self._stopping.wait(min(0.01 * 2**self._faced, LONGEST_PAUSE))  # were it so each time
-            return True
+            return self._not_before <= time.monotonic()
 
     def _wait(self) -> None:
-        """Until there is something to do: the pause after a trouble is kept, news shorten only idleness."""
-        left = self._not_before - time.monotonic()
-        if left > 0:
-            self._stopping.wait(left)
-            return
-        self._woken.wait(LOOK_SECONDS)
-        self._woken.clear()
+        """Until there is something to do: the pause after a trouble is kept, news shorten only idleness.
+
+        What a person asks for is done at once: they may have mended what delivery waits for.
+        """
+        paused = False
+        while (left := self._not_before - time.monotonic()) > 0 and not self._stopping.is_set():
+            paused = True
+            if self._heed():
+                self._not_before, self._tries = 0.0, 0
+                return
+            self._stopping.wait(min(left, HEED_SECONDS))
+        if not paused:
+            self._woken.wait(LOOK_SECONDS)
+            self._woken.clear()
+
+    def _heed(self) -> bool:
+        """Take up what persons left for us; whether there was anything."""
+        if self._path is None:
+            return False
+        try:
+            asked, freed = appeals.take_up(self._path, self._outbox.release)
+        except LedgerError:
+            return False  # told elsewhere; the request stays where it is
+        if freed:
+            log.info("audit events released", events=len(freed))
+        return asked
 
     def _take_over(self) -> None:
         """Begin where the last run of the daemon ended: the same server, another one, or the first one."""
@@ -215,16 +247,13 @@ class Delivery:
             log.info("another audit stream", address=target, events_sent_again=again)
         if before != target:
             self._outbox.note("audit_target", target)
-        self._server.anchor = anchor = self._outbox.last_receipt()
-        if anchor is not None and anchor.receipt is not None:
-            self._server.anchor_number = anchor.receipt.server_event_id
+        self._server.instances = instances = self._outbox.instances()
+        self._proven = len(instances) == 1 or self._outbox.fact("audit_epoch") == instances[0]
+        self._server.hold_to(self._outbox.last_receipt())
 
     def _round(self) -> bool:
         """Everything that can be done now; whether there is more to do at once."""
-        if self._path is not None:
-            freed = appeals.take_up(self._path, self._outbox.release)
-            if freed:
-                log.info("audit events released", events=len(freed))
+        self._heed()
         queues = self._outbox.queues()
         now = time.monotonic()
         if not queues and now < self._check_at:
@@ -232,12 +261,14 @@ class Delivery:
         try:
             self._couriers[0].greet()
             self._check_at = now + CHECK_SECONDS
+            self._prove()
             if queues:
-                self._look_up(queues)
+                assert self._doubts is not None
+                if not self._doubts.clear_up(queues):
+                    return True
                 queues = self._outbox.queues()
         except AuditError as error:
-            with self._server.lock:
-                self._deliveries["timeout" if error.reason == "timeout" else "unreachable"] += 1
+            self._couriers[0].note(error)
             self._in_trouble(Trouble(str(error), wait=error.wait or 0.0))
             return False
         trouble = self._send(list(queues.values())) if queues else None
@@ -246,51 +277,6 @@ class Delivery:
             return False
         self._out_of_trouble()
         return bool(queues)
-
-    def _look_up(self, queues: Mapping[str, Sequence[Parcel]]) -> None:
-        """Find out which of the attempted events the server has.
-
-        At first contact after the ledger was put back from a copy, which it has at all: the same transitions
-        are found out once more.
-        """
-        first = self._server.known is None and len(self._outbox.instances()) > 1
-        if not first and not any(one.state == "attempted" for queue in queues.values() for one in queue):
-            return
-        doubtful = self._outbox.doubtful()
-        found = self._adopt(doubtful)
-        missing = [one for one in doubtful if one.event_id not in found]
-        if missing and not self._stopping.wait(self._settle):  # the last request may still be on its way in
-            found = self._adopt(missing)
-            self._outbox.resume([one.event_id for one in missing if one.event_id not in found])
-
-    def _adopt(self, doubtful: Sequence[Parcel]) -> set[str]:
-        known = self._known_to_server({one.event_id for one in doubtful})
-        self._server.known = known
-        there = {one.event_id: receipt for one in doubtful if (receipt := adoptable(one, known))}
-        if there:
-            self._outbox.confirm(there, at=int(self._clock()))
-            for one in doubtful:
-                if one.event_id in there:
-                    self._server.gave(one, there[one.event_id])
-            with self._server.lock:
-                self._deliveries["adopted"] += len(there)
-        return set(there)
-
-    def _known_to_server(self, wanted: set[str]) -> dict[str, list[Receipt]]:
-        """Our events in the server's list, which is made longer until all that are wanted are found."""
-        instances = self._outbox.instances()
-        known: dict[str, list[Receipt]] = {}
-        for limit in LIMITS:
-            try:
-                listed = self._couriers[0].stream.events(limit=limit)
-            except AuditError as error:
-                if error.reason == "too_large" and limit > LIMITS[0]:
-                    break  # what is further back than these was attempted long ago and looked up since
-                raise
-            known = receipts(listed, instances)
-            if len(listed) < limit or (wanted and wanted <= known.keys()):
-                break
-        return known
 
     def _send(self, queues: list[list[Parcel]]) -> Trouble | None:
         """Share the queues among the couriers, and wait for all of them."""
@@ -322,18 +308,21 @@ class Delivery:
         work(couriers[0])
         for thread in threads:
             thread.join()
+        troubles = [one for one in results if isinstance(one, Trouble)]
+        worst = max(troubles, key=lambda one: one.wait, default=None)
         for result in results:
             if isinstance(result, Exception):
+                if worst is not None:
+                    self._in_trouble(worst)  # whatever else was found out, the server asked to be left alone
                 raise result
-        troubles = [one for one in results if isinstance(one, Trouble)]
-        return max(troubles, key=lambda one: one.wait, default=None)
+        return worst
 
     # --- what is unusual ------------------------------------------------------------------------------------
 
     def _face(self, different: DifferentError) -> None:
         """The server is not what it was: queue again what it lost, or tell what it altered."""
         parcel, comparison = different.parcel, different.comparison
-        if comparison.word == "altered":
+        if comparison.word == "altered" and self._proven:
             self._mismatches += 1
             at = int(self._clock())
             number = parcel.receipt.server_event_id if parcel.receipt else 0
@@ -356,9 +345,18 @@ class Delivery:
             self._lost += lost
             log.warning("the audit stream has forgotten", events_sent_again=lost)
             self._server.kinds.clear()
-        self._server.known = None
-        self._server.anchor = anchor = self._outbox.last_receipt()
-        self._server.anchor_number = anchor.receipt.server_event_id if anchor and anchor.receipt else 0
+        if self._doubts is not None:
+            self._doubts.forget()
+        self._server.hold_to(self._outbox.last_receipt())
+
+    def _prove(self) -> None:
+        """The server showed the last receipt: from now on another hash is an alteration.
+
+        Before, in a ledger that was put back from a copy, it may be of a life of the server that is over.
+        """
+        if not self._proven:
+            self._outbox.note("audit_epoch", self._server.instances[0])
+            self._proven = True
 
     def _since(self) -> int:
         return int(self._clock()) - self._settings.resend

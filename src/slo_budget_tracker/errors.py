@@ -99,7 +99,8 @@ class AuditError(TrackerError):
     """One request to the audit stream failed.
 
     Attributes:
-        reason: `closed` (it was never sent), `timeout` (it may still be carried out), `too_large` …
+        reason: `closed` (it was never sent), `timeout` (it may still be carried out), `later` (it asks to
+            come again), `hold` (somebody has to mend something), `too_large` …
         wait: seconds after which it may be asked again, where there is reason for a certain time.
     """
 

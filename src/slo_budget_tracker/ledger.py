@@ -314,7 +314,8 @@ class Ledger(Known):
             last = self._store.last
             before = self._now.meta.get("epoch") or (last.epoch if last else "")
             at = now if now is not None else self.history.newest or 0
-            self.commit(epoch_entry(self.reset, before=before, newest=self.history.newest, at=at))
+            names, newest = self._store.epochs, self.history.newest
+            self.commit(epoch_entry(self.reset, before=before, epochs=names, newest=newest, at=at))
         elif "epoch" not in self._now.meta:
             self.commit(Entry(meta={"epoch": uuid.uuid4().hex}))
 

@@ -17,18 +17,23 @@ from urllib.parse import quote
 
 from slo_budget_tracker.errors import LedgerError
 
-_WIDTH = 96
+_WIDTH = 1_280
+_MOST_EPOCHS = 32
 _LOG_HEADER = struct.Struct(">8I")
 _FRAME_HEADER = struct.Struct(">6I")
-_FACTS = ("epoch", "epoch_before", "copy_of", "commits")
+_FACTS = ("epoch", "epoch_before", "epochs", "copy_of", "commits")
 
 
 class Mark(NamedTuple):
-    """How far a ledger has come: its commits since `epoch` began, and what it was before."""
+    """How far a ledger has come: its commits since `epoch` began, and what it was before.
+
+    `epochs` are the names of all epochs before, the newest first, with commas.
+    """
 
     epoch: str
     commits: int
     epoch_before: str = ""
+    epochs: str = ""
     copy_of: str = ""
 
 
@@ -60,7 +65,9 @@ class Lock:
 
     def note(self, mark: Mark | None) -> None:
         """Write down how far the ledger has come; a full disk is no reason to fail: the block is there."""
-        told = f"{os.getpid()} {mark.epoch} {mark.commits}" if mark and mark.epoch else f"{os.getpid()}"
+        told = f"{os.getpid()}"
+        if mark and mark.epoch:
+            told = f"{told} {mark.epoch} {mark.commits} {mark.epochs}".rstrip()
         with suppress(OSError):
             os.pwrite(self._handle, told.ljust(_WIDTH - 1).encode() + b"\n", 0)
 
@@ -80,6 +87,14 @@ def why_older(now: Mark, before: Mark | None) -> str | None:
     if now.epoch == before.epoch:
         return "it is older than what was last written" if now.commits < before.commits else None
     return None if now.epoch_before == before.epoch else "it is not the file that was last written"
+
+
+def lineage(now: Mark, before: Mark | None) -> str:
+    """The epochs under which events were sent from here, as far as the ledger and its lock tell."""
+    told = [now.epoch, *now.epochs.split(","), now.epoch_before]
+    if before is not None:
+        told += [before.epoch, *before.epochs.split(",")]
+    return ",".join([name for name in dict.fromkeys(told) if name][:_MOST_EPOCHS])
 
 
 def strange_log(path: Path) -> bool:
@@ -134,6 +149,6 @@ def _peek(path: Path, how: str) -> Mark:
 
 def _mark(words: list[str]) -> Mark | None:
     """The mark that a lock file holds, if it can be read."""
-    if len(words) != 2 or not words[1].isdigit():  # noqa: PLR2004 - epoch and commits
+    if len(words) not in {2, 3} or not words[1].isdigit():  # epoch, commits and perhaps epochs before
         return None
-    return Mark(words[0], int(words[1]))
+    return Mark(words[0], int(words[1]), epochs=words[2] if len(words) > 2 else "")  # noqa: PLR2004

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Begin = Callable[[], AbstractContextManager[sa.Connection]]
 
 QUEUED = ("pending", "attempted")
+MARGIN = 1_000  # numbers: a server may store what is under way at the same time in any order
 STATES = ("pending", "attempted", "delivered", "quarantined", "skipped")
 _EVENT, _PLACE = tables.events.c, tables.deliveries.c
 _JOINED = sa.join(tables.events, tables.deliveries, _EVENT.event_id == _PLACE.event_id)
@@ -170,9 +171,19 @@ class Outbox:
             ).scalar()
 
     def instances(self) -> tuple[str, ...]:
-        """The names under which this ledger's events were sent: its epoch now, and the one before."""
-        found = (self.fact("epoch"), self.fact("epoch_before"))
-        return tuple(name for name in found if name)
+        """The names under which this ledger's events were sent: its epoch now, and those before it."""
+        before = (self.fact("epochs") or "").split(",")
+        found = (self.fact("epoch"), self.fact("epoch_before"), *before)
+        return tuple(dict.fromkeys(name for name in found if name))
+
+    def floor(self, *, before: int | None = None) -> int:
+        """A number of the server's present life that lies behind all that it stored after an instant."""
+        chosen = [_PLACE.state == "delivered", _PLACE.life == self.life()]
+        if before is not None:
+            chosen.append(_PLACE.settled_at < before)
+        with self._begin() as connection:
+            found = connection.execute(sa.select(sa.func.max(_PLACE.server_event_id)).where(*chosen)).scalar()
+        return max(int(found or 0) - MARGIN, 0)
 
     # --- what changes ---------------------------------------------------------------------------------------
 

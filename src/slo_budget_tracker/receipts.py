@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SOURCE = "slo-budget-tracker"
 LONGEST_WAIT = 600.0  # seconds that a server may ask us to wait
 HOLD_SECONDS = 60.0  # between tries while somebody has to mend something
-_LATER = frozenset({408, 425, 429, 503})
+LATER = frozenset({408, 425, 429, 503})
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -57,13 +57,13 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, *, event_id: str
     if status in {400, 413, 415, 422}:
         return Answered("unknown_kind" if _only_kind(decoded(body)) else "refused", said)
     wait = patience(status, headers, now=now)
-    word: Word = "later" if status in _LATER else "doubt" if wait is None else "hold"
+    word: Word = "later" if status in LATER else "doubt" if wait is None else "hold"
     return Answered(word, said, wait=wait)
 
 
 def patience(status: int, headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds to wait after an answer that serves nobody; None where nothing speaks for a certain time."""
-    if status in _LATER:
+    if status in LATER:
         return retry_after(headers.get("Retry-After"), now=now)
     return HOLD_SECONDS if 300 <= status < 500 else None  # noqa: PLR2004 - a redirect, 401, 403, 404, 405 …
 
@@ -119,17 +119,22 @@ class Comparison:
     content: bool = False
 
 
-def compare(parcel: Parcel, document: Any) -> Comparison:
-    """What the server's event under the number of a receipt says; None is that there is none."""
+def compare(parcel: Parcel, document: Any, *, instances: Collection[str] = ()) -> Comparison:
+    """What the server's event under the number of a receipt says; None is that there is none.
+
+    `instances` are the names that the ledger had before: an event that was taken over carries one of them,
+    and a place in the sequence of then, so that only its receipt can be compared.
+    """
     receipt = receipt_of(document)
     if receipt is None or not _carries(document, parcel.event_id):
         return Comparison("forgotten")
     sent = orjson.loads(parcel.text)
-    if document["payload"].get("instance") != sent["instance"]:
+    ours = document["payload"].get("instance") == sent["instance"]
+    if not ours and document["payload"].get("instance") not in instances:
         return Comparison("forgotten")  # a replica's event: the numbers were given anew
     if receipt == parcel.receipt:
         return Comparison("same")
-    return Comparison("altered", content=document["payload"] != sent)
+    return Comparison("altered", content=ours and document["payload"] != sent)
 
 
 def readable(text: str) -> bool:

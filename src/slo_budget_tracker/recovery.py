@@ -49,8 +49,11 @@ def recovered(
     return reopen(), reset
 
 
-def epoch_entry(reset: Reset, *, before: str, newest: int | None, at: int) -> Entry:
-    """What begins a new epoch: its name and the event that says so, in one transaction."""
+def epoch_entry(reset: Reset, *, before: str, epochs: str, newest: int | None, at: int) -> Entry:
+    """What begins a new epoch: its name and the event that says so, in one transaction.
+
+    `epochs` are the names before: what was sent under them is looked for before anything is sent again.
+    """
     epoch = uuid.uuid4().hex
     event = Event.of_daemon(
         "store_reset",
@@ -61,5 +64,5 @@ def epoch_entry(reset: Reset, *, before: str, newest: int | None, at: int) -> En
         epoch_before=before,
         counts_until=None if newest is None else instant_text(newest),
     )
-    facts = {"epoch": epoch, "epoch_before": before, "copy_of": "", "reset_at": str(at)}
+    facts = {"epoch": epoch, "epoch_before": before, "epochs": epochs, "copy_of": "", "reset_at": str(at)}
     return Entry(events=[event], meta=facts)

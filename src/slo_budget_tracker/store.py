@@ -21,7 +21,7 @@ from slo_budget_tracker import schema
 from slo_budget_tracker.copies import address, backup_path, copy_new, copy_over, put_aside
 from slo_budget_tracker.errors import LedgerDamaged, LedgerError
 from slo_budget_tracker.filesystems import mount_of
-from slo_budget_tracker.marks import Lock, Mark, log_commits, read_mark, strange_log, why_older
+from slo_budget_tracker.marks import Lock, Mark, lineage, log_commits, read_mark, strange_log, why_older
 from slo_budget_tracker.rows import DamageError
 from slo_budget_tracker.tables import metadata
 
@@ -50,6 +50,7 @@ class Store:
     Attributes:
         generation: how often it turned out later that a transaction of unknown fate had got in.
         older: why the file is not the one that was last written here, if so.
+        epochs: the names under which events were sent from here, its own among them.
         warnings, remarks: what its owner should know, and what may interest.
     """
 
@@ -59,6 +60,7 @@ class Store:
         self.warnings: tuple[str, ...] = ()
         self.remarks: tuple[str, ...] = ()
         self.older: str | None = None
+        self.epochs = ""
         self.generation = 0
         self._lock: Lock | None = None
         self._mark: Mark | None = None
@@ -219,6 +221,7 @@ class Store:
             mark = read_mark(_driver(connection))
         self._mark = mark
         self.older = self.older or why_older(self._mark, self._lock.before)
+        self.epochs = lineage(self._mark, self._lock.before)
         self._lock.note(self._mark)
 
     def _connect(self) -> sqlite3.Connection:

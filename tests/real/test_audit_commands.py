@@ -7,12 +7,24 @@ import sys
 
 import pytest
 
+from slo_budget_tracker import appeals
 from slo_budget_tracker.cli import main
 from slo_budget_tracker.cli.audit import State
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import STATES, Outbox
 from slo_budget_tracker.payloads import KEYS
-from tests.audit_server import NOW, NearAuditStream, delivery_of, drained, ledger_of, story, wait_for
+from tests.audit_server import (
+    NOW,
+    FakeAuditStream,
+    NearAuditStream,
+    delivery_of,
+    drained,
+    expected,
+    ledger_of,
+    story,
+    wait_for,
+)
 from tests.servers import free_port
 
 
@@ -204,6 +216,54 @@ def test_retry_of_nothing_is_a_wrong_use(call, delivered, arguments, said):
 def test_retry_when_nothing_is_quarantined(call, delivered):
     """No request is left for nothing."""
     assert (0, "no event is quarantined\n", "") == call("retry", "--all")
+
+
+@pytest.mark.parametrize("answer", [(401, ()), (503, [("Retry-After", "500")])], ids=["hold", "rest"])
+def test_retry_goes_at_once(call, tmp_path, answer):
+    """A8: what somebody has mended is tried now, however long the pause would have been."""
+    status, headers = answer
+    refused = ("POST", lambda handler, _: handler.answer(status, body=b"no", headers=headers))
+    with FakeAuditStream(refused) as server, ledger_of(tmp_path / "ledger.db") as ledger:
+        delivery = delivery_of(ledger, server.url).start()
+        wait_for(lambda: delivery.figures().target_ok is False)
+        code, out, _ = call("retry", "--all")
+        said = "no event is quarantined; the daemon tries now what waits: 3"
+        assert (0, said) == (code, out.splitlines()[-1])
+        drained(delivery)
+        delivery.stop()
+        assert expected([1, 2, 3]) == story(server.events)
+
+
+def test_a_retry_that_cannot_be_carried_out_waits(tmp_path, monkeypatch):
+    """S3, A8: while the ledger is in trouble the request stays where it is, and delivery lives on."""
+    with FakeAuditStream() as server, ledger_of(tmp_path / "ledger.db") as ledger:
+        delivery = delivery_of(ledger, server.url)
+        appeals.leave(tmp_path / "ledger.db", None)
+        monkeypatch.setattr(Outbox, "release", lambda *_: (_ for _ in ()).throw(LedgerError("no")))
+        assert not delivery._heed()
+        assert 1 == len(list(tmp_path.glob("*retry*")))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_verify_gives_an_audit_stream_its_rest(call, tmp_path, status):
+    """A9: a command comes again when it was asked to; where that is too long it says so."""
+    with FakeAuditStream() as server:
+        with ledger_of(tmp_path / "ledger.db") as ledger:
+            delivery = delivery_of(ledger, server.url).start()
+            drained(delivery)
+            delivery.stop()
+
+        def rest(seconds):
+            server.troubles.append(
+                ("GET", lambda handler: handler.answer(status, body=b"", headers=[("Retry-After", seconds)]))
+            )
+
+        rest("1")
+        code, out, _ = call("verify", url=server.url)
+        assert (0, "3 of 3 receipts are what the audit stream shows") == (code, out.splitlines()[0])
+        rest("600")
+        code, _, err = call("verify", url=server.url)
+        assert (3, True) == (code, f"status {status}" in err)
 
 
 def test_requests_that_cannot_be_read_ask_for_nothing(tmp_path, near):

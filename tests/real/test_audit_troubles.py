@@ -8,8 +8,7 @@ import time
 import pytest
 
 from slo_budget_tracker import delivery as room
-from slo_budget_tracker.auditstream import AuditStream
-from slo_budget_tracker.errors import AuditError, LedgerError
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import (
     FakeAuditStream,
@@ -264,23 +263,6 @@ def test_a_server_that_closes_after_each_answer(ledger, deliver):
     with FakeAuditStream(closing=True) as server:
         drained(deliver(server))
         assert expected([1, 2, 3]) == story(server.events)
-
-
-def test_a_list_that_is_too_large_to_read(ledger, deliver, monkeypatch):
-    """A17: then the last thousand have to do; what is further back was looked up long ago."""
-    asked = []
-
-    def short(stream, *, limit):
-        asked.append(limit)
-        if limit > 1_000:
-            raise AuditError("too long", reason="too_large")
-        return [{}] * limit
-
-    monkeypatch.setattr(AuditStream, "events", short)
-    with FakeAuditStream(refusal(500)) as server:
-        drained(deliver(server))
-        assert expected([1, 2, 3]) == story(server.events)
-    assert [1_000, 10_000] * 2 == asked
 
 
 def test_figures_while_the_ledger_is_in_trouble(ledger, deliver, monkeypatch):

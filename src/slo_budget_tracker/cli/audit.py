@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,17 +18,19 @@ from slo_budget_tracker.auditstream import AuditStream
 from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import ConfigOption, app, progress, settings_of
 from slo_budget_tracker.cli.commands import Output, OutputOption
-from slo_budget_tracker.errors import LedgerError, UsageError
+from slo_budget_tracker.errors import AuditError, LedgerError, UsageError
 from slo_budget_tracker.outbox import STATES, Outbox
 from slo_budget_tracker.receipts import compare
 from slo_budget_tracker.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from slo_budget_tracker.outbox import Parcel
 
 TAKEN_UP_WITHIN = 6.0  # seconds in which a running daemon takes up what is left for it
+MOST_RESTS = 20  # that an audit stream is given during one command
+LONGEST_REST = 30.0  # seconds: whoever asks for more is not waited for
 
 audit = typer.Typer(
     help="The events: what became of them at the audit stream, and the proof of it.\n\n"
@@ -92,7 +95,7 @@ def verify(config: ConfigOption = None, *, output: OutputOption = Output.table) 
     if settings.audit.url is None:
         raise UsageError("no audit stream is configured, expected audit.url or AUDIT_STREAM_URL")
     with _outbox(config) as outbox:
-        life, parcels = outbox.life(), outbox.parcels(states=("delivered",))
+        life, parcels, names = outbox.life(), outbox.parcels(states=("delivered",)), outbox.instances()
     stream = AuditStream(settings.audit.url, timeout=settings.audit.timeout)
     current = [one for one in parcels if one.life == life]
     counts = {"same": 0, "forgotten": 0, "altered": 0}
@@ -100,13 +103,14 @@ def verify(config: ConfigOption = None, *, output: OutputOption = Output.table) 
     with progress("verifying receipts") as report:
         for number, parcel in enumerate(current, start=1):
             assert parcel.receipt is not None
-            word = compare(parcel, stream.event(parcel.receipt.server_event_id)).word
+            shown = _patiently(partial(stream.event, parcel.receipt.server_event_id))
+            word = compare(parcel, shown, instances=names).word
             counts[word] += 1
             if word != "same":
                 wrong.append((parcel, "missing" if word == "forgotten" else word))
             if report is not None:
                 report(number, len(current))
-    chain = stream.verify()
+    chain = _patiently(stream.verify)
     stream.close()
     valid = isinstance(chain, dict) and chain.get("valid") is True
     document = {
@@ -135,19 +139,23 @@ def retry(
 ) -> None:
     """Send quarantined events once more; the daemon that has the ledger open takes it up within seconds.
 
+    It does not wait out a pause: what somebody has mended is tried at once, with `--all` also where nothing
+    is quarantined and events only wait.
+
     Example: `slo-budget-tracker audit retry -c config/slo-budget-tracker.yaml --all`
     """
     if bool(ids) == everything:
         raise UsageError("expected either ids of quarantined events or --all")
     with _outbox(config) as outbox:
         aside = {one.event_id for one in outbox.parcels(states=("quarantined",))}
+        pending = outbox.waiting().pending
         path = _path(config)
     unknown = [one for one in ids or () if one not in aside]
     if unknown:
         raise UsageError(f"no quarantined event {unknown[0]}; `audit list --state quarantined` shows them")
     wanted = sorted(set(ids or ())) or sorted(aside)
     if not wanted:
-        typer.echo("no event is quarantined")
+        _wake(path, pending)
         return
     request = appeals.leave(path, wanted)
     noun = "event waits" if len(wanted) == 1 else "events wait"
@@ -155,6 +163,14 @@ def retry(
         typer.echo(f"{len(wanted)} {noun} in the queue again")
     else:
         typer.echo(f"{len(wanted)} {noun} for the daemon: it takes them up when it runs with an audit.url")
+
+
+def _wake(path: Path, pending: int) -> None:
+    """Nothing is quarantined: what waits is tried now."""
+    if pending and _taken_up(appeals.leave(path, [])):
+        typer.echo(f"no event is quarantined; the daemon tries now what waits: {pending}")
+    else:
+        typer.echo("no event is quarantined")
 
 
 @audit.command()
@@ -199,6 +215,18 @@ def _taken_up(request: Path) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """What the audit stream answers, after the rests that it asks for."""
+    for _ in range(MOST_RESTS):
+        try:
+            return ask()
+        except AuditError as error:
+            if error.reason != "later" or (error.wait or 0) > LONGEST_REST:
+                raise
+            time.sleep(error.wait or 1.0)
+    return ask()
 
 
 def _evidence(parcel: Parcel) -> dict[str, Any]:
