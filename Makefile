@@ -30,6 +30,7 @@ servers:
 	@config/get-server.sh victoria-metrics victoria-metrics || true
 	@config/get-server.sh prometheus-blackbox-exporter prometheus-blackbox-exporter || true
 	@config/get-server.sh prometheus-nginx-exporter prometheus-nginx-exporter || true
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo "PostgreSQL is not installed: its tests are left out (apt-get install postgresql)"
 
 demo: .venv/ready ## an example service, Prometheus, audit stream and daemon; prints where to look
 	@config/get-server.sh prometheus promtool

@@ -6,11 +6,13 @@ import logging
 import os
 import shutil
 import threading
+from importlib.util import find_spec
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.postgresql import PostgreSQLServer, postgresql_binary
 from tests.servers import (
     AuditStreamServer,
     PrometheusServer,
@@ -37,6 +39,7 @@ TIERS = {
     "alertmanager": lambda: bool(alertmanager_binary()),
     "nginx": lambda: bool(find_binary("nginx", variable="SLO_TEST_NGINX")),
     "exporters": lambda: all(find_binary(name, variable="") for name in EXPORTERS),
+    "postgresql": lambda: bool(postgresql_binary() and find_spec("psycopg")),
     "chromium": lambda: bool(chromium_binary()),
 }
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
@@ -151,4 +154,18 @@ def make_victoriametrics(tmp_path_factory):
 def audit_stream(tmp_path):
     """A fresh audit stream."""
     with AuditStreamServer(tmp_path / "audit-stream") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """One PostgreSQL for the whole session; each test takes a namespace of its own."""
+    with PostgreSQLServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make_postgresql():
+    """A PostgreSQL of the test's own, which it may stop."""
+    with PostgreSQLServer() as server:
         yield server

@@ -35,6 +35,7 @@ LATER_KEYS = {"web.basic_auth", "web.tls", "web.config_file"}
 # Kubernetes gives these to every pod beside a service named slo-budget-tracker; they are no settings of ours.
 _SERVICE_LINKS = re.compile(r"SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?")
 _USER_IN_URL = re.compile(r"://[^/\s@]*@")
+_PASSWORD_IN_URL = re.compile(r"://[^/\s@]*:[^/\s]*@|[?&]password=")
 _SECRETS_GO = "name a file (`…_file`) or set it by environment"
 
 
@@ -69,6 +70,8 @@ def strange(node: Node, keys: tuple[str, ...] = ()) -> Iterator[Fault]:
                 yield node.keys[key].fault(LATER, path=key)
             elif is_secret(key) and not isinstance(value, Mapping):
                 yield node.keys[key].fault("a secret", "none in this file", _SECRETS_GO, path=key)
+            elif path == "ledger.url" and isinstance(value, Scalar):
+                yield from _strange_database(value)
             else:
                 yield from strange(value, (*keys, key))
     elif isinstance(node, Sequence):
@@ -76,6 +79,12 @@ def strange(node: Node, keys: tuple[str, ...] = ()) -> Iterator[Fault]:
             yield from strange(item, keys)
     elif isinstance(node, Scalar):
         yield from _strange_value(node)
+
+
+def _strange_database(node: Scalar) -> Iterator[Fault]:
+    """A database's address may name a user."""
+    if _PASSWORD_IN_URL.search(node.text):
+        yield node.fault("a URL with a user's password in it", "a URL without one", _SECRETS_GO)
 
 
 def _strange_value(node: Scalar) -> Iterator[Fault]:

@@ -71,7 +71,7 @@ class Daemon:
         now, force = int(self.clock()), self.settings.ledger.force
         keep = EVENTS_KEPT + self.settings.audit.resend
         with Ledger.open(
-            self.settings.ledger.url, density=density, now=now, force=force, keep_events=keep
+            self.settings.ledger.database, density=density, now=now, force=force, keep_events=keep
         ) as ledger:
             _introduce(ledger)
             cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)

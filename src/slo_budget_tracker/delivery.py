@@ -226,10 +226,11 @@ class Delivery:
 
     def _heed(self) -> bool:
         """Take up what persons left for us; whether there was anything."""
-        if self._path is None:
-            return False
         try:
-            asked, freed = appeals.take_up(self._path, self._outbox.release)
+            if self._path is not None:
+                asked, freed = appeals.take_up(self._path, self._outbox.release)
+            else:
+                asked, freed = appeals.take_up_in(self._begin, self._outbox.release)
         except LedgerError:
             return False  # told elsewhere; the request stays where it is
         if freed:

@@ -5,7 +5,8 @@ TrackerError                      exit status
 ├── SpecError                     1   SLO files with faults (all of them at once)
 ├── SettingsError                 2   a configuration file with faults (all of them at once)
 ├── LedgerError                   3   the ledger cannot be opened, read or written
-│   └── LedgerDamaged             its file is not what was written
+│   ├── LedgerDamaged             it is not what was written
+│   └── LedgerDeposed             another daemon writes to it now
 ├── AuditError                    3   the audit stream is out of reach or answers what cannot be used
 └── PrometheusError               3   one request failed; `reason` is from a closed list
     ├── Unreachable               refused, no such host, broken connection, deadline (outcome `missed`)
@@ -85,14 +86,21 @@ class LedgerError(TrackerError):
 
 
 class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is the case
-    """A file that is a ledger and not what was written; carries where and why."""
+    """A ledger that is not what was written; carries where, why, and what becomes of it."""
 
-    def __init__(self, ledger: object, why: str) -> None:
-        super().__init__(
-            f"the ledger {ledger} is damaged ({why}): the daemon puts it aside when it starts, and "
-            "goes on from the last backup"
-        )
+    def __init__(
+        self,
+        ledger: object,
+        why: str,
+        *,
+        then: str = "the daemon puts it aside when it starts, and goes on from the last backup",
+    ) -> None:
+        super().__init__(f"the ledger {ledger} is damaged ({why}): {then}")
         self.why = why
+
+
+class LedgerDeposed(LedgerError):  # noqa: N818 - the participle says what is the case
+    """Another daemon writes to this ledger now: nothing may be written, nothing sent."""
 
 
 class AuditError(TrackerError):

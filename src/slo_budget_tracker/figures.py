@@ -71,6 +71,6 @@ class OwnFigures:
     log_lines_dropped: int = 0
     ledger_bytes: int | None = None
     ledger_rows: int | None = None
-    store_engine: str = ""  # "sqlite"
-    store_version: str = ""  # of its library
+    store_engine: str = ""  # "sqlite" or "postgresql"
+    store_version: str = ""  # of its library or server
     process: tuple[Metric, ...] = ()  # tuple(prometheus_client.ProcessCollector(registry=None).collect())

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from slo_budget_tracker import copies, soundness, tables
 from slo_budget_tracker.buckets import Buckets
 from slo_budget_tracker.contents import UNREADABLE, Contents, Known, states_text
+from slo_budget_tracker.databases import Database
 from slo_budget_tracker.density import DAY, HOUR, Density
 from slo_budget_tracker.entries import Entry, Event, LedgerStats, StoredEvent
 from slo_budget_tracker.errors import LedgerDamaged, LedgerError
@@ -27,7 +28,8 @@ from slo_budget_tracker.outbox import QUEUED, store_event
 from slo_budget_tracker.recovery import Reset, epoch_entry, recovered
 from slo_budget_tracker.retention import KEEP_EVENTS, Retention
 from slo_budget_tracker.rows import disjoint
-from slo_budget_tracker.store import Store, path_of
+from slo_budget_tracker.store import Store
+from slo_budget_tracker.stores import AnyStore, Term, open_store
 from slo_budget_tracker.tables import upsert
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Ledger(Known):
     """
 
     def __init__(
-        self, store: Store, *, density: Density | None = None, keep_events: int = KEEP_EVENTS
+        self, store: AnyStore, *, density: Density | None = None, keep_events: int = KEEP_EVENTS
     ) -> None:
         super().__init__(Contents(History(density=density)))
         self._store = store
@@ -68,13 +70,14 @@ class Ledger(Known):
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | Database,
         *,
         read_only: bool = False,
         density: Density | None = None,
         now: int | None = None,
         force: bool = False,
         keep_events: int = KEEP_EVENTS,
+        term: Term | None = None,
     ) -> Ledger:
         """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon.
 
@@ -86,22 +89,24 @@ class Ledger(Known):
                 copy put back. Without, damage is an error.
             force: open it on a file system whose locks cannot be relied on.
             keep_events: how long events are kept that were delivered, seconds.
+            term: the right to write to one in PostgreSQL, where it was taken before.
 
         Raises:
-            LedgerDamaged: the file is not what was written, and nobody may mend it.
+            LedgerDamaged: it is not what was written, and nobody may mend it.
             LedgerError: it is in use, from a newer program, somebody else's, or cannot be read.
         """
 
         def reopen() -> Ledger:
-            store = Store.open(url, read_only=read_only, force=force, mend=suffix)
+            store = open_store(database, read_only=read_only, force=force, mend=suffix, term=term)
             return cls(store, density=density, keep_events=keep_events)._read()  # noqa: SLF001 - its own
 
+        database = Database.of(url)
         suffix = None if now is None else f"corrupt-{now}"
         reset = None
         try:
             ledger = reopen()
         except LedgerDamaged as damage:
-            path = path_of(url)
+            path = database.path
             if read_only or suffix is None or path is None:
                 raise
             ledger, reset = recovered(path, damage, reopen, suffix=suffix)
@@ -155,8 +160,13 @@ class Ledger(Known):
 
     @property
     def path(self) -> Path | None:
-        """The file; None for a ledger in memory."""
+        """The file; None for a ledger in memory or in PostgreSQL."""
         return self._store.path
+
+    @property
+    def engine(self) -> tuple[str, str]:
+        """What keeps it, and its version."""
+        return ("sqlite" if isinstance(self._store, Store) else "postgresql"), self._store.version
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -298,7 +308,7 @@ class Ledger(Known):
                 self._now = Contents.read(connection, self._buckets, History(density=self.history.density))
         except UNREADABLE as error:
             self.close()
-            raise LedgerDamaged(self._store, f"{type(error).__name__}: {error}") from error
+            raise self._store.damaged(f"{type(error).__name__}: {error}") from error
         except BaseException:
             self.close()
             raise

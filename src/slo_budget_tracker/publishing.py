@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -81,6 +80,7 @@ class Publisher:
     ) -> None:
         """Take in what a tick concluded, render once, swap once; only who holds the cycle's lock calls it."""
         stats = evaluator.ledger.stats()
+        engine, engine_version = evaluator.ledger.engine
         by_name = {name: client.stats for name, client in sources.items()}
         with self._guard:
             self.note(
@@ -100,8 +100,8 @@ class Publisher:
                 certificate_expires_at=_known(by_name, "certificate_expires"),
                 ledger_bytes=stats.bytes,
                 ledger_rows=stats.rows,
-                store_engine="sqlite",
-                store_version=sqlite3.sqlite_version,
+                store_engine=engine,
+                store_version=engine_version,
             )
             archive = Archive(evaluator.ledger)
             self.display.past = Past(archive.courses, archive.events)

@@ -1,4 +1,4 @@
-"""Schema: which version a file has, told without touching it, and how it becomes the newest one."""
+"""Schema: which version a ledger has, told without touching it, and how it becomes the newest one."""
 
 from __future__ import annotations
 
@@ -39,20 +39,29 @@ def version_of(path: Path, *, read_only: bool) -> str | None:
         raise LedgerDamaged(path, str(error)) from error
     except sqlite3.Error as error:
         raise _unreadable(path, error) from error
-    if found is None:
-        return None
+    if found is not None:
+        check_version(path, found, read_only=read_only)
+    return found
+
+
+def check_version(ledger: object, found: str, *, read_only: bool) -> None:
+    """Whether this program can work with a schema version.
+
+    Raises:
+        LedgerError: it is from a newer program, or must be upgraded first.
+        LedgerDamaged: it is none.
+    """
     if found not in migrations.REVISIONS and not (found.isdigit() and len(found) == len(newest())):
-        raise LedgerDamaged(path, f"its schema version is {found!r}")
+        raise LedgerDamaged(ledger, f"its schema version is {found!r}")
     if found not in migrations.REVISIONS:
         raise LedgerError(
-            f"the ledger {path} has schema {found}, this program's is {newest()}: "
+            f"the ledger {ledger} has schema {found}, this program's is {newest()}: "
             "run the newer program, or restore a backup made before its upgrade"
         )
     if read_only and found != newest():
         raise LedgerError(
-            f"the ledger {path} has the older schema {found}: start the daemon once to upgrade it"
+            f"the ledger {ledger} has the older schema {found}: start the daemon once to upgrade it"
         )
-    return found
 
 
 def _look(path: Path, *, read_only: bool) -> str | None:

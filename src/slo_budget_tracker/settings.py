@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as MappingABC
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -25,9 +26,10 @@ from pydantic import (
 
 from slo_budget_tracker.addresses import parse_listen
 from slo_budget_tracker.configfile import overlay, place_of_key, plain, read_config, strange, variable
+from slo_budget_tracker.databases import NAMESPACE, TIMEOUT, Database, checked_namespace
 from slo_budget_tracker.documents import Mapping, Node, shown
 from slo_budget_tracker.durations import parse_duration, parse_fine_duration
-from slo_budget_tracker.errors import Fault, SettingsError, UsageError
+from slo_budget_tracker.errors import Fault, LedgerError, SettingsError, UsageError
 
 _SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -154,18 +156,52 @@ class Evaluation(Section):
 
 
 class LedgerSettings(Section):
-    """Where counts, states and events are kept, and how often a copy is made that damage is mended from."""
+    """Where counts, states and events are kept, and how often a copy is made that damage is mended from.
+
+    A password of PostgreSQL comes from `password_file`, the environment, or where libpq looks for one.
+    """
 
     url: str = "sqlite:///slo-budget-tracker.db"
+    namespace: str = NAMESPACE  # the schema of PostgreSQL with the ledger's tables
+    password_file: Path | None = None
+    timeout: Seconds = TIMEOUT  # of one statement of PostgreSQL
     backup_every: Annotated[WholeSeconds, Field(ge=0)] = 86_400  # seconds; 0: never
     force: bool = False  # also on a file system whose locks cannot be relied on
 
     @field_validator("url")
     @classmethod
-    def _sqlite(cls, url: str) -> str:
-        if not url.startswith("sqlite://"):
-            raise ValueError('"sqlite:///path/to/file.db" in this version')
+    def _known(cls, url: str) -> str:
+        try:
+            Database.of(url)
+        except LedgerError as error:
+            raise ValueError('"sqlite:///path/to/file.db" or "postgresql+psycopg://host/database"') from error
         return url
+
+    @field_validator("namespace")
+    @classmethod
+    def _schema(cls, namespace: str) -> str:
+        try:
+            return checked_namespace(namespace)
+        except LedgerError as error:
+            raise ValueError("small letters, digits and _, not public and not pg_…") from error
+
+    @property
+    def database(self) -> Database:
+        """What `url` names, and how it is reached."""
+        found = Database.of(self.url)
+        if not found.in_postgresql:
+            return found
+        given = "namespace" in self.model_fields_set
+        return replace(
+            found,
+            namespace=self.namespace if given else found.namespace,
+            password_file=self.password_file,
+            timeout=self.timeout,
+        )
+
+    def __repr_args__(self) -> Any:
+        """The address may carry a password."""
+        yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
 class Audit(Section):
@@ -376,6 +412,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         return one.model_copy(update=files)
 
     ledger = settings.ledger.url
+    ledger_files = {"password_file": absolute(settings.ledger.password_file)}
     if ledger.startswith("sqlite:///") and not ledger.startswith(("sqlite:////", "sqlite:///:memory:")):
         ledger = f"sqlite:///{base / ledger.removeprefix('sqlite:///')}"
     return settings.model_copy(
@@ -389,7 +426,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
             ),
             "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
             "corrections_files": tuple(base / path.expanduser() for path in settings.corrections_files),
-            "ledger": settings.ledger.model_copy(update={"url": ledger}),
+            "ledger": settings.ledger.model_copy(update={"url": ledger, **ledger_files}),
         }
     )
 

@@ -1,4 +1,4 @@
-"""Soundness: what must be true of everything a ledger says, beyond what SQLite can check."""
+"""Soundness: what must be true of everything a ledger says, beyond what a database can check."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ def problems(connection: sa.Connection, *, density: Density | None = None) -> li
 
 
 def _references(connection: sa.Connection) -> Iterator[str]:
+    if connection.dialect.name != "sqlite":
+        return  # other databases see to it at all times
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         yield f"row {row} of {table} refers to a {parent} that is gone"
 

@@ -28,6 +28,8 @@ from slo_budget_tracker.tables import metadata
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from slo_budget_tracker.databases import Database
+
 _SAFE_SQLITE = (3, 51, 3)
 _BUSY_MILLISECONDS = 5000
 _LOG_BYTES = 64 << 20  # what the log is cut to after a first fill made it long
@@ -72,13 +74,13 @@ class Store:
 
     @classmethod
     def open(
-        cls, url: str, *, read_only: bool = False, force: bool = False, mend: str | None = None
+        cls, database: Database, *, read_only: bool = False, force: bool = False, mend: str | None = None
     ) -> Store:
         """Open or create the database that the URL names; an in-memory one for `sqlite://`.
 
         With `mend`, a log that belongs to another file is put aside under this suffix; else it is refused.
         """
-        store = cls(path_of(url), read_only=read_only)
+        store = cls(database.path, read_only=read_only)
         try:
             if store.path is None:
                 with store.begin() as connection:
@@ -110,7 +112,7 @@ class Store:
             if not self._survived(error, asked):
                 raise self._fault(error) from error
         except (DamageError, UnicodeDecodeError) as error:
-            raise LedgerDamaged(self, str(error)) from error
+            raise self.damaged(str(error)) from error
         if asked is not None:
             self._note(mark)
 
@@ -139,6 +141,15 @@ class Store:
                 commands = [f"quick_check('{name}')" for name in metadata.tables if name != "bucket"]
             lines = [str(line) for c in commands for (line,) in connection.exec_driver_sql(f"PRAGMA {c}")]
         return [line for line in lines if line != "ok"]
+
+    @property
+    def version(self) -> str:
+        """The library's."""
+        return sqlite3.sqlite_version
+
+    def damaged(self, why: str) -> LedgerDamaged:
+        """What is said of damage that was found in what it holds."""
+        return LedgerDamaged(self, why)
 
     def size(self) -> int:
         """Bytes of the file and its write-ahead log; 0 for one in memory."""
@@ -302,25 +313,6 @@ class Store:
             return LedgerDamaged(self, _reason(error))
         verb = "read" if self.read_only else "written"
         return LedgerError(f"the ledger {self} cannot be {verb}: {_reason(error)}")
-
-
-def path_of(url: str) -> Path | None:
-    """The file that a ledger's URL names; None for one in memory.
-
-    Raises:
-        LedgerError: the URL cannot be read, or names another kind of database.
-    """
-    try:
-        parsed = sa.make_url(url)
-    except SQLAlchemyError as error:
-        raise LedgerError(
-            "the ledger's url cannot be read, expected for example sqlite:///var/ledger.db"
-        ) from error
-    if parsed.get_backend_name() != "sqlite":
-        raise LedgerError(
-            f"a ledger in {parsed.get_backend_name()} is not supported yet, expected sqlite:///PATH"
-        )
-    return None if parsed.database in (None, "", ":memory:") else Path(os.path.realpath(parsed.database))
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

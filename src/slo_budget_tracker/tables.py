@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import Text as PlainText
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 metadata = MetaData()
+# Texts are ordered by their bytes everywhere, so no index depends on a server's language or library.
+Text = PlainText().with_variant(PlainText(collation="C"), "postgresql")
 
 facts = Table("fact", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
@@ -128,7 +131,8 @@ def upsert(connection: Connection, table: Table, values: Sequence[Mapping[str, A
     """Insert rows, or replace those with the same primary key."""
     if not values:
         return
-    statement = insert(table)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
     key = list(table.primary_key.columns)
     rest = {c.name: statement.excluded[c.name] for c in table.columns if c not in key}
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest), values)

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
+
+# Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files.
+EACH_ENGINE = {
+    "test_ledger_commands", "test_ledger_kept", "test_ledger_merged",
+    "test_ledger_retention", "test_ledger_revised", "test_ledger_sound", "test_ledger_whole",
+    "test_audit_commands", "test_audit_delivery",
+}  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    """Tests of ledgers run with SQLite and with PostgreSQL."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    names = metafunc.fixturenames
+    if "url" in names and "path" not in names and module in EACH_ENGINE:
+        engines = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+        metafunc.parametrize("engine", engines, indirect=True)
+
+
+@pytest.fixture
+def engine(request):
+    """What keeps the ledger."""
+    return getattr(request, "param", "sqlite")
 
 
 @pytest.fixture
@@ -12,6 +36,12 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def url(path):
+def url(request, tmp_path, engine):
     """Its URL."""
-    return f"sqlite:///{path}"
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path / 'var' / 'ledger.db'}"
+        return
+    namespace = f"test_{secrets.token_hex(6)}"
+    server = request.getfixturevalue("postgresql")
+    yield server.url(namespace=namespace)
+    server.sql(f"DROP SCHEMA IF EXISTS {namespace} CASCADE")

@@ -205,7 +205,7 @@ def test_foreign_files_are_refused_untouched(url, path, content, sentence):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("postgresql+psycopg://u:S3CR3T@h/d", "postgresql is not supported yet"),
+        ("mysql://u:S3CR3T@h/d", "a ledger in mysql is not supported"),
         ("nonsense", "url cannot be read"),
         ("sqlite:////proc/nowhere/ledger.db", "cannot be opened"),
     ],

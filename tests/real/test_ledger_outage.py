@@ -70,7 +70,7 @@ def undisturbed(server):
 
 
 def check_outage(server, url, undisturbed, tick_of):
-    """Run through the outage; `tick_of` makes each tick, and knows when the disk is full."""
+    """Run through the outage; `tick_of` makes each tick, and knows when the ledger cannot be written."""
     with Ledger.open(url) as ledger:
         cycle = prepared(server, ledger)
         shown = []
@@ -98,7 +98,7 @@ def check_outage(server, url, undisturbed, tick_of):
         pytest.param(WRITES, errno.EROFS, id="read-only", marks=pytest.mark.long),
     ],
 )
-def test_half_an_hour_without_a_disk_changes_nothing(server, url, undisturbed, calls, number):
+def test_half_an_hour_without_a_disk_changes_nothing(server, path, undisturbed, calls, number):
     """S3, S4: evaluation goes on from memory, and every transition is in the ledger once, in order, afterwards."""
 
     def tick_of(tick, cycle):
@@ -109,7 +109,7 @@ def test_half_an_hour_without_a_disk_changes_nothing(server, url, undisturbed, c
             raise report
         return report
 
-    check_outage(server, url, undisturbed, tick_of)
+    check_outage(server, f"sqlite:///{path}", undisturbed, tick_of)
 
 
 @pytest.fixture

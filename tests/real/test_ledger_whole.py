@@ -67,7 +67,7 @@ def test_a_new_roster_of_a_failed_commit_is_not_believed(url):
         assert WindowCounts(60, 1.0, 0.0, 60.0) == one(again, 60, instance=2)
 
 
-def test_a_full_disk_is_survived_without_a_restart(url):
+def test_a_full_disk_is_survived_without_a_restart(url, path):
     """S3: the commit says so, memory stays as it was, and the same entry goes through when there is space."""
     with Ledger.open(url) as ledger:
         registered(ledger)

@@ -21,7 +21,7 @@ from slo_budget_tracker.cli.commands import Output, OutputOption
 from slo_budget_tracker.errors import AuditError, LedgerError, UsageError
 from slo_budget_tracker.outbox import STATES, Outbox
 from slo_budget_tracker.receipts import compare
-from slo_budget_tracker.store import Store
+from slo_budget_tracker.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,25 +149,24 @@ def retry(
     with _outbox(config) as outbox:
         aside = {one.event_id for one in outbox.parcels(states=("quarantined",))}
         pending = outbox.waiting().pending
-        path = _path(config)
     unknown = [one for one in ids or () if one not in aside]
     if unknown:
         raise UsageError(f"no quarantined event {unknown[0]}; `audit list --state quarantined` shows them")
     wanted = sorted(set(ids or ())) or sorted(aside)
     if not wanted:
-        _wake(path, pending)
+        _wake(config, pending)
         return
-    request = appeals.leave(path, wanted)
+    waits = _left(config, wanted)
     noun = "event waits" if len(wanted) == 1 else "events wait"
-    if _taken_up(request):
+    if _taken_up(waits):
         typer.echo(f"{len(wanted)} {noun} in the queue again")
     else:
         typer.echo(f"{len(wanted)} {noun} for the daemon: it takes them up when it runs with an audit.url")
 
 
-def _wake(path: Path, pending: int) -> None:
+def _wake(config: Path | None, pending: int) -> None:
     """Nothing is quarantined: what waits is tried now."""
-    if pending and _taken_up(appeals.leave(path, [])):
+    if pending and _taken_up(_left(config, [])):
         typer.echo(f"no event is quarantined; the daemon tries now what waits: {pending}")
     else:
         typer.echo("no event is quarantined")
@@ -188,29 +187,37 @@ def export(config: ConfigOption = None, *, slo: SloOption = None, state: StateOp
 @contextmanager
 def _outbox(config: Path | None) -> Iterator[Outbox]:
     """The outbox, to read; the ledger's counts are left alone."""
-    store = Store.open(settings_of(config).ledger.url, read_only=True)
+    store = open_store(settings_of(config).ledger.database, read_only=True)
     try:
         yield Outbox(store.begin)
     finally:
         store.close()
 
 
-def _path(config: Path | None) -> Path:
-    store = Store.open(settings_of(config).ledger.url, read_only=True)
-    store.close()
-    if store.path is None:
+def _left(config: Path | None, wanted: Sequence[str]) -> Callable[[], bool]:
+    """Leave the request for the daemon; returns how to see whether it still waits."""
+    database = settings_of(config).ledger.database
+    if database.path is not None:
+        return appeals.leave(database.path, wanted).exists
+    if not database.in_postgresql:
         raise LedgerError("a ledger in memory is nobody else's business")
-    return store.path
+    key = appeals.leave_in(database, wanted)
+
+    def waits() -> bool:
+        with _outbox(config) as outbox:
+            return outbox.fact(key) is not None
+
+    return waits
 
 
 def _states(chosen: Sequence[State] | None) -> Sequence[str]:
     return [str(one) for one in chosen] if chosen else STATES
 
 
-def _taken_up(request: Path) -> bool:
+def _taken_up(waits: Callable[[], bool]) -> bool:
     """Whether the daemon takes a request up while somebody waits for it."""
     ends = time.monotonic() + TAKEN_UP_WITHIN
-    while request.exists():
+    while waits():
         if time.monotonic() > ends:
             return False
         time.sleep(0.1)

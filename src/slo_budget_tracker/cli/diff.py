@@ -35,7 +35,7 @@ def diff(
     catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
-    with closing(Ledger.open(settings.ledger.url, read_only=True)) as ledger:
+    with closing(Ledger.open(settings.ledger.database, read_only=True)) as ledger:
         known = remembered(ledger.meta.get(DEFINITIONS))
     changes = tuple(compare(known, catalogue.slos))
     if output is Output.json:

@@ -83,7 +83,7 @@ def _read(config: Path | None, names: list[str], least: float, on_unknown: Unkno
             raise UsageError(
                 f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
             )
-    with Ledger.open(settings.ledger.url, read_only=True) as ledger:
+    with Ledger.open(settings.ledger.database, read_only=True) as ledger:
         found = last_verdicts(ledger, [slo for slo in slos if not names or slo.name in names], settings)
     now, delay = time.time(), settings.evaluation.delay
     answers = [gates.judge(one, now=now, least=least, delay=delay) for one in found]

@@ -63,7 +63,8 @@ def backup(
     """Copy the ledger to one new file, also while the daemon uses it.
 
     To put a copy back, stop the daemon and copy it over the ledger's file. The daemon then begins a new
-    epoch, reads again what came since the copy, and says so in the audit stream.
+    epoch, reads again what came since the copy, and says so in the audit stream. A ledger in PostgreSQL is
+    copied by pg_dump: the error says how.
 
     Example: `slo-budget-tracker ledger backup -c config/slo-budget-tracker.yaml /var/backups/ledger.db`
     """
@@ -75,7 +76,7 @@ def backup(
 
 
 def _opened(config: Path | None) -> Ledger:
-    return Ledger.open(settings_of(config).ledger.url, read_only=True)
+    return Ledger.open(settings_of(config).ledger.database, read_only=True)
 
 
 def _json(figures: LedgerStats) -> dict[str, object]:

@@ -43,7 +43,7 @@ def report(
     except ValueError as error:
         raise UsageError(f"--period: {error}") from error
     configuration = configuration_of(files_of(config))
-    with Ledger.open(configuration.settings.ledger.url, read_only=True) as ledger:
+    with Ledger.open(configuration.settings.ledger.database, read_only=True) as ledger:
         newest = ledger.history.newest
         if newest is not None and asked.start < newest < asked.end:
             asked = asked._replace(end=newest)

@@ -8,18 +8,20 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Make all tables; a file without them is an empty one."""
     op.create_table(
-        "fact", sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text, nullable=False)
+        "fact", sa.Column("key", Text, primary_key=True), sa.Column("value", Text, nullable=False)
     )
     op.create_table(
         "instance",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("slo", sa.Text, nullable=False),
-        sa.Column("labels", sa.Text, nullable=False),
-        sa.Column("sli_hash", sa.Text, nullable=False),
+        sa.Column("slo", Text, nullable=False),
+        sa.Column("labels", Text, nullable=False),
+        sa.Column("sli_hash", Text, nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
         sa.Column("born", sa.BigInteger, nullable=False),
         sa.Column("retired", sa.BigInteger),
@@ -45,16 +47,16 @@ def upgrade() -> None:
     op.create_table(
         "state",
         sa.Column("instance", sa.Integer, sa.ForeignKey("instance.id"), primary_key=True),
-        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("payload", Text, nullable=False),
     )
     op.create_table(
         "memory",
-        sa.Column("feed", sa.Text, primary_key=True),
+        sa.Column("feed", Text, primary_key=True),
         sa.Column("payload", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "cursor",
-        sa.Column("feed", sa.Text, primary_key=True),
+        sa.Column("feed", Text, primary_key=True),
         sa.Column("instant", sa.BigInteger, nullable=False),
     )
     op.create_table(
@@ -64,12 +66,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "event",
-        sa.Column("event_id", sa.Text, primary_key=True),
-        sa.Column("slo", sa.Text, nullable=False),
+        sa.Column("event_id", Text, primary_key=True),
+        sa.Column("slo", Text, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("previous_id", sa.Text),
-        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("previous_id", Text),
+        sa.Column("kind", Text, nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("payload", Text, nullable=False),
         sa.UniqueConstraint("slo", "sequence", name="event_order"),
     )

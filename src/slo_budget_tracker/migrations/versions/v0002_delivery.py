@@ -11,6 +11,8 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 _KEYS = (
     *("schema", "event_kind", "id", "sequence", "previous_id", "instance"),
     *("slo_name", "labels", "severity", "window_seconds", "short_window_seconds", "burn_rate", "threshold"),
@@ -23,18 +25,18 @@ def upgrade() -> None:
     """Make the table, put every event into it, and give old payloads the keys that were missing."""
     op.create_table(
         "delivery",
-        sa.Column("event_id", sa.Text, sa.ForeignKey("event.event_id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("slo", sa.Text, nullable=False),
+        sa.Column("event_id", Text, sa.ForeignKey("event.event_id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("slo", Text, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("state", Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("attempted_at", sa.BigInteger),
         sa.Column("settled_at", sa.BigInteger),
         sa.Column("server_event_id", sa.BigInteger),
-        sa.Column("server_hash", sa.Text),
+        sa.Column("server_hash", Text),
         sa.Column("life", sa.Integer),
         sa.Column("disowned", sa.BigInteger),
-        sa.Column("detail", sa.Text),
+        sa.Column("detail", Text),
     )
     op.create_index("delivery_queue", "delivery", ["state", "slo", "sequence"])
     op.create_index("delivery_receipts", "delivery", ["life", "server_event_id"])
