@@ -14,6 +14,8 @@ import promql_parser
 from slo_budget_tracker.answers import Answer, Query, Series, printable
 from slo_budget_tracker.errors import BadAnswer
 from slo_budget_tracker.feeds import TICKED
+from slo_budget_tracker.groups import group_of
+from slo_budget_tracker.rowlabels import is_scalar
 from slo_budget_tracker.selectors import quote
 
 if TYPE_CHECKING:
@@ -49,17 +51,21 @@ class Test(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One expression of a batch; a count over `window` seconds is scaled to the tick."""
+    """One expression of a batch; a count over `window` seconds is scaled to the tick.
+
+    `by` are the labels of an SLO's groups: then each of them has a row of its own in the answer.
+    """
 
     slot: Slot
     expression: str
     window: int
     test: Test | None = None
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExpressionBatch:
-    """Expressions asked by one query, each of which must give a single value."""
+    """Expressions asked by one query, each of which must give a single value, or one for each group."""
 
     key: str
     datasource: str
@@ -81,14 +87,14 @@ class ExpressionBatch:
     def read(self, answer: Answer) -> Mapping[Slot, float | None]:
         """The value of each slot; None where the server answered that there is no series.
 
-        An SLO of which any member cannot be used is left out: see `faults`. NaN is no traffic: a count is 0
-        then, an `error_ratio` or `condition` stays NaN.
+        An SLO or group of which any member cannot be used is left out: see `faults`. NaN is no traffic: a
+        count is 0 then, an `error_ratio` or `condition` stays NaN.
         """
         values, faults = self._judge(answer)
-        return {slot: value for slot, value in values.items() if slot.slo not in faults}
+        return {slot: value for slot, value in values.items() if slot.key not in faults}
 
     def faults(self, answer: Answer) -> Mapping[str, BadAnswer]:
-        """The SLOs whose expressions gave something that cannot be used, and what it was."""
+        """The keys whose expressions gave something that cannot be used, and what it was."""
         return self._judge(answer)[1]
 
     def split(self) -> tuple[ExpressionBatch, ExpressionBatch]:
@@ -113,19 +119,32 @@ class ExpressionBatch:
         values: dict[Slot, float | None] = {}
         faults: dict[str, BadAnswer] = {}
         for member, tag in self._tagged():
-            try:
-                value = _single(member.slot, found.get(tag, ()))
-                values[member.slot] = value if value is None or member.test is None else member.test.of(value)
-            except BadAnswer as fault:
-                faults.setdefault(member.slot.slo, fault)
+            for slot, rows in _by_group(member, found.get(tag, ())).items():
+                try:
+                    value = _single(slot, rows)
+                    values[slot] = value if value is None or member.test is None else member.test.of(value)
+                except BadAnswer as fault:
+                    faults.setdefault(slot.key, fault)
+        busy = {
+            slot._replace(role="total") for slot, value in values.items() if value and not math.isnan(value)
+        }
         for slot, value in values.items():
             if value is None or not math.isnan(value) or slot.role in TICKED:
                 continue
-            others = (values[other] for other in values if other.slo == slot.slo)
-            if any(other and not math.isnan(other) for other in others):
-                faults.setdefault(slot.slo, _fault(slot, "NaN beside traffic", reason="non_finite"))
+            if slot._replace(role="total") in busy:
+                faults.setdefault(slot.key, _fault(slot, "NaN beside traffic", reason="non_finite"))
             values[slot] = 0.0
         return values, faults
+
+
+def _by_group(member: Member, rows: Sequence[Series]) -> Mapping[Slot, Sequence[Series]]:
+    """The rows of a member by the slot that each of them belongs to."""
+    if not member.by:
+        return {member.slot: rows}
+    found: dict[Slot, list[Series]] = {}
+    for row in rows:
+        found.setdefault(member.slot._replace(group=group_of(row.labels, member.by)), []).append(row)
+    return found
 
 
 def _tagged(member: Member, tag: str, tick_seconds: int) -> str:
@@ -141,23 +160,9 @@ def _is_scalar(expression: str) -> bool:
     if len(_NESTING.findall(expression)) > MOST_OPERATORS:  # the parser's native stack would overflow
         return False
     try:
-        return _scalar(promql_parser.parse(expression))
+        return is_scalar(promql_parser.parse(expression))
     except ValueError:
         return False
-
-
-def _scalar(parsed: object) -> bool:
-    match parsed:
-        case promql_parser.NumberLiteral():
-            return True
-        case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
-            return _scalar(parsed.expr)
-        case promql_parser.BinaryExpr():
-            return _scalar(parsed.lhs) and _scalar(parsed.rhs)
-        case promql_parser.Call():
-            return bool(parsed.func.return_type == promql_parser.ValueType.Scalar)
-        case _:
-            return False
 
 
 def _single(slot: Slot, found: Sequence[Series]) -> float | None:
@@ -184,4 +189,4 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _fault(slot: Slot, what: str, *, reason: str) -> BadAnswer:
-    return BadAnswer(f"{slot.slo}: {slot.role}: {what}", reason=reason)
+    return BadAnswer(f"{printable(slot.key)}: {slot.role}: {what}", reason=reason)

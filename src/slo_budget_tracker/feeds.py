@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.groups import Group
 
-Role = Literal["total", "bad", "good", "error_ratio", "condition"]
+Role = Literal["total", "bad", "good", "error_ratio", "condition", "recorded"]
 TICKED = frozenset[Role](
-    {"error_ratio", "condition"}
+    {"error_ratio", "condition", "recorded"}
 )  # what is looked at once in each tick, not scaled to it
 
 

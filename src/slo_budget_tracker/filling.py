@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from slo_budget_tracker.density import Density, Stage
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.groups import name_of
+from slo_budget_tracker.outcomes import combine
 from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
-from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, combine, read, roles, split, units
+from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, read, roles, split, units
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.slices import Part, cut
 from slo_budget_tracker.ticks import Counts, Outcome, Tick

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker import recordings
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
 from slo_budget_tracker.batches import ExpressionBatch, Member, Test
 from slo_budget_tracker.durations import format_duration
@@ -97,7 +98,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             for slot, selector in _series(slo.name, slo.sli):
                 feeds.setdefault((slo.datasource, selector.metric, gauge), []).append((slot, selector))
         else:
-            members = list(_expressions(slo.name, slo.sli))
+            members = list(_expressions(slo.name, slo.sli, slo.group_by))
             ticked = all(member.slot.role in TICKED for member in members)
             expressions.setdefault((slo.datasource, ticked), []).append(members)
     return Plan(
@@ -168,9 +169,11 @@ def _bucket(histogram: Selector, bound: str) -> Selector:
     )
 
 
-def _expressions(slo: str, sli: PromqlSli | ConditionSli) -> Iterator[Member]:
+def _expressions(slo: str, sli: PromqlSli | ConditionSli, by: tuple[str, ...]) -> Iterator[Member]:
+    """What is asked for an SLI, and whether the recorded series among it have gaps."""
     if isinstance(sli, ConditionSli):
-        yield Member(Slot(slo, "condition"), sli.expr, 0, Test(sli.op, float(sli.limit)))
+        yield Member(Slot(slo, "condition"), sli.expr, 0, Test(sli.op, float(sli.limit)), by)
+        yield from _gaps(slo, [sli.expr], 0)
         return
     parts: tuple[tuple[Role, str | None], ...] = (
         ("total", sli.total),
@@ -180,9 +183,16 @@ def _expressions(slo: str, sli: PromqlSli | ConditionSli) -> Iterator[Member]:
     )
     for role, expression in parts:
         if expression is not None:
-            yield Member(
-                Slot(slo, role), substitute_window(expression, format_duration(sli.window)), sli.window
-            )
+            text = substitute_window(expression, format_duration(sli.window))
+            yield Member(Slot(slo, role), text, sli.window, by=by)
+    whole = [sli.total or sli.good or sli.error_ratio or ""]  # no failures are often no series
+    yield from _gaps(slo, whole, sli.window)
+
+
+def _gaps(slo: str, expressions: Sequence[str], window: int) -> Iterator[Member]:
+    share = recordings.share(expressions, window)
+    if share is not None:
+        yield Member(Slot(slo, "recorded"), share, 0)
 
 
 def _names(slots: Iterator[Slot]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
 from slo_budget_tracker.feeds import TICKED
-from slo_budget_tracker.groups import key_of
+from slo_budget_tracker.groups import key_of, name_of
+from slo_budget_tracker.outcomes import NO_DATA, combine, judge
 from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RANGE_FROM = 4  # so many ticks of an expression are asked for by one range query instead of one by one
-NOISE = 1e-9  # of floating point: such a share of the total is no excess
 MAX_POINTS = 11_000  # of one range query (Prometheus HTTP API, "Range queries")
 
 
@@ -235,67 +235,39 @@ def roles(slots: Iterable[Slot]) -> dict[str, tuple[Slot, ...]]:
     return {key: tuple(found) for key, found in by_key.items()}
 
 
-def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: bool) -> Counts:
-    """One tick's counts from what its roles brought; a role missing in `values` had no data.
-
-    A part that exceeds the whole is cut to it, and the counts say so. Without a series of the total there is
-    no data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared
-    beside a present total are 0.
-    """
-    if any(value < 0 for value in values.values()):
-        return Counts(0, 0, Outcome.ERROR)
-    if "error_ratio" in wanted and "error_ratio" in values:
-        ratio = values["error_ratio"]
-        total, bad = (0.0, 0.0) if math.isnan(ratio) else (1.0, ratio)
-    elif "condition" in wanted and "condition" in values:
-        truth = values["condition"]
-        total, bad = (0.0, 0.0) if math.isnan(truth) else (1.0, 1.0 - truth)
-    elif "total" in values:
-        total = _number(values["total"])
-        bad = _number(values.get("bad")) if "bad" in wanted else total - _number(values.get("good"))
-    elif "total" not in wanted and values:
-        bad = _number(values.get("bad"))
-        total = _number(values.get("good")) + bad
-    else:
-        inconsistent = _number(values.get("bad")) > 0  # errors of nothing
-        return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA)
-    within = min(max(bad, 0.0), total)
-    outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
-    if abs(within - bad) <= NOISE * max(total, 1.0):
-        return Counts(total, within, outcome)
-    return Counts(total, within, outcome, cut="good" if bad < 0 else "bad")
-
-
-def _number(value: float | None) -> float:
-    return 0.0 if value is None or math.isnan(value) else value
-
-
 def _batch_unit(batch: ExpressionBatch) -> Unit:
     slos = tuple(dict.fromkeys(slot.slo for slot, *_ in batch.members))
     return Unit(key=batch.key, datasource=batch.datasource, slos=slos, batch=batch)
 
 
 def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Reading:
-    wanted = roles(slot for slot, *_ in batch.members)
-    counts: dict[str, dict[int, Counts]] = {slo: {} for slo in wanted}
+    counts: dict[str, dict[int, Counts]] = {}
     faults: dict[str, str] = {}
+    doubts: Counter[str] = Counter()
     samples = 0
     partial = False
     for tick, answer in _batch_answers(batch, ticks, ask):
         partial = partial or answer.partial
-        found = batch.read(answer)
-        faulty = batch.faults(answer)
-        faults.update({slo: str(fault) for slo, fault in faulty.items()})
         samples += len(answer.series)
-        for slo, slots in wanted.items():
-            if slo in faulty:
-                counts[slo][tick.end] = Counts(0, 0, Outcome.ERROR)
-                continue
-            values = {slot.role: value for slot in slots if (value := found.get(slot)) is not None}
-            needed = frozenset(slot.role for slot in slots)
-            counts[slo][tick.end] = combine(needed, values, partial=answer.partial)
-    size = len(batch.members)
-    return Reading(counts, samples=samples, series=size, faults=faults, partial=partial)
+        faulty = batch.faults(answer)
+        faults.update({name_of(key): str(fault) for key, fault in faulty.items()})
+        values: dict[str, dict[Role, float]] = {}
+        for slot, value in batch.read(answer).items():
+            if value is not None:
+                values.setdefault(slot.key, {})[slot.role] = value
+        judged = judge(batch, values, faulty, partial=answer.partial)
+        doubts["source_gap"] += judged.gaps
+        for key, one in judged.counts.items():
+            counts.setdefault(key, {})[tick.end] = one
+    nothing = {tick.end: NO_DATA for tick in ticks}  # of a group that other ticks have
+    return Reading(
+        {key: {**nothing, **of_key} for key, of_key in counts.items()},
+        samples=samples,
+        series=len(batch.members),
+        doubts=+doubts,
+        faults=faults,
+        partial=partial,
+    )
 
 
 def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Generator[tuple[Tick, Answer]]:

@@ -160,7 +160,7 @@ def parse_expression(text: str, *, window: bool = True) -> str:
         raise ValueError(f"the variable {unknown[0]}; {filled}")
     if window and not variables:
         raise ValueError("an expression without $window; each tick fills in the range there, as in [$window]")
-    parsed = _parse(substitute_window(text, "5m"))
+    parsed = parsed_expression(text)
     while isinstance(parsed, promql_parser.ParenExpr):
         parsed = parsed.expr
     kind = type(parsed).__name__
@@ -169,6 +169,11 @@ def parse_expression(text: str, *, window: bool = True) -> str:
     if kind == "StringLiteral":
         raise ValueError("a text, not a number")
     return _TOKENS.sub(lambda found: "" if found["comment"] is not None else found[0], text).strip()
+
+
+def parsed_expression(text: str) -> promql_parser.Expr:
+    """An expression, `$window` filled in, as its parser gives it; ValueError where it is no PromQL."""
+    return _parse(substitute_window(text, "5m"))
 
 
 def substitute_window(text: str, duration: str) -> str:

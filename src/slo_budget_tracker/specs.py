@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.rowlabels import lost
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.slis import (
     CompositeSli,
@@ -60,8 +61,6 @@ MOST_GROUPS = 100
 LEAST_CONFIDENCE = Decimal("0.5")
 DEFAULT_BURN_RATE_WINDOWS = (3_600, 21_600)
 DEFAULT_BURN_RATE_THRESHOLD = Decimal("14.4")
-
-GROUPED = ("requests", "latency", "probe")  # kinds whose series have labels to group by
 
 Severity = Literal["page", "ticket"]
 NoData = Literal["hold", "bad"]
@@ -209,12 +208,29 @@ class SLO(Frozen):
             yield Defect("window", f"{self.window} seconds", "at least 1 second")
         if self.calendar is not None and self.window != self.calendar.nominal:
             yield Defect("window", f"{self.window} seconds", f"the nominal {self.calendar.nominal} seconds")
-        if self.group_by and self.sli.kind not in GROUPED:
-            yield Defect("group_by", f"groups of a {self.sli.kind} SLI", f"one of {', '.join(GROUPED)}")
+        yield from self._defects_of_groups()
         if self.slices is not None and self.slices.width > self.window:
             found = f"{format_duration(self.slices.width)}, longer than the window"
             yield Defect("slices.width", found, f"at most {format_duration(self.window)}")
         yield from self._defects_of_alerts(sound=sound)
+
+    def _defects_of_groups(self) -> Iterator[Defect]:
+        """Each group is a row of each expression, so that their labels must be there."""
+        texts = {
+            f"sli.{self.sli.kind}.{role}": text
+            for role in ("total", "bad", "good", "error_ratio", "expr")
+            if isinstance(text := getattr(self.sli, role, None), str)
+        }
+        for path, text in texts.items() if self.group_by else ():
+            label = lost(text, self.group_by)
+            if label is not None:
+                by = f"by ({', '.join(self.group_by)})"
+                yield Defect(
+                    path,
+                    f"no row of it has the label {label}",
+                    "one row for each group",
+                    f"write sum {by} (…)",
+                )
 
     def _defects_of_alerts(self, *, sound: bool) -> Iterator[Defect]:
         rules: set[str] = set()

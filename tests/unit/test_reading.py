@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from slo_budget_tracker.outcomes import combine
 from slo_budget_tracker.queries import Plan, RawFeed, Slot
-from slo_budget_tracker.reading import combine, units
+from slo_budget_tracker.reading import units
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.ticks import Counts, Outcome
 

@@ -1,0 +1,80 @@
+"""Recorded series have gaps of their own: a rule that was not evaluated is no zero, but nothing known (D24).
+
+An expression over recorded series (names with a colon, as Prometheus reserves them for rules) may well
+answer while they have a gap: an instant selector goes on with the last sample for five minutes, and a sum
+over a range is smaller or, with `or vector(0)`, 0. So their samples over the range are counted and compared
+with what is usual: the most that the hour before had over such a range. Of several series of a selector the
+one with the most samples stands for all: pods come and go, and a rule is evaluated for all of them or none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import promql_parser
+
+from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.selectors import parsed_expression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SHORTEST = 300  # seconds: for so long an instant selector goes on with an old sample
+ENOUGH = 0.8  # of the usual samples, and one more for the edges
+_USUAL = "1h"
+_UNJUDGED = frozenset({"absent", "absent_over_time"})
+
+
+class Recorded(NamedTuple):
+    """A selector of recorded series, and how far back it looks, in seconds."""
+
+    selector: str
+    offset: int
+
+    def over(self, span: str) -> str:
+        """Its samples over a span of time."""
+        return f"{self.selector}[{span}]" + (f" offset {self.offset}s" if self.offset else "")
+
+
+def share(expressions: Iterable[str], window: int) -> str | None:
+    """PromQL for the share of the usual samples that the recorded series of these expressions have.
+
+    None where there are no such series. Of several selectors the one with the least stands for all.
+    """
+    found = dict.fromkeys(one for text in expressions for one in _judged(parsed_expression(text)))
+    span = format_duration(max(window, SHORTEST))
+    each = [
+        f"label_replace((max(count_over_time({one.over(span)})) + 1)"
+        f" / max(max_over_time(count_over_time({one.over(span)})[{_USUAL}:{span}])),"
+        f' "part", "{at}", "", "")'
+        for at, one in enumerate(found)
+    ]
+    return f"min({' or '.join(each)})" if each else None
+
+
+def _judged(one: object, *, needed: bool = True) -> list[Recorded]:
+    """The recorded selectors that must have samples.
+
+    Of a ratio only what it is divided by must: no failures are often no series. What stands before
+    `or vector(0)`, but for divisors, or is asked to be absent, need not.
+    """
+    match one:
+        case promql_parser.VectorSelector():
+            return [_recorded(one)] if needed and ":" in (one.name or "") and one.at is None else []
+        case promql_parser.Call():
+            inside = needed and one.func.name not in _UNJUDGED
+            return [found for arg in one.args for found in _judged(arg, needed=inside)]
+        case promql_parser.BinaryExpr():
+            if str(one.op) == "/" and (divisors := _judged(one.rhs)):
+                return divisors
+            replaced = str(one.op) == "or" and not _judged(one.rhs)
+            return [*_judged(one.lhs, needed=needed and not replaced), *_judged(one.rhs, needed=needed)]
+        case _:
+            inner = getattr(one, "expr", None) or getattr(one, "vector_selector", None)
+            return _judged(inner, needed=needed) if inner is not None else []
+
+
+def _recorded(one: promql_parser.VectorSelector) -> Recorded:
+    matchers = one.matchers.matchers
+    selector = f"{one.name}{one.matchers if matchers else ''}"
+    return Recorded(selector, int(one.offset.total_seconds()) if one.offset is not None else 0)
