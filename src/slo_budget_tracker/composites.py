@@ -3,6 +3,9 @@
 A composite has no events of its own. Each of its windows is one whole (`total` 1) of which `bad` is the
 error ratio, as an exact fraction; it is as well known as the least known member. A member without traffic
 has no error ratio and no weight.
+
+A composite with groups is over members with the same ones: each group over those members that have it, and
+the roll-up over the members' roll-ups.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.groups import is_group, key_of, labels_of, shown
 from slo_budget_tracker.ticks import WindowCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from slo_budget_tracker.specs import SLO, CompositeSli
 
@@ -22,6 +26,14 @@ if TYPE_CHECKING:
 def members_of(slo: SLO) -> tuple[str, ...]:
     """The names of a composite's members; none of any other SLO."""
     return tuple(member.slo for member in slo.sli.members) if slo.sli.kind == "composite" else ()
+
+
+def parts_of(slo: SLO, key: str, known: Container[str]) -> list[str]:
+    """The keys of what a composite, or a group of it, is made of: a group of those members that have it."""
+    if not is_group(key):
+        return list(members_of(slo))
+    labels = labels_of(key).items()
+    return [part for name in members_of(slo) if (part := key_of(name, labels)) in known]
 
 
 @lru_cache(maxsize=1_024)
@@ -34,12 +46,14 @@ def seen_as(member: SLO, composite: SLO) -> SLO:
 def composed(
     sli: CompositeSli, members: Mapping[str, SLO], windows: Mapping[str, Mapping[int, WindowCounts]]
 ) -> dict[int, WindowCounts]:
-    """The composite's windows from those of its members, by name."""
-    lengths = set.intersection(*(set(windows[one.slo]) for one in sli.members))
+    """The composite's windows from those of its members, by name; members without any are left out."""
+    there = [one for one in sli.members if one.slo in windows]
+    if not there:
+        return {}
+    lengths = set.intersection(*(set(windows[one.slo]) for one in there))
+    only = sli.model_copy(update={"members": tuple(there)})
     return {
-        length: _one(
-            sli, [members[one.slo] for one in sli.members], [windows[one.slo][length] for one in sli.members]
-        )
+        length: _one(only, [members[one.slo] for one in there], [windows[one.slo][length] for one in there])
         for length in lengths
     }
 
@@ -81,3 +95,11 @@ def faults(slos: Sequence[SLO]) -> Iterator[tuple[SLO, str, str]]:
                 yield slo, f"the member {name}, which is no SLO", "names of SLOs"
             elif member.sli.kind == "composite":
                 yield slo, f"the member {name}, a composite itself", "SLOs with events of their own"
+            elif slo.group_by and _labels(slo) != _labels(member):
+                by = f"group_by: [{', '.join(slo.group_by)}]"
+                found = f"the member {name}, which has {'other' if member.group_by else 'no'} groups"
+                yield slo, found, f"members with {by}, as the composite has"
+
+
+def _labels(slo: SLO) -> frozenset[str]:
+    return frozenset(map(shown, slo.group_by))

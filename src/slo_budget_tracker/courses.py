@@ -167,13 +167,19 @@ def _counts(
         found = past.courses(slo.name, labels, ends, wanted)
         return found or {length: [WindowCounts(length, 0, 0, 0)] * len(ends) for length in wanted}
     members = {name: slos[name] for name in members_of(slo)}
-    parts = {name: _counts(one, {}, ends, wanted, past=past, slos={}) for name, one in members.items()}
+    parts = {
+        name: found
+        for name in members
+        if (found := past.courses(name, labels if slo.group_by else {}, ends, wanted))
+    }
+    nothing = {length: WindowCounts(length, 0, 0, 0) for length in wanted}
     places = [
         composed(
             slo.sli,
             members,
             {name: {length: part[length][place] for length in wanted} for name, part in parts.items()},
         )
+        or nothing
         for place in range(len(ends))
     ]
     return {length: [place[length] for place in places] for length in wanted}

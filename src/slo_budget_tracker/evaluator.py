@@ -112,6 +112,7 @@ class Evaluator:
             ledger=self.ledger,
             interval=self.interval,
             with_groups=self._roster.with_groups,
+            crowded=self._roster.crowded,
             seen=self.seen,
             data_until=self.data_until,
         )
@@ -233,6 +234,8 @@ class Evaluator:
             elif self._attempts.hopeless(result):
                 stepped = min(map(self._stepper.stepped, result.unit.slos))
                 gave_up.append(self._attempts.unread(result.unit, stepped))
+        self._roster.compose()
+        report.faults.update(self._roster.crowded)
         if done or gave_up:
             remembered = self._stepper.commit(done, gave_up, goals, report)
             if report.store_error is None:

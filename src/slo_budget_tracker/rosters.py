@@ -2,7 +2,8 @@
 
 Groups appear with their first series and stay until they had none for the whole SLO window. More groups
 than `max_groups` are an error of all of them, as with the `limit` of a Prometheus rule: no group is left
-out by chance. The roll-up over all groups is counted all the same.
+out by chance. The roll-up over all groups is counted all the same. A composite has the groups that any of
+its members has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.composites import members_of, parts_of
 from slo_budget_tracker.groups import is_group, key_of, labels_of, name_of, shown
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.payloads import about
@@ -39,6 +41,7 @@ class Roster:
     slos: dict[str, SLO]
     ids: dict[str, int]
     limited: Counter[str] = field(default_factory=Counter)  # ticks of SLOs with too many groups
+    crowded: dict[str, str] = field(default_factory=dict)  # composites with too many groups, and how many
     _groups: dict[str, list[str]] = field(default_factory=dict)  # keys by SLO
 
     def register(self, slos: Sequence[SLO], *, at: int) -> Roster:
@@ -83,6 +86,7 @@ class Roster:
         for name, keys in fresh.items():
             if len(keys) + len(self.groups(name)) <= self.slos[name].max_groups:
                 self._enrol(dict.fromkeys(keys, self.ledger.born(self.ids[name])))
+        self.compose()
         return {key: of_key for key, of_key in counts.items() if key in self.ids}
 
     def admit(self, attempt: Attempt) -> Attempt:
@@ -109,7 +113,7 @@ class Roster:
             error = {tick.end: Counts(0, 0, Outcome.ERROR) for tick in ticks}
             counts.update(dict.fromkeys(known, error))
             self.limited[name] += len(ticks)
-            return f"{len(known) + len(fresh)} groups, more than max_groups: {most}; none of them is counted"
+            return _too_many(len(known) + len(fresh), most)
         begun = {}
         for key in fresh:
             start = next((t.start for t in ticks if counts[key][t.end].outcome.known), ticks[0].start)
@@ -119,6 +123,24 @@ class Roster:
         nothing = {tick.end: Counts(0, 0, Outcome.NO_DATA) for tick in ticks}
         counts.update({key: nothing for key in known if key not in counts})
         return ""
+
+    def compose(self) -> None:
+        """Give composites the groups that their members have by now, from where a member's group begins."""
+        for name, slo in [(name, slo) for name, slo in self._composites() if slo.group_by]:
+            begun: dict[str, int] = {}
+            for part in (key for member in members_of(slo) for key in self.groups(member)):
+                key = key_of(name, labels_of(part).items())
+                at = max(self.ledger.born(self.ids[part]), self.ledger.born(self.ids[name]))
+                begun[key] = min(begun.get(key, at), at)
+            self.crowded.pop(name, None)
+            if len(begun) > slo.max_groups:
+                self.crowded[name] = _too_many(len(begun), slo.max_groups)
+                self.limited[name] += 1
+            else:
+                self._enrol({key: at for key, at in begun.items() if key not in self.ids})
+
+    def _composites(self) -> list[tuple[str, SLO]]:
+        return [(key, slo) for key, slo in self.slos.items() if members_of(slo) and not is_group(key)]
 
     def _enrol(self, begun: Mapping[str, int]) -> None:
         """Register groups, each with the instant from which it is stepped."""
@@ -132,13 +154,21 @@ class Roster:
 
     def age_out(self, at: int, data_until: Mapping[str, int]) -> tuple[Transition, ...]:
         """Retire the groups without any series for their whole SLO window."""
+        longest: dict[str, int] = {}  # a member's past is that of its composites, too
+        for _, slo in self._composites():
+            longest.update({name: max(longest.get(name, 0), slo.past) for name in members_of(slo)})
+        keys = [key for name, some in self._groups.items() if not members_of(self.slos[name]) for key in some]
         gone = []
-        for key in [key for keys in list(self._groups.values()) for key in keys]:
-            instance, window = self.ids[key], self.slos[key].past
+        for key in keys:
+            instance = self.ids[key]
+            window = max(self.slos[key].past, longest.get(name_of(key), 0))
             if max(data_until.get(key, 0), self.ledger.born(instance)) > at - window:
                 continue
             if not self.ledger.history.window(at, [window], ids=[instance])[instance][window].known:
                 gone.append(key)
+        there = self.ids.keys() - set(gone)
+        composites = [key for name, _ in self._composites() for key in self.groups(name)]
+        gone += [key for key in composites if not parts_of(self.slos[key], key, there)]
         if not gone:
             return ()
         events = tuple(self._farewell(key, at) for key in gone)
@@ -155,3 +185,7 @@ class Roster:
         payload = {**about(self.slos[key], group=labels), "window_seconds": self.slos[key].window}
         reason = "no series of this group for the whole SLO window"
         return Transition(RETIRED, f"retired:{at}", at, reason, payload, group=labels)
+
+
+def _too_many(found: int, most: int) -> str:
+    return f"{found} groups, more than max_groups: {most}; none of them is counted"

@@ -10,7 +10,7 @@ from slo_budget_tracker import suspicions
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
-from slo_budget_tracker.composites import composed, members_of, seen_as
+from slo_budget_tracker.composites import composed, members_of, parts_of, seen_as
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import is_group, labels_of, name_of
@@ -24,7 +24,7 @@ from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transitio
 from slo_budget_tracker.windows import gather
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.memory import Memory
@@ -112,6 +112,7 @@ class Stepper:
     ledger: Ledger
     interval: int
     with_groups: Callable[[Iterable[str]], Sequence[str]]
+    crowded: Container[str]  # composites with more groups than they may have
     seen: dict[str, Outcome]
     data_until: dict[str, int]
     spacings: dict[str, float] = field(default_factory=dict)  # by SLO: seconds between its scrapes
@@ -315,28 +316,34 @@ class Stepper:
         slo = self.slos[name]
         assert slo.sli.kind == "composite"
         windows = {}
-        for member in members_of(slo):
-            one = seen_as(self.slos[member], slo)
+        for part in parts_of(slo, name, self.ids):
+            one = seen_as(self.slos[part], slo)
             spans = [found.span for found in overlapping(one.corrections, at - one.past, at)]
-            windows[member] = self._without([*spans, *taken], at, one, self.ids[member])
-        return composed(slo.sli, self.slos, windows)
+            windows[name_of(part)] = self._without([*spans, *taken], at, one, self.ids[part])
+        return composed(slo.sli, self.slos, windows) or self._without((), at, slo, self.ids[name])
 
     def _outcome(self, name: str) -> Outcome:
         """What the last tick brought; of a composite the worst of what its members had."""
-        members = members_of(self.slos[name])
-        return max((self.seen.get(one, Outcome.MISSED) for one in members or (name,)), default=Outcome.MISSED)
+        parts = self._parts(name) or [name]
+        return max(self.seen.get(one, Outcome.MISSED) for one in parts)
+
+    def _parts(self, name: str) -> list[str]:
+        """What a composite, or a group of it, is made of."""
+        return parts_of(self.slos[name], name, self.ids)
 
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
         """Step each composite as far as all its members are."""
         for name in [name for name in self.slos if members_of(self.slos[name])]:
-            members = members_of(self.slos[name])
-            until = min(self.stepped(member, piece.stepped) for member in members)
+            members = self._parts(name)
             begun = self.stepped(name, piece.stepped)
+            until = min((self.stepped(member, piece.stepped) for member in members), default=begun)
             for at in sorted(range(until, begun, -self.interval)):
                 outcomes = [
                     piece.counts[one][at].outcome if at in piece.counts.get(one, {}) else self._outcome(one)
                     for one in members
                 ]
+                if is_group(name) and name_of(name) in self.crowded:
+                    outcomes.append(Outcome.ERROR)
                 counts = {at: Counts(0, 0, max(outcomes))}
                 piece.counts.setdefault(name, {}).update(counts)
                 self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)

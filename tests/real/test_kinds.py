@@ -134,6 +134,19 @@ BOTH = RequestsSli(
     good=selectors('http_requests_total{code="200"}'),
 )
 EVERY = RequestsSli(total=selectors("http_requests_total"), bad=selectors('http_requests_total{code="500"}'))
+
+
+def grown(selector, over):
+    """By handler, by how much counters that never fall have grown."""
+    return f"sum by (handler) ({selector}) - sum by (handler) ({selector} offset {over})"
+
+
+ROWS = PromqlSli(
+    total=grown("http_requests_total", "$window"),
+    bad=grown('http_requests_total{code="500"}', "$window"),
+    window=60,
+)
+CLEAN = ConditionSli(expr=grown('http_requests_total{code="500"}', "1m"), op="==", limit=Decimal(0))
 DOWNTIME = Correction(
     name="upgrade", start=END - 6 * HOUR, end=END - 5 * HOUR, slos=("*",), reason="planned", author="ops"
 )
@@ -147,10 +160,17 @@ SLOS = (
     slo("condition", ConditionSli(expr="max(queue_depth)", op="<=", limit=Decimal(1_000))),
     slo("ratio", PromqlSli(error_ratio="avg_over_time(probe_success[$window]) * 0 + 0.25", window=60)),
     slo("groups", EVERY, group_by=("handler",)),
+    slo("rows", ROWS, group_by=("handler",)),
+    slo("clean", CLEAN, group_by=("handler",)),
     slo("slices", PAY, slices=Slices(width=300, target=Decimal("0.95"))),
     slo("week", PAY, calendar=Calendar(unit="week", timezone="Europe/Berlin"), window=7 * 86_400),
     slo("corrected", PAY, corrections=(DOWNTIME,)),
     slo("composite", CompositeSli(members=(Member(slo="pay", weight=Decimal(2)), Member(slo="both")))),
+    slo(
+        "composite-groups",
+        CompositeSli(members=(Member(slo="groups", weight=Decimal(2)), Member(slo="clean"))),
+        group_by=("handler",),
+    ),
 )
 
 
@@ -172,6 +192,11 @@ def together(n):
     return tuple(a + b for a, b in zip(paid(n), shown(n), strict=True))
 
 
+def spotless(of):
+    """Of each minute, whether nothing failed."""
+    return lambda n: (not of(n)[1], bool(of(n)[1]))
+
+
 def expected():
     """Total and failures by SLO and handler, from the world itself."""
     whole, gone = truth(paid), truth(paid, after=DOWNTIME.start, until=DOWNTIME.end)
@@ -187,6 +212,14 @@ def expected():
         ("groups", None): truth(together),
         ("groups", "/"): truth(shown),
         ("groups", "/pay"): whole,
+        ("rows", None): truth(together),
+        ("rows", "/"): truth(shown),
+        ("rows", "/pay"): whole,
+        ("clean", None): tuple(
+            a + b for a, b in zip(truth(spotless(paid)), truth(spotless(shown)), strict=True)
+        ),
+        ("clean", "/"): truth(spotless(shown)),
+        ("clean", "/pay"): truth(spotless(paid)),
         ("slices", None): sliced(),
         ("week", None): truth(paid, after=MONDAY),
         ("corrected", None): (whole[0] - gone[0], whole[1] - gone[1]),
@@ -199,12 +232,16 @@ def test_every_kind_is_exact(asks):
     figures = {
         (one.name, one.labels.get("handler")): (one.total, one.failures)
         for one in found
-        if one.name != "composite"
+        if not one.name.startswith("composite")
     }
     assert expected() == figures
     weighted = next(one for one in found if one.name == "composite")
     (total, bad), (all_total, all_bad) = truth(paid), truth(together)
     assert pytest.approx((2 * bad / total + all_bad / all_total) / 3, rel=1e-12) == weighted.failures
+    for one in (one for one in found if one.name == "composite-groups"):
+        handler = one.labels.get("handler")
+        (groups, lost), (ticks, dirty) = (figures[name, handler] for name in ("groups", "clean"))
+        assert pytest.approx((2 * lost / groups + dirty / ticks) / 3, rel=1e-12) == one.failures
     corrected = next(one for one in found if one.name == "corrected")
     assert truth(paid) == (corrected.raw.total, corrected.raw.failures)
     assert {1.0} == {one.coverage for one in found if one.name != "condition"}

@@ -15,7 +15,7 @@ from slo_budget_tracker.specs import SLO, BurnRateAlert, PromqlSli, RequestsSli
 from tests.unit.tsdb import Tsdb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 INTERVAL, DELAY = 60, 30
 BEGIN = 60 * 20_000 - DELAY  # a data instant of the grid
@@ -48,10 +48,13 @@ def no_trouble(_):
 
 @dataclass
 class Server:
-    """Answers raw selectors from samples, expressions (by name) from functions of time; `trouble` may refuse."""
+    """Answers raw selectors from samples, expressions (by name) from functions of time; `trouble` may refuse.
+
+    A function may give one value, or a mapping of them by handler.
+    """
 
     db: Archive = field(default_factory=Archive)
-    values: dict[str, Callable[[int], float | None]] = field(default_factory=dict)
+    values: dict[str, Callable[[int], float | Mapping[str, float] | None]] = field(default_factory=dict)
     trouble: Callable[[Query | RangeQuery], Exception | None] = no_trouble
     asked: list[Query | RangeQuery] = field(default_factory=list)
     steps: Callable[[int], float] = float  # events per row of a stateless fill, by instant
@@ -71,10 +74,15 @@ class Server:
             return Answer((Series({}, [at * 1000 for at in instants], [self.steps(at) for at in instants]),))
         found = []
         for name, tag in TAGGED.findall(query.expression):
-            points = [(at * 1000, self.values[name](at)) for at in instants]
-            points = [(time, value) for time, value in points if value is not None]
-            if points:
-                found.append(Series({"slo": tag}, [t for t, _ in points], [v for _, v in points]))
+            rows = {}
+            for at in instants:
+                value = self.values[name](at)
+                by_handler = value if isinstance(value, dict) else {} if value is None else {None: value}
+                for handler, one in by_handler.items():
+                    rows.setdefault(handler, []).append((at * 1000, one))
+            for handler, points in rows.items():
+                labels = {"slo": tag} if handler is None else {"slo": tag, "handler": handler}
+                found.append(Series(labels, [t for t, _ in points], [v for _, v in points]))
         return Answer(tuple(found))
 
 
