@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import QueryFailed, QueryRejected
+from slo_budget_tracker.feeds import TICKED
 from slo_budget_tracker.queries import plan
+from slo_budget_tracker.recordings import ENOUGH
+from slo_budget_tracker.rowlabels import as_vector
 from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
+from slo_budget_tracker.selectors import selectors_in
 from slo_budget_tracker.suspicions import too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.answers import Answer
+    from slo_budget_tracker.batches import ExpressionBatch
     from slo_budget_tracker.feeds import Role
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.selectors import Selector
@@ -31,6 +36,7 @@ DAY, HOUR = 86_400, 3_600
 SLOW = 2.0  # seconds of one answer
 MANY_SERIES = 20_000
 MANY_FALLS = 10  # in an hour: no process restarts so often
+_NAMED = 3  # so many faults of groups are named
 
 
 class Finding(NamedTuple):
@@ -68,15 +74,15 @@ class Doctor:
     def _say(self, level: Level, check: str, sentence: str) -> None:
         self.findings.append(Finding(self._slo, level, check, sentence))
 
-    def _asked(self, expression: str) -> Answer:
+    def _asked(self, expression: str, *, at: int | None = None) -> Answer:
         begun = self.clock()
-        answer = self.ask(Query(expression, self.at))
+        answer = self.ask(Query(expression, self.at if at is None else at))
         self._slowest = max(self._slowest, self.clock() - begun)
         return answer
 
-    def _value(self, expression: str) -> float:
+    def _value(self, expression: str, *, at: int | None = None) -> float:
         """The value of a query that yields one number; 0 for none."""
-        found = [value for series in self._asked(expression).series for value in series.values]
+        found = [value for series in self._asked(expression, at=at).series for value in series.values]
         return found[0] if found and math.isfinite(found[0]) else 0.0
 
     # the checks
@@ -111,23 +117,67 @@ class Doctor:
         self._alerts(slo, events)
 
     def _expressions(self, slo: SLO) -> None:
+        """Free PromQL is asked as a tick asks it, now, a window ago and on average."""
         (batch,) = plan([slo], replica_labels={}).expressions
-        query = batch.query(self.at, self.interval)
-        answer = self._asked(query.expression)
+        answer = self._asked(batch.query(self.at, self.interval).expression)
         faults = batch.faults(answer)
-        values = batch.read(answer)
-        if faults:
-            self._say("error", "query", str(faults[slo.name]))
-        elif all(value is None for value in values.values()):
-            self._say("error", "query", "it answers, with no series at all")
-        else:
-            shown = ", ".join(f"{slot.role} {value}" for slot, value in values.items())
-            self._say("note", "query", f"it answers: {shown} in a tick")
+        values = {slot: value for slot, value in batch.read(answer).items() if value is not None}
+        rows = {slot: value for slot, value in values.items() if slot.role != "recorded"}
+        for fault in [*faults.values()][:_NAMED]:
+            self._say("error", "query", str(fault))
+        if not rows:
+            if not faults:
+                self._say("error", "query", "it answers, with no series at all")
+            return
+        sums: dict[Role, float] = {}
+        for slot, value in rows.items():
+            sums[slot.role] = sums.get(slot.role, 0) + value
+        shown = ", ".join(f"{role} {value:g}" for role, value in sums.items())
+        groups = {slot.key for slot in rows if slot.group}
+        of_groups = f", of {len(groups)} groups together" if groups else ""
+        self._say("note", "query", f"it answers: {shown} in a tick{of_groups}")
+        if slo.group_by:
+            self._count_groups(slo, len(groups))
+        self._selected([member.expression for member in batch.members if member.slot.role != "recorded"])
         if slo.sli.kind == "promql":
             self._windows(slo, selectors_of(slo.sli))
-            self._parts({slot.role: value for slot, value in values.items() if value is not None})
-        if slo.unit == "ticks" and slo.sli.kind == "promql":
+        if slo.sli.kind == "promql" and slo.unit == "ticks":
             self._say("note", "weight", "an error ratio weighs every tick alike, busy or not (unweighted)")
+        share = next((value for slot, value in values.items() if slot.role == "recorded"), None)
+        if share is not None and share < ENOUGH:
+            found = f"its recorded series have {share:.0%} of their usual samples: such ticks are unknown"
+            self._say("warning", "recorded", found)
+        self._parts(sums)
+        self._past(slo, batch)
+
+    def _selected(self, expressions: Sequence[str]) -> None:
+        """The series that expressions select, and their samples."""
+        selectors = dict.fromkeys(one for text in expressions for one in selectors_in(text))
+        series = self._value(f"sum({_or(f'count({one})' for one in selectors)})") if selectors else 0
+        if series:
+            samples = self._value(f"sum({_or(f'sum(count_over_time({one}[1h]))' for one in selectors)})")
+            self._say("note", "series", f"{series:.0f} series, {samples / 60:.0f} samples a minute")
+        if series > MANY_SERIES:
+            self._say("warning", "series", f"{series:.0f} series are much to read in every tick")
+
+    def _past(self, slo: SLO, batch: ExpressionBatch) -> None:
+        """Whether expressions had answers a window ago, and what they say on an average of the day."""
+        asked = {member.slot.role: member for member in batch.members if member.slot.role != "recorded"}
+        expression = batch.query(self.at, self.interval).expression
+        self._reach(slo, lambda span: len(self._asked(expression, at=self.at - span).series))
+        a_day: dict[Role, float] = {}
+        for role, member in asked.items():
+            if role not in TICKED:
+                mean = self._value(f"sum(avg_over_time(({as_vector(member.expression)})[1d:1h]))")
+                a_day[role] = mean * DAY / member.window
+        if slo.unit == "ticks":
+            self._alerts(slo, DAY / self.interval)
+            return
+        if "total" not in a_day:
+            a_day["total"] = a_day["bad"] + a_day["good"]
+        bad = a_day["bad"] if "bad" in a_day else a_day["total"] - a_day["good"]
+        self._ratio(a_day["total"], bad)
+        self._alerts(slo, a_day["total"])
 
     def _windows(self, slo: SLO, read: Sequence[Selector]) -> None:
         """Whether a window is shorter than the scrapes it needs; asked only where it could be."""
@@ -158,16 +208,25 @@ class Doctor:
 
     def _history(self, slo: SLO, total: Sequence[Selector]) -> None:
         """How far back there is anything: the window, halved until something is there."""
-        span = slo.past
-        while span > HOUR:
+
+        def seen(span: int) -> float:
             each = (f"count(last_over_time({one}[1h] offset {span}s))" for one in total)
-            if self._value(f"sum({_or(each)})"):
-                break
+            return self._value(f"sum({_or(each)})")
+
+        self._reach(slo, seen)
+
+    def _reach(self, slo: SLO, seen: Callable[[int], float]) -> None:
+        span = slo.past
+        while span > HOUR and not seen(span):
             span //= 2
         if span < slo.past:
             reach = format_duration(max(span // HOUR, 1) * HOUR)
             needed = f"history reaches back {reach} or a little more, not {format_duration(slo.past)}"
             self._say("warning", "history", f"{needed}; coverage grows from there")
+        kept = self._value("max(prometheus_tsdb_retention_limit_seconds)")
+        if 0 < kept < slo.past:
+            found = f"Prometheus keeps {format_duration(int(kept))}, less than {format_duration(slo.past)}"
+            self._say("note", "retention", f"{found}; the ledger keeps what was counted")
 
     def _counters(self, total: Sequence[Selector]) -> None:
         falls = max(self._value(f"max(resets({one}[1h]))") for one in total)
@@ -218,9 +277,11 @@ class Doctor:
         if slo.group_by:
             by = ", ".join(slo.group_by)
             each = _or(f"count by ({by}) ({one})" for one in total)
-            groups = self._value(f"count(sum by ({by}) ({each}))")
-            level: Level = "error" if groups > slo.max_groups else "note"
-            self._say(level, "groups", f"{groups:.0f} groups, max_groups is {slo.max_groups}")
+            self._count_groups(slo, self._value(f"count(sum by ({by}) ({each}))"))
+
+    def _count_groups(self, slo: SLO, groups: float) -> None:
+        level: Level = "error" if groups > slo.max_groups else "note"
+        self._say(level, "groups", f"{groups:.0f} groups, max_groups is {slo.max_groups}")
 
     def _alerts(self, slo: SLO, a_day: float) -> None:
         if not a_day:
@@ -229,6 +290,12 @@ class Doctor:
         if slo.slices is not None:
             return
         for pair in slo.alerts:
+            within = a_day * pair.long / DAY
+            if pair.minimum_bad > within:
+                windows = f"{format_duration(pair.long)}&{format_duration(pair.short)}"
+                found = f"{pair.minimum_bad} bad {slo.unit} in {format_duration(pair.long)}"
+                has = f"it has {within:.1f} at all: it cannot fire"
+                self._say("warning", "alerts", f"the {pair.severity} {windows} asks for {found}, {has}")
             # one bad event over the traffic of the long window is at the factor
             lone = float(1 / (pair.burn_rate * (1 - slo.target))) * HOUR / pair.long
             if pair.severity == "page" and not (pair.minimum_bad or pair.confidence) and a_day / 24 <= lone:

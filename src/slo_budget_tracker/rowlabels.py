@@ -24,6 +24,11 @@ def lost(expression: str, labels: Iterable[str]) -> str | None:
     return next((label for label in labels if not _kept(parsed, label)), None)
 
 
+def as_vector(expression: str) -> str:
+    """The same expression, a scalar as a vector of one."""
+    return f"vector({expression})" if is_scalar(parsed_expression(expression)) else expression
+
+
 def _kept(one: object, label: str) -> bool:
     """Whether rows of an expression may have a label; what is not understood may."""
     match one:

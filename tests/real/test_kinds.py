@@ -6,11 +6,16 @@ a sample that a server counts twice at the left edge of a range (Prometheus befo
 
 from __future__ import annotations
 
+import io
+import time
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
+from slo_budget_tracker.cli import main
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.replays import Grid, evaluate_at
@@ -102,17 +107,23 @@ def build():
 
 
 @pytest.fixture(scope="module")
-def asks(tmp_path_factory):
-    """How to ask a Prometheus that has the world."""
+def url(tmp_path_factory):
+    """A Prometheus that has the world."""
     folder = tmp_path_factory.mktemp("kinds")
     history = folder / "history.om"
     history.write_text(build())
     server = PrometheusServer(folder / "prometheus")
     load_openmetrics(history, server.data)
     with server:
-        client = Prometheus(PrometheusSettings(url=server.url))
-        yield {"default": lambda query: client.ask(query, budget_seconds=30)}
-        client.close()
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def asks(url):
+    """How to ask it."""
+    client = Prometheus(PrometheusSettings(url=url))
+    yield {"default": lambda query: client.ask(query, budget_seconds=30)}
+    client.close()
 
 
 def slo(name, sli, **options):
@@ -265,3 +276,52 @@ def test_several_windows_of_one_sli_are_one_read(asks):
         grid=Grid(),
     )
     assert alone == sum(read)
+
+
+UNREACHABLE = 3
+HEALTHY = """slos:
+  - name: pay
+    target: 99%
+    window: 12h
+    alerts: none
+    group_by: [handler]
+    sli: {requests: {total: http_requests_total, bad: 'http_requests_total{code="500"}'}}
+  - name: rows
+    target: 99%
+    window: 12h
+    alerts: none
+    group_by: [handler]
+    sli:
+      promql:
+        total: sum by (handler) (increase(http_requests_total[$window]))
+        bad: sum by (handler) (increase(http_requests_total{code="500"}[$window]))
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param((HEALTHY, 0, "2 groups, max_groups is 100"), id="nothing is wrong"),
+        pytest.param(
+            (HEALTHY.replace("_total,", "_totel,"), 1, "no series of http_requests_totel"), id="no series"
+        ),
+        pytest.param((HEALTHY.replace("increase(", "encrease(", 1), 1, "not PromQL"), id="no PromQL"),
+        pytest.param((HEALTHY, UNREACHABLE, "refused"), id="nobody there"),
+    ],
+)
+def test_the_doctor_ends_with_a_status_for_ci(url, tmp_path, monkeypatch, case):
+    """0 nothing is wrong, 1 an error, 3 Prometheus is out of reach; no traceback in any of them."""
+    text, status, said = case
+    clock = SimpleNamespace(time=lambda: END + 30.0, monotonic=time.monotonic)
+    monkeypatch.setattr("slo_budget_tracker.cli.commands.time", clock)
+    (tmp_path / "slos.yaml").write_text(text)
+    config = tmp_path / "config.yaml"
+    reached = "http://127.0.0.1:9" if status == UNREACHABLE else url
+    config.write_text(f"prometheus: {{url: '{reached}'}}\nslo_files: [slos.yaml]\n")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("sys.argv", ["slo-budget-tracker", "validate", "--live", "-c", str(config)])
+    told = io.StringIO()
+    with redirect_stdout(told), redirect_stderr(told), pytest.raises(SystemExit) as ended:
+        main()
+    assert (status, False) == (ended.value.code or 0, "Traceback" in told.getvalue())
+    assert said in told.getvalue()

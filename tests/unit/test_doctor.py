@@ -12,7 +12,7 @@ from slo_budget_tracker.errors import QueryRejected, Unreachable
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.slis import Member
 from slo_budget_tracker.specs import CompositeSli, ConditionSli, LatencySli, ProbeSli, PromqlSli
-from tests.unit.serving import availability
+from tests.unit.serving import PAGE, availability
 
 AT = 1_000_000
 BUCKETS = LatencySli(histogram=parse_selector('seconds{job="a"}'), threshold=Decimal("0.3"))
@@ -212,7 +212,7 @@ def test_thresholds_are_buckets():
             ConditionSli(expr="age", op="<", limit=Decimal(5)),
             {"age": vector(4, slo="shop:condition")},
             ("note", "query"),
-            "it answers: condition 1.0 in a tick",
+            "it answers: condition 1 in a tick",
         ),
         (
             ProbeSli(up=(parse_selector("up"),)),
@@ -231,6 +231,116 @@ def test_thresholds_are_buckets():
 def test_other_kinds(sli, answers, key, sentence):
     """D4, D21: expressions are run once, parts compared, windows with scrapes; probes are looked at by their samples; composites ask nothing."""
     assert sentence == examine(availability(sli=sli), answers)[key]
+
+
+ROWS = PromqlSli(total="sum by (h) (x)", bad="sum by (h) (y)", window=60)
+
+
+def rows(**values):
+    """An answer with a total and bad requests of two groups."""
+    found = [
+        Series({"slo": f"shop:{role}", "h": h}, [AT * 1000], [value])
+        for role, of_role in values.items()
+        for h, value in zip("ab", of_role, strict=False)
+    ]
+    return Answer(tuple(found))
+
+
+@pytest.mark.parametrize(
+    ("options", "answers", "key", "sentence"),
+    [
+        ({}, {}, ("note", "query"), "it answers: total 12, bad 3 in a tick, of 2 groups together"),
+        ({}, {}, ("note", "groups"), "2 groups, max_groups is 100"),
+        ({"max_groups": 1}, {}, ("error", "groups"), "2 groups, max_groups is 1"),
+        ({}, {"part": vector(120)}, ("note", "series"), "120 series, 2 samples a minute"),
+        ({}, {"part": vector(30_000)}, ("warning", "series"), "30000 series are much to read in every tick"),
+        (
+            {},
+            {"label_replace": rows(total=(1, 2), bad=(3, 4))},
+            ("error", "ratio"),
+            "`bad` is 7 in a tick, `total` is 3",
+        ),
+        (
+            {},
+            {"label_replace": rows(total=(1, -2))},
+            ("error", "query"),
+            'shop{"h": "b"}: total: the value is negative (-2)',
+        ),
+        (
+            {},
+            {"avg_over_time((sum by (h) (x))": vector(0.05)},
+            ("warning", "alerts"),
+            "below 7 requests an hour one failure pages (1h&5m), it has 3.0; see low_traffic",
+        ),
+        (
+            {},
+            {"avg_over_time((sum by (h) (y))": vector(10)},
+            ("error", "ratio"),
+            "all of 14400 events of a day were bad",
+        ),
+        (
+            {"alerts": (PAGE.model_copy(update={"minimum_bad": 1_000}),)},
+            {},
+            ("warning", "alerts"),
+            "the page 1h&5m asks for 1000 bad requests in 1h, it has 600.0 at all: it cannot fire",
+        ),
+        (
+            {},
+            {"retention_limit": vector(43_200)},
+            ("note", "retention"),
+            "Prometheus keeps 12h, less than 1d; the ledger keeps what was counted",
+        ),
+    ],
+)
+def test_expressions_are_examined_too(options, answers, key, sentence):
+    """Groups, series, parts and whole, history and alerts of free PromQL."""
+    slo = availability(**{"sli": ROWS, "group_by": ("h",), **options})
+    whole = {
+        **answers,
+        "retention_limit": answers.get("retention_limit", vector()),
+        "part": answers.get("part", vector(8)),
+        "label_replace": answers.get("label_replace", rows(total=(10, 2), bad=(1, 2))),
+        "avg_over_time((sum by (h) (x))": answers.get("avg_over_time((sum by (h) (x))", vector(10)),
+        "avg_over_time((sum by (h) (y))": answers.get("avg_over_time((sum by (h) (y))", vector(1)),
+    }
+    assert sentence == examine(slo, whole)[key]
+
+
+def test_expressions_without_a_past_and_with_gaps():
+    """History is what the expressions had a window ago; gaps of recorded series are told (D24)."""
+    sli = ConditionSli(expr="job:load:ratio", op="<", limit=Decimal(1))
+    now = Answer((*vector(0.5, slo="shop:condition").series, *vector(0.4, slo="shop:recorded").series))
+    asked = []
+
+    def ask(query):
+        asked.append(query)
+        return now if "label_replace" in query.expression and query.at == AT else Answer(())
+
+    found = {
+        (one.level, one.check): one.sentence
+        for one in Doctor(ask, AT, 60, lambda: 0.0).examine(availability(sli=sli))
+    }
+    assert (
+        "its recorded series have 40% of their usual samples: such ticks are unknown"
+        == (found["warning", "recorded"])
+    )
+    assert (
+        "history reaches back 1h or a little more, not 1d; coverage grows from there"
+        == (found["warning", "history"])
+    )
+
+
+def test_a_scalar_is_examined_as_a_vector():
+    """PromQL has no ranges of scalars."""
+    asked = []
+    sli = PromqlSli(total="scalar(sum(x))", bad="sum(y)", window=60)
+
+    def ask(query):
+        asked.append(query.expression)
+        return rows(total=(5,), bad=(1,)) if "slo" in query.expression else vector(3)
+
+    Doctor(ask, AT, 60, lambda: 0.0).examine(availability(sli=sli))
+    assert "sum(avg_over_time((vector(scalar(sum(x))))[1d:1h]))" in asked
 
 
 def test_groups_and_slow_answers():

@@ -213,8 +213,14 @@ def _examine(paths: list[Path] | None, config: Path | None, output: Output) -> N
     for slo in catalogue.slos:
         if slo.datasource not in known:
             raise UsageError(f"SLO {slo.name}: no datasource named {slo.datasource!r}")
-        doctor = Doctor(known[slo.datasource], at, settings.evaluation.interval, time.monotonic)
-        findings += doctor.examine(slo)
+    for warning in catalogue.warnings:
+        sys.stderr.write(f"{warning}\n")
+    with progress("asking about SLOs") as report:
+        for done, slo in enumerate(catalogue.slos, 1):
+            doctor = Doctor(known[slo.datasource], at, settings.evaluation.interval, time.monotonic)
+            findings += doctor.examine(slo)
+            if report is not None:
+                report(done, len(catalogue.slos))
     if output is Output.json:
         tables.print_json([one._asdict() for one in findings])
     else:
