@@ -7,7 +7,7 @@ SLI begins a new generation; a new name is a new SLO. What a ledger begins with 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -25,16 +25,22 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
 CHANGED, RETIRED = "slo_definition_changed", "slo_retired"
+DAY = 86_400
 SHOWN = ("target", "window")  # parts that are told by their value, the others only by name
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger remembers of a definition; `revision` counts its changes."""
+    """What the ledger remembers of a definition; `revision` counts its changes.
+
+    A name that was taken out is remembered for a day, with the data instant of that in `gone`: when it comes
+    back within the same tick its revision goes on, and no event has the identity of one before.
+    """
 
     digest: str
     revision: int
     parts: Mapping[str, str]
+    gone: int | None = None
 
     @classmethod
     def of(cls, slo: SLO, *, revision: int = 1) -> Known:
@@ -99,10 +105,13 @@ def remembered(text: str | None) -> dict[str, Known]:
 
 def to_remember(known: Mapping[str, Known]) -> str:
     """The definitions as the ledger keeps them."""
-    fields = {
+    fields: dict[str, dict[str, Any]] = {
         name: {"digest": one.digest, "revision": one.revision, "parts": dict(one.parts)}
         for name, one in known.items()
     }
+    for name, one in known.items():
+        if one.gone is not None:
+            fields[name]["gone"] = one.gone
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()
 
 
@@ -111,14 +120,27 @@ def compare(known: Mapping[str, Known], slos: Iterable[SLO]) -> Iterator[Change]
     wanted = {slo.name: slo for slo in slos}
     for name in sorted(known.keys() | wanted.keys()):
         old = known.get(name)
+        is_there = old is not None and old.gone is None
         if name not in wanted:
-            yield Change(name, "removed", old, None)
+            if is_there:
+                yield Change(name, "removed", old, None)
             continue
         new = Known.of(wanted[name], revision=1 if old is None else old.revision + 1)
-        if old is None:
+        if old is None or not is_there:
             yield Change(name, "added", None, new)
         elif old.digest != new.digest:
             yield Change(name, "changed", old, new)
+
+
+def after(known: Mapping[str, Known], changes: Iterable[Change], *, at: int) -> dict[str, Known]:
+    """What is to be remembered once the changes of a data instant were told."""
+    now = {name: one for name, one in known.items() if one.gone is None or one.gone >= at - DAY}
+    for change in changes:
+        if change.new is not None:
+            now[change.slo] = change.new
+        elif change.old is not None:
+            now[change.slo] = replace(change.old, revision=change.old.revision + 1, gone=at)
+    return now
 
 
 def transitions(
@@ -147,7 +169,12 @@ def transitions(
         told = {**payload, "rules": ended}
         yield Transition(RETIRED, f"retired:{revision}", at, _burning(reason, ended), told)
     if change.kind != "removed":
-        yield Transition(CHANGED, f"definition:{revision}", at, change.what, payload)
+        yield Transition(CHANGED, f"definition:{_identity(change)}", at, change.what, payload)
+
+
+def _identity(change: Change) -> str:
+    """Revision and digest: in a ledger put back from a copy a revision may stand for another definition."""
+    return "" if change.new is None else f"{change.new.revision}:{change.new.digest}"
 
 
 def _burning(reason: str, ended: list[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slo_budget_tracker.buckets import Buckets
+    from slo_budget_tracker.entries import Entry
     from slo_budget_tracker.history import History
     from slo_budget_tracker.ticks import Outcome, Tick
 
@@ -126,6 +127,18 @@ def states_text(states: Mapping[str, AlertState]) -> str:
     """States by rule, as they are stored: JSON and its check sum on a line of its own."""
     plain = orjson.dumps({rule: state.to_json() for rule, state in states.items()}).decode()
     return f"{plain}\n{_sum(plain)}"
+
+
+def write_facts(connection: sa.Connection, entry: Entry) -> None:
+    """States, memories, cursors and facts: each takes the place of what was there."""
+    for table, key, column, values in (
+        (tables.states, "instance", "payload", {i: states_text(s) for i, s in entry.states.items()}),
+        (tables.memories, "feed", "payload", entry.memories),
+        (tables.cursors, "feed", "instant", entry.cursors),
+        (tables.slo_cursors, "instance", "instant", entry.slo_cursors),
+        (tables.facts, "key", "value", entry.meta),
+    ):
+        tables.upsert(connection, table, [{key: name, column: value} for name, value in values.items()])
 
 
 def _sum(text: str) -> str:

@@ -133,7 +133,10 @@ class Cycle:
     def show(self) -> None:
         """Publish what the ledger knows, without a tick; the caller holds the lock or is alone."""
         at = self.last_at or self.newest(self.now())
-        self.publisher.publish(self.evaluator, self.sources, self.evaluator.look(at))
+        faults: dict[str, str] = {}
+        self.publisher.publish(self.evaluator, self.sources, self.evaluator.look(at, faults=faults))
+        for name, fault in faults.items():
+            log.warning("trouble", of=name, detail=fault)
 
     def patient_asks(self) -> dict[str, Ask]:
         """How to ask outside of ticks."""

@@ -71,7 +71,12 @@ class Daemon:
         now, force = int(self.clock()), self.settings.ledger.force
         keep = EVENTS_KEPT + self.settings.audit.resend
         with Ledger.open(
-            self.settings.ledger.database, density=density, now=now, force=force, keep_events=keep
+            self.settings.ledger.database,
+            density=density,
+            now=now,
+            force=force,
+            keep_events=keep,
+            keep_unsent=self.settings.audit.url is not None,
         ) as ledger:
             _introduce(ledger)
             cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)

@@ -65,12 +65,16 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """All that one transaction writes; `revised` rows are like `rows`, for ticks that were stored before."""
+    """All that one transaction writes; `revised` rows are like `rows`, for ticks that were stored before.
+
+    `retired` are instances that are taken out, each with the data instant of it.
+    """
 
     rows: Sequence[Row] = ()
     revised: Sequence[Row] = ()
     states: Mapping[int, Mapping[str, AlertState]] = field(default_factory=dict)
     events: Sequence[Event | Transition] = ()
+    retired: Mapping[int, int] = field(default_factory=dict)
     memories: Mapping[str, bytes] = field(default_factory=dict)
     cursors: Mapping[str, int] = field(default_factory=dict)
     slo_cursors: Mapping[int, int] = field(default_factory=dict)

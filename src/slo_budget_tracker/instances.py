@@ -67,6 +67,15 @@ def enrol(instances: Mapping[int, Instance], wanted: Sequence[Wanted], *, at: in
     return Enrolment(ids, {i: instance for i, instance in now.items() if instances.get(i) != instance})
 
 
+def retired(instances: Mapping[int, Instance], instants: Mapping[int, int]) -> dict[int, Instance]:
+    """Those that are taken out now, each at its data instant; who was taken out before stays as it is."""
+    return {
+        number: replace(instances[number], retired=at)
+        for number, at in instants.items()
+        if instances[number].retired is None
+    }
+
+
 def canonical(labels: Mapping[str, str]) -> str:
     """Labels as text, the same for equal labels."""
     return orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()

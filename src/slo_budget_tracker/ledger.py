@@ -17,13 +17,13 @@ import sqlalchemy as sa
 
 from slo_budget_tracker import copies, soundness, tables
 from slo_budget_tracker.buckets import Buckets
-from slo_budget_tracker.contents import UNREADABLE, Contents, Known, states_text
+from slo_budget_tracker.contents import UNREADABLE, Contents, Known, write_facts
 from slo_budget_tracker.databases import Database
 from slo_budget_tracker.density import DAY, HOUR, Density
 from slo_budget_tracker.entries import Entry, Event, LedgerStats, StoredEvent
 from slo_budget_tracker.errors import LedgerDamaged, LedgerError
 from slo_budget_tracker.history import History
-from slo_budget_tracker.instances import Instance, enrol
+from slo_budget_tracker.instances import Instance, enrol, retired
 from slo_budget_tracker.outbox import QUEUED, store_event
 from slo_budget_tracker.recovery import Reset, epoch_entry, recovered
 from slo_budget_tracker.retention import KEEP_EVENTS, Retention
@@ -54,13 +54,13 @@ class Ledger(Known):
     """
 
     def __init__(
-        self, store: AnyStore, *, density: Density | None = None, keep_events: int = KEEP_EVENTS
+        self, store: AnyStore, *, density: Density | None = None, retention: Retention | None = None
     ) -> None:
         super().__init__(Contents(History(density=density)))
         self._store = store
         self._guard = threading.RLock()
         self._buckets = Buckets()
-        self._retention = Retention(keep_events=keep_events)
+        self._retention = retention or Retention()
         self._unmerged = True
         self._staged: Staged | None = None
         self._stats: LedgerStats | None = None
@@ -77,6 +77,7 @@ class Ledger(Known):
         now: int | None = None,
         force: bool = False,
         keep_events: int = KEEP_EVENTS,
+        keep_unsent: bool = True,
         term: Term | None = None,
     ) -> Ledger:
         """Open the ledger that the URL names, with its history; `read_only` works beside a running daemon.
@@ -89,6 +90,7 @@ class Ledger(Known):
                 copy put back. Without, damage is an error.
             force: open it on a file system whose locks cannot be relied on.
             keep_events: how long events are kept that were delivered, seconds.
+            keep_unsent: whether the others are kept until they are delivered, however long that takes.
             term: the right to write to one in PostgreSQL, where it was taken before.
 
         Raises:
@@ -98,7 +100,8 @@ class Ledger(Known):
 
         def reopen() -> Ledger:
             store = open_store(database, read_only=read_only, force=force, mend=suffix, term=term)
-            return cls(store, density=density, keep_events=keep_events)._read()  # noqa: SLF001 - its own
+            retention = Retention(keep_events=keep_events, keep_unsent=keep_unsent)
+            return cls(store, density=density, retention=retention)._read()  # noqa: SLF001 - its own
 
         database = Database.of(url)
         suffix = None if now is None else f"corrupt-{now}"
@@ -238,8 +241,7 @@ class Ledger(Known):
     def retire(self, ids: Iterable[int], *, at: int) -> None:
         """Mark instances as taken out; their counts stay."""
         with self._guard:
-            gone = [self._now.instances[i] for i in ids if self._now.instances[i].retired is None]
-            self._write_instances({i.id: replace(i, retired=at) for i in gone}, birth=at)
+            self._write_instances(retired(self._now.instances, dict.fromkeys(ids, at)), birth=at)
 
     def grow(self, density: Density) -> None:
         """Keep counts as closely as `density` too: what a new SLO needs, from now on."""
@@ -270,6 +272,7 @@ class Ledger(Known):
             self._settle()
             rows = [*entry.rows, *entry.revised]
             states = {i: dict(s) for i, s in entry.states.items() if self.states.get(i) != dict(s)}
+            gone = retired(self._now.instances, entry.retired)
             now = self._thinning_instant(rows)
             if now is not None:
                 meta["thinned_at"] = str(now)
@@ -279,7 +282,8 @@ class Ledger(Known):
             try:
                 with self._store.begin() as connection:
                     effects = self._write_rows(connection, rows)
-                    _write_facts(connection, replace(entry, states=states, meta=meta))
+                    write_facts(connection, replace(entry, states=states, meta=meta))
+                    upsert(connection, tables.instances, [one.stored() for one in gone.values()])
                     stored = self._write_events(connection, entry.events, meta)
                     if unmerged:
                         unmerged = self._buckets.thin(connection, self.history.density, now=thinned_at)
@@ -292,6 +296,8 @@ class Ledger(Known):
                 self._retention.begin()
             self._unmerged = unmerged
             self.states.update(states)
+            self._now.instances.update(gone)
+            self.history.admit(gone)
             self._now.cursors.update(entry.cursors)
             self._now.slo_cursors.update(entry.slo_cursors)
             self._now.meta.update(meta)
@@ -396,15 +402,3 @@ class Ledger(Known):
         self._now.meta.update(meta)
         self._now.instances.update(changed)
         self.history.admit(changed)
-
-
-def _write_facts(connection: sa.Connection, entry: Entry) -> None:
-    """States, memories, cursors and facts: each takes the place of what was there."""
-    for table, key, column, values in (
-        (tables.states, "instance", "payload", {i: states_text(s) for i, s in entry.states.items()}),
-        (tables.memories, "feed", "payload", entry.memories),
-        (tables.cursors, "feed", "instant", entry.cursors),
-        (tables.slo_cursors, "instance", "instant", entry.slo_cursors),
-        (tables.facts, "key", "value", entry.meta),
-    ):
-        upsert(connection, table, [{key: name, column: value} for name, value in values.items()])

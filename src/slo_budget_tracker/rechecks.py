@@ -155,20 +155,29 @@ class Rechecks:
             trail = self.trails.get(unit.key)
             if trail is None or report.store_error is not None or unit.key in report.errors:
                 continue
-            block = self._due(trail)
-            if block is None or trail.silent:
-                continue  # nobody has data just now: what is not there may be there later
-            if trail.wait:
-                trail.wait -= 1
-                continue
-            if trail.skip:
-                trail.skip -= 1
-            else:
-                late = self._is_late(unit, trail, block, report)
-                trail.wait = 1 if late is None else 0
-                if late is None or (late and not self._recount(unit, trail, block, report)):
-                    continue  # no whole answer now: the next tick tries again
-            self.trails[unit.key].forget(block.end)
+            try:
+                self._follow_up(unit, trail, report)
+            except Exception as error:  # noqa: BLE001 - one unit's fault must not stop the others (T12)
+                self.stepper.ledger.unstage()
+                trail.wait = 1
+                fault = f"internal error: {type(error).__name__}: {error}"
+                report.faults.update(dict.fromkeys(unit.slos, fault))
+
+    def _follow_up(self, unit: Unit, trail: Trail, report: Tally) -> None:
+        block = self._due(trail)
+        if block is None or trail.silent:
+            return  # nobody has data just now: what is not there may be there later
+        if trail.wait:
+            trail.wait -= 1
+            return
+        if trail.skip:
+            trail.skip -= 1
+        else:
+            late = self._is_late(unit, trail, block, report)
+            trail.wait = 1 if late is None else 0
+            if late is None or (late and not self._recount(unit, trail, block, report)):
+                return  # no whole answer now, or no place to write to: the next tick tries again
+        self.trails[unit.key].forget(block.end)
 
     def _due(self, trail: Trail) -> Block | None:
         """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
@@ -213,7 +222,7 @@ class Rechecks:
     def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
         """Count the block again, and what came after it, from what was remembered at its start.
 
-        Returns whether the server gave a whole answer, as far as anybody can tell.
+        Returns whether the server gave a whole answer, as far as anybody can tell, and it is on disk.
         """
         memories = trail.borders[block.start]
         results = []
@@ -237,11 +246,12 @@ class Rechecks:
             trail.pause()
             return True
         remembered = self.stepper.revise(results, changes, report)
-        if report.store_error is None:
-            self.attempts.remember(remembered)
-            fresh = self.trails[unit.key] = Trail(block.start)
-            for found in results:
-                self._extend(fresh, found)
+        if report.store_error is not None:
+            return False
+        self.attempts.remember(remembered)
+        fresh = self.trails[unit.key] = Trail(block.start)
+        for found in results:
+            self._extend(fresh, found)
         return True
 
     def _changes(self, unit: Unit, results: Sequence[Attempt]) -> dict[str, Revision]:

@@ -1,8 +1,8 @@
 """Retention: what a ledger need not keep for ever goes in small batches, once a day, beside the ticks.
 
-Counts stay, merged to days. Events stay at least `keep_events` seconds and until they are delivered; the
-newest of each SLO stays, as the next one follows it. Annotations go as old events do. Memories of feeds
-that nobody reads are of no use after a month.
+Counts stay, merged to days. Events stay at least `keep_events` seconds and until they are delivered, or for
+just so long where there is nobody to deliver them to; the newest of each SLO stays, as the next one follows
+it. Annotations go as old events do. Memories of feeds that nobody reads are of no use after a month.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import sqlalchemy as sa
 from slo_budget_tracker import tables
 from slo_budget_tracker.annotations import forget_annotations
 from slo_budget_tracker.density import DAY
+from slo_budget_tracker.outbox import STATES
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from slo_budget_tracker.buckets import Buckets
 
 KEEP_EVENTS = 400 * DAY
@@ -30,8 +33,9 @@ _EVENTS = 200  # removed for one SLO in one transaction
 class Retention:
     """What is still to be looked at of this day's round."""
 
-    def __init__(self, *, keep_events: int = KEEP_EVENTS) -> None:
+    def __init__(self, *, keep_events: int = KEEP_EVENTS, keep_unsent: bool = True) -> None:
         self.keep_events = keep_events
+        self.settled = SETTLED if keep_unsent else frozenset(STATES)
         self.due = True
         self._slos: list[str] | None = None
 
@@ -47,13 +51,14 @@ class Retention:
             forget_annotations(connection, before=now - self.keep_events)
             buckets.forget_unused(connection)
         for _ in range(min(_SLOS, len(self._slos))):
-            if _remove_events(connection, self._slos[-1], before=now - self.keep_events):
+            before = now - self.keep_events
+            if _remove_events(connection, self._slos[-1], before=before, settled=self.settled):
                 return
             self._slos.pop()
         self.due = bool(self._slos)
 
 
-def _remove_events(connection: sa.Connection, slo: str, *, before: int) -> bool:
+def _remove_events(connection: sa.Connection, slo: str, *, before: int, settled: Container[str]) -> bool:
     """Remove the oldest events of an SLO that may go, none behind one that stays; may there be more?"""
     event, place = tables.events.c, tables.deliveries.c
     oldest = (
@@ -70,7 +75,7 @@ def _remove_events(connection: sa.Connection, slo: str, *, before: int) -> bool:
     gone = [
         row.event_id
         for row in takewhile(
-            lambda row: row.created < before and row.state in SETTLED and row.sequence < newest, found
+            lambda row: row.created < before and row.state in settled and row.sequence < newest, found
         )
     ]
     for table, column in ((tables.deliveries, place.event_id), (tables.events, event.event_id)):

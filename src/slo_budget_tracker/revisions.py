@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slo_budget_tracker.payloads import about
-from slo_budget_tracker.snapshots import instant_text, number
+from slo_budget_tracker.snapshots import NO_LABELS, instant_text, number
 from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.verdict import Transition
 
@@ -57,7 +57,9 @@ class Revision:
             or self.after.bad < self.before.bad * (1 - SAME)
         )
 
-    def transition(self, slo: SLO, snapshot: SLOSnapshot) -> Transition:
+    def transition(
+        self, slo: SLO, snapshot: SLOSnapshot | None, *, labels: Mapping[str, str] = NO_LABELS
+    ) -> Transition:
         """The event: told once, because its identity has the new sums in it."""
         start, end = self.ticks[0].start, self.ticks[-1].end
         after = self.after
@@ -67,13 +69,10 @@ class Revision:
             f"bad {old.bad:.10g} -> {after.bad:.10g}, total {old.total:.10g} -> {after.total:.10g}"
         )
         payload: dict[str, Any] = {
-            **about(slo, group=snapshot.labels),
+            **about(slo, group=labels),
             "event_kind": KIND,
             "window_seconds": slo.window,
-            "burn_rate": snapshot.burn_rate,
-            "success_ratio": snapshot.success_ratio,
-            "sample_count": None if snapshot.total is None else number(snapshot.total),
-            "error_budget_remaining": snapshot.error_budget_remaining,
+            **({} if snapshot is None else _figures(snapshot)),
             "reason": reason,
             "revised": {
                 "from": instant_text(start),
@@ -86,7 +85,16 @@ class Revision:
             "late": True,
         }
         rule = f"revised/{start}/{after.known}/{after.total:.17g}/{after.bad:.17g}"
-        return Transition(KIND, rule, end, reason, payload, late=True, group=snapshot.labels)
+        return Transition(KIND, rule, end, reason, payload, late=True, group=labels)
+
+
+def _figures(snapshot: SLOSnapshot) -> dict[str, Any]:
+    return {
+        "burn_rate": snapshot.burn_rate,
+        "success_ratio": snapshot.success_ratio,
+        "sample_count": None if snapshot.total is None else number(snapshot.total),
+        "error_budget_remaining": snapshot.error_budget_remaining,
+    }
 
 
 def revision(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.applications import RULE as CORRECTION
 from slo_budget_tracker.attempts import cursor_keys
-from slo_budget_tracker.changes import compare, remembered, to_remember, transitions
+from slo_budget_tracker.changes import after, compare, remembered, to_remember, transitions
 from slo_budget_tracker.counting import Memory
 from slo_budget_tracker.instances import canonical
 from slo_budget_tracker.ledger import Entry
@@ -44,8 +44,8 @@ class _Roll:
 def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Transition, ...]]:
     """Compare a prepared evaluator's SLOs with what the ledger remembers; changes and their events.
 
-    Events, states that ended and the new definitions are one transaction. Registering before and retiring
-    after it follow from the catalogue alone, so that a crash between them is made good by the next call.
+    Events, states that ended, the instances that go and the new definitions are one transaction. Registering
+    before it follows from the catalogue alone, so that a crash between them is made good by the next call.
     """
     ledger = evaluator.ledger
     before = remembered(ledger.meta.get(DEFINITIONS))
@@ -57,22 +57,19 @@ def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Tr
         _enter(roll, change, slos.get(change.slo), evaluator, at=at)
     if roll.begun:
         _begin_anew(roll, evaluator, at=at)
-    if changes or first:
-        known = {name: one for name, one in before.items() if name in slos}
-        known |= {change.slo: change.new for change in changes if change.new is not None}
+    gone = [i for i, one in ledger.instances.items() if one.retired is None and one.slo not in slos]
+    if changes or first or gone:
         ledger.commit(
             Entry(
                 states=roll.states,
                 events=roll.events,
+                retired=dict.fromkeys(gone, at),
                 cursors=roll.cursors,
                 slo_cursors=roll.slo_cursors,
                 memories=roll.memories,
-                meta={DEFINITIONS: to_remember(known)},
+                meta={DEFINITIONS: to_remember(after(before, changes, at=at))},
             )
         )
-    gone = [i for i, one in ledger.instances.items() if one.retired is None and one.slo not in slos]
-    if gone:
-        ledger.retire(gone, at=at)
     return (() if first else changes), tuple(roll.events)
 
 

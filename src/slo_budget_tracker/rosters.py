@@ -23,6 +23,7 @@ from slo_budget_tracker.verdict import Transition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.alerts import AlertState
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.specs import SLO
@@ -173,8 +174,8 @@ class Roster:
             return ()
         events = tuple(self._farewell(key, at) for key in gone)
         ids = [self.ids[key] for key in gone]
-        self.ledger.commit(Entry(events=events, states={instance: {} for instance in ids}))
-        self.ledger.retire(ids, at=at)
+        ended: dict[int, dict[str, AlertState]] = {instance: {} for instance in ids}
+        self.ledger.commit(Entry(events=events, states=ended, retired=dict.fromkeys(ids, at)))
         for key in gone:
             del self.ids[key], self.slos[key]
             self._groups[name_of(key)].remove(key)

@@ -136,7 +136,7 @@ class Stepper:
         corrected = self._corrected(piece)
         self.ledger.stage(piece.rows())
         for name, change in corrected.items():
-            self._revise(name, change, piece)
+            self._revise(name, change, piece, report)
         for tick in sorted(piece.found):
             self._step_all(tick, piece, goals, report)
         self._step_composites(piece, goals, report)
@@ -177,10 +177,15 @@ class Stepper:
                 found[name] = change
         return found
 
-    def _revise(self, name: str, change: Revision, piece: Piece) -> None:
+    def _revise(self, name: str, change: Revision, piece: Piece, report: Tally) -> None:
         at = self.stepped(name)
-        snapshot = self.assess(name, at, self.windows(at, [name]), live=False).snapshot
-        piece.transitions.append(change.transition(self.slos[name], snapshot))
+        labels = labels_of(name) if is_group(name) else NO_LABELS
+        snapshot = None
+        try:
+            snapshot = self.assess(name, at, self.windows(at, [name]), live=False).snapshot
+        except Exception as error:  # noqa: BLE001 - the counts are right all the same, and are told (T12)
+            report.faults[name] = f"internal error: {type(error).__name__}: {error}"
+        piece.transitions.append(change.transition(self.slos[name], snapshot, labels=labels))
         piece.revised += len(change.ticks)
 
     def revise(
@@ -194,7 +199,7 @@ class Stepper:
             piece.take(name, self.ids[name])
         self.ledger.stage(piece.rows())
         for name, change in changes.items():
-            self._revise(name, change, piece)
+            self._revise(name, change, piece, report)
         return self._write(piece, report)
 
     def _write(self, piece: Piece, report: Tally) -> Mapping[str, Memory]:

@@ -81,6 +81,21 @@ def test_the_newest_event_of_an_slo_stays(ledger, url):
         assert (4, "a-100", []) == (event.sequence, event.previous_id, again.check())
 
 
+def test_without_an_audit_url_events_go_when_they_are_old(url):
+    """A21, S11: nobody will ask for them: what is older than the horizon goes, sent or not, but for the newest."""
+    with Ledger.open(url, keep_events=KEEP, keep_unsent=False) as ledger:
+        registered(ledger)
+        ledger.commit(Entry(rows=[row(NOW - 60, NOW, {1: (10, 1)})]))
+        for slo in ("a", "b", "c"):
+            told(ledger, slo, [30, 25, 20, 12, 5, 1])
+        told(ledger, "d", [300, 200])
+        settled(ledger, "b-30", "b-12", state="attempted")
+        settled(ledger, "c-25", state="quarantined")
+        a_day_passes(ledger)
+        assert [[5, 1], [5, 1], [5, 1], [200]] == [left(ledger, slo) for slo in "abcd"]
+        assert [] == ledger.check()
+
+
 def test_events_go_in_bounded_batches(ledger, monkeypatch):
     """S11: no commit removes more than a few hundred, nor looks at more than some SLOs."""
     monkeypatch.setattr(retention, "_EVENTS", 10)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.alerts import AlertState
-from slo_budget_tracker.changes import Known, compare, remembered, to_remember, transitions
+from slo_budget_tracker.changes import Known, after, compare, remembered, to_remember, transitions
 from slo_budget_tracker.specs import BurnRateAlert, definition_hash
 from tests.unit.serving import BEGIN, HOUR, PAGE, availability, ratio
 
@@ -72,7 +72,8 @@ def test_a_rule_that_goes_on_burns_on():
     """C14: a changed target tells of the change only, the alert keeps its state."""
     changed = SHOP.model_copy(update={"target": Decimal("0.999")})
     (change,) = compare(known(SHOP), [changed])
-    assert [("slo_definition_changed", "definition:2", change.what)] == told(change, changed)
+    rule = f"definition:2:{definition_hash(changed)}"
+    assert [("slo_definition_changed", rule, change.what)] == told(change, changed)
 
 
 @pytest.mark.parametrize("fields", [{"alerts": (TICKET,)}, {"sli": ratio("x").sli}])
@@ -106,4 +107,34 @@ def test_there_and_back_again_are_two_events():
         (change,) = compare(now, [wanted])
         rules += [rule for _, rule, _ in told(change, wanted)]
         now = {wanted.name: change.new}
-    assert ["definition:2", "definition:3", "definition:4"] == rules
+    assert ["definition:2", "definition:3", "definition:4"] == [rule.rpartition(":")[0] for rule in rules]
+
+
+def test_a_name_that_goes_and_comes_back_within_a_tick_goes_on_counting():
+    """C14, C15: three goings and comings in one tick are six events: none has the identity of another."""
+    now, rules = known(SHOP), []
+    for wanted in ([], [SHOP]) * 3:
+        (change,) = compare(now, wanted)
+        rules += [rule for _, rule, _ in told(change, SHOP, states={})]
+        now = after(now, [change], at=BEGIN)
+    assert 6 == len(set(rules))
+    assert [2, 3, 4, 5, 6, 7] == [int(rule.split(":")[1]) for rule in rules]
+
+
+def test_a_name_that_is_gone_is_forgotten_after_a_day():
+    """C14: nothing that comes so much later can have the same tick; and it is no part of the catalogue."""
+    (gone,) = compare(known(SHOP), [])
+    left = after(known(SHOP), [gone], at=BEGIN)
+    assert (BEGIN, left) == (left["shop"].gone, remembered(to_remember(left)))
+    assert [] == list(compare(left, []))
+    assert {"other"} == set(after(left, compare(left, [availability("other")]), at=BEGIN + 25 * HOUR))
+
+
+def test_another_definition_in_the_same_tick_is_another_event():
+    """S13: after a restored copy a change to something else has another identity than the one it had before."""
+    rules = set()
+    for target in ("0.9", "0.95"):
+        changed = SHOP.model_copy(update={"target": Decimal(target)})
+        (change,) = compare(known(SHOP), [changed])
+        rules |= {rule for _, rule, _ in told(change, changed)}
+    assert 2 == len(rules)

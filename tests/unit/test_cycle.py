@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from slo_budget_tracker import cycle as cycling
+from slo_budget_tracker import stepping
 from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.readiness import MOST_IN_A_ROW
@@ -243,3 +244,19 @@ def test_a_restart_after_days_tells_everything_once(tmp_path):
         assert (1, True) == (len(burns), 2 * HOUR < burns[0] < 3 * HOUR)
         assert {True} == {late for _, late in told}
         assert 8 * HOUR == sum(ledger.outcomes(instance).values())
+
+
+def test_a_fault_of_ours_in_one_slo_keeps_no_other_from_being_shown(monkeypatch):
+    """T12: at a start and after a reload the last verdicts of the others are there, and the daemon runs."""
+    real = stepping.assess
+
+    def assess(slo, **options):
+        if slo.name == "broken":
+            raise ZeroDivisionError("oh")
+        return real(slo, **options)
+
+    monkeypatch.setattr(stepping, "assess", assess)
+    cycle = begin([availability("broken"), availability()])
+    ticks(cycle, 2)
+    cycle.adopt(cycle.settings, [availability("broken"), availability(), availability("new")])
+    assert (True, False) == (metric(cycle, 'slo_total{slo="shop"}'), metric(cycle, 'slo_total{slo="broken"}'))

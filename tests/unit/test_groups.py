@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 
 import pytest
 
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.feeds import Slot, fill_expression
 from slo_budget_tracker.gauges import render
@@ -152,6 +154,34 @@ def test_a_group_without_any_series_for_a_window_is_aged_out(ledger):
     retired = [event for event in ledger.events() if event.kind == "slo_retired"]
     assert [{"handler": "/old"}] == [event.payload["labels"] for event in retired]
     assert ["shop", 'shop{"handler": "/"}'] == evaluator(db, ledger).instances()
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_group_is_retired_as_a_whole_or_not_at_all(ledger, monkeypatch, writes):
+    """C15, S1: event, states and instance are one transaction: an end in between tells nothing twice."""
+    db = serve(Archive(), {"/": (10, 0)}, last=12 * HOUR, every=60)
+    serve(db, {"/old": (3, 0)}, last=900, instance="b:80")
+    one = evaluator(db, ledger)
+    one.advance(BEGIN + WINDOW)
+    begin, left = ledger._store.begin, [writes]
+
+    @contextmanager
+    def ending():
+        if not left[0]:
+            raise LedgerError("the disk is full")
+        left[0] -= 1
+        with begin() as connection:
+            yield connection
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger._store, "begin", ending)
+        with suppress(LedgerError):
+            one._roster.age_out(BEGIN + 6 * HOUR, one.data_until)
+    told = sum(event.kind == "slo_retired" for event in ledger.events())
+    retired = sum(each.retired is not None for each in ledger.instances.values())
+    assert told == retired
+    evaluator(db, ledger)._roster.age_out(BEGIN + 7 * HOUR, one.data_until)
+    assert 1 == sum(event.kind == "slo_retired" for event in ledger.events())
 
 
 def test_each_group_has_its_own_alerts_and_events(ledger):

@@ -6,7 +6,10 @@ from bisect import bisect_right
 
 import pytest
 
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.rechecks import Rechecks
+from slo_budget_tracker.stepping import Stepper
 from slo_budget_tracker.ticks import Outcome
 from tests.property.histories import BEGIN, INTERVAL, History, Pod, Watch, after, counts
 
@@ -171,3 +174,65 @@ def test_a_reload_goes_on_comparing(ledger):
             one.evaluator.inherit(old)
         one.tick(tick)
     assert truth(history, 40)[0] == counts(ledger, 1, 40)
+
+
+def test_what_came_late_is_not_forgotten_while_the_disk_is_full(ledger, monkeypatch):
+    """D16, S3: a revision that cannot be written is made again when there is space, and told once."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(80))
+    write, broken = Stepper._write, []
+
+    def full(stepper, piece, report):
+        if any(transition.kind == "slo_burn_revised" for transition in piece.transitions) and len(broken) < 3:
+            broken.append(1)
+            report.store_error = LedgerError("the disk is full")
+            return {}
+        return write(stepper, piece, report)
+
+    monkeypatch.setattr(Stepper, "_write", full)
+    for tick in range(1, 41):
+        one.tick(tick)
+    assert 3 == len(broken)
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
+    assert 1 == len([slo for slo, _, _ in revisions(ledger) if slo == "shop"])
+
+
+def test_a_revision_that_cannot_be_judged_is_told_without_figures(ledger, monkeypatch):
+    """D16, T12: a fault of ours while figures are made loses neither the counts nor the event."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(80))
+    assess = Stepper.assess
+
+    def faulty(stepper, name, at, windows, *, live, **options):
+        if not live and name == "shop":
+            raise ZeroDivisionError
+        return assess(stepper, name, at, windows, live=live, **options)
+
+    monkeypatch.setattr(Stepper, "assess", faulty)
+    for tick in range(1, 41):
+        one.tick(tick)
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
+    (payload,) = [e.payload for e in ledger.events(slo="shop") if e.kind == "slo_burn_revised"]
+    assert (None, 35) == (
+        payload["burn_rate"],
+        payload["revised"]["after"]["total"] - payload["revised"]["before"]["total"],
+    )
+
+
+def test_a_fault_of_ours_in_one_comparison_stops_no_other(ledger, monkeypatch):
+    """D16, T12: the other units are compared, the tick reports as usual, and this one is tried again."""
+    history = History((STEADY, DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(80))
+    is_late, broken = Rechecks._is_late, []
+
+    def faulty(rechecks, unit, trail, block, report):
+        if unit.batch is None and len(broken) < 3:
+            broken.append(1)
+            raise ZeroDivisionError
+        return is_late(rechecks, unit, trail, block, report)
+
+    monkeypatch.setattr(Rechecks, "_is_late", faulty)
+    reports = [one.tick(tick) for tick in range(1, 41)]
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
+    assert 3 == sum(any("internal error" in fault for fault in report.faults.values()) for report in reports)
+    assert all(2 == len(report.snapshots) for report in reports)

@@ -93,6 +93,21 @@ def test_an_slo_that_comes_back_begins_quietly():
     assert counted(cycle)[0] > 10_000
 
 
+def test_an_slo_that_goes_and_comes_back_within_a_tick():
+    """C14, C15: each going and coming is told, however often it happens between two ticks."""
+    cycle = burning()
+    told = events(cycle)
+    for _ in range(3):
+        cycle.adopt(cycle.settings, [availability("other")])
+        cycle.adopt(cycle.settings, [availability("other"), SHOP])
+    assert ["slo_retired", "slo_definition_changed"] * 3 == [
+        kind for name, kind in sorted(events(cycle)[len(told) :], key=lambda one: one[0]) if name == "shop"
+    ]
+    ticks(cycle, 1)
+    assert ("shop", "slo_burn_started") == events(cycle)[-1]
+    assert [] == cycle.evaluator.ledger.check()
+
+
 def test_changes_while_nobody_ran_are_seen_at_the_start(tmp_path):
     """C14: the ledger remembers definitions, a restart with another catalogue tells the same events."""
     url = f"sqlite:///{tmp_path}/ledger.db"

@@ -36,7 +36,8 @@ def diff(
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     with closing(Ledger.open(settings.ledger.database, read_only=True)) as ledger:
-        known = remembered(ledger.meta.get(DEFINITIONS))
+        before = remembered(ledger.meta.get(DEFINITIONS))
+    known = {name: one for name, one in before.items() if one.gone is None}
     changes = tuple(compare(known, catalogue.slos))
     if output is Output.json:
         tables.print_json([change.to_json() for change in changes])
