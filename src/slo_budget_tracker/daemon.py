@@ -16,6 +16,7 @@ from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import density_of
+from slo_budget_tracker.horizons import Horizons
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
@@ -92,6 +93,7 @@ class Daemon:
                 schedule.start()
                 backfill.start()
                 Pulse(cycle, schedule, self.notifier).start()
+                Horizons(cycle).start()
                 threading.Thread(
                     target=self._keep_backups, args=(ledger,), name="backup", daemon=True
                 ).start()

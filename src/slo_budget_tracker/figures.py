@@ -50,6 +50,7 @@ class OwnFigures:
     prometheus_auth_ok: Mapping[str, bool] = field(default_factory=dict)
     clock_skew: Mapping[str, float] = field(default_factory=dict)  # seconds, the server's clock minus ours
     certificate_expires_at: Mapping[str, float] = field(default_factory=dict)
+    upstream_history: Mapping[str, float] = field(default_factory=dict)  # seconds by datasource
     series_remembered: int | None = None
     doubts: Mapping[str, int] = field(default_factory=dict)  # by kind: what counting left out when in doubt
     clamped: Mapping[str, int] = field(

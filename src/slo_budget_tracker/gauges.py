@@ -289,6 +289,11 @@ def _servers(own: OwnFigures) -> Iterator[str]:
         ("auth_ok", "Whether the credentials were accepted.", own.prometheus_auth_ok),
         ("clock_skew_seconds", "The server's clock minus ours, by its Date header.", own.clock_skew),
         (
+            "history_seconds",
+            "How far back the server's history reaches, up to the longest SLO window.",
+            own.upstream_history,
+        ),
+        (
             "certificate_expiry_timestamp_seconds",
             "When the server's certificate expires.",
             own.certificate_expires_at,

@@ -68,7 +68,12 @@ class Pages:
         """A page, with a tag, so that an unchanged one is not sent again."""
         display, view = self.display, self.display.view
         body = self._templates.get_template(template).render(
-            at=view.at, unready=display.unready(), faults=view.faults, interval=display.interval, **values
+            at=view.at,
+            unready=display.unready(),
+            faults=view.faults,
+            remarks=display.remarks,
+            interval=display.interval,
+            **values,
         )
         answer = reply(request, prepare(body.encode("utf-8", "replace")), HTML)
         if status != HTTPStatus.OK:

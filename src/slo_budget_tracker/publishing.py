@@ -21,7 +21,7 @@ from slo_budget_tracker.readiness import STARTING, Readiness
 from slo_budget_tracker.web import Display, Notebook, Past, compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from slo_budget_tracker.evaluator import Evaluator
     from slo_budget_tracker.gauges import Identity
@@ -73,6 +73,12 @@ class Publisher:
             self.note(reload_successful=not result.faults)
             if not result.faults:
                 self.note(reload_at=self.clock())
+        self.refresh()
+
+    def horizons(self, reaches: Mapping[str, float], remarks: Sequence[str]) -> None:
+        """Note how far back the servers' histories reach, and what is to be known of it."""
+        self.note(upstream_history=dict(reaches))
+        self.display.remarks = tuple(remarks)
         self.refresh()
 
     def publish(

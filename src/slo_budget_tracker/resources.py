@@ -303,6 +303,7 @@ class Status(Resource):
     reasons: list[str]
     reload_successful: bool
     reload_faults: list[str]
+    remarks: list[str] = []  # what is to be known and is no fault: a server's history that is too short
 
 
 class Problem(BaseModel):

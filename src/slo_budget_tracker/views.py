@@ -154,6 +154,7 @@ class Display:
         past: what can be asked about the past; nothing until the daemon sets it.
         notebook: the annotations; none until the daemon sets it.
         datasources: the addresses people may open, by name, without credentials.
+        remarks: what is to be known and is no fault.
         interval: seconds between two ticks.
         delay: seconds that data instants lie behind the clock.
     """
@@ -172,6 +173,7 @@ class Display:
         self.past = NO_PAST
         self.notebook = NO_NOTES
         self.datasources: Mapping[str, str] = {}
+        self.remarks: tuple[str, ...] = ()
         self.interval = 60
         self.delay = 30
 

@@ -121,6 +121,7 @@ def _operations(app: FastAPI, display: Display) -> None:
             reasons=reasons,
             reload_successful=not view.faults,
             reload_faults=list(view.faults),
+            remarks=list(display.remarks),
         )
         return json_reply(request, orjson.dumps(found.model_dump()))
 
