@@ -17,7 +17,7 @@ from slo_budget_tracker.documents import (
     trap,
 )
 from slo_budget_tracker.errors import Fault, SettingsError
-from slo_budget_tracker.fields import LATER, is_secret, looks_secret
+from slo_budget_tracker.fields import is_secret, looks_secret
 from slo_budget_tracker.filesets import read_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ KNOWN_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "AUDIT_STREAM_URL": ("audit", "url"),
     "AUDIT_STREAM_TIMEOUT_S": ("audit", "timeout"),
 }
-LATER_KEYS = {"web.basic_auth", "web.tls", "web.config_file"}
+NAMES_OF_PEOPLE = {"web.basic_auth_users"}  # keys below are names, whatever they look like
 # Kubernetes gives these to every pod beside a service named slo-budget-tracker; they are no settings of ours.
 _SERVICE_LINKS = re.compile(r"SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?")
 _USER_IN_URL = re.compile(r"://[^/\s@]*@")
@@ -62,15 +62,14 @@ def read_config(path: Path) -> Mapping:
 
 
 def strange(node: Node, keys: tuple[str, ...] = ()) -> Iterator[Fault]:
-    """What may not stand in a configuration file: secrets, traps of YAML 1.1, keys of later versions."""
+    """What may not stand in a configuration file: secrets and traps of YAML 1.1."""
     if isinstance(node, Mapping):
         for key, value in node.values.items():
-            path = ".".join((*keys, key))
-            if path in LATER_KEYS:
-                yield node.keys[key].fault(LATER, path=key)
+            if ".".join(keys) in NAMES_OF_PEOPLE:
+                yield from strange(value, (*keys, key))
             elif is_secret(key) and not isinstance(value, Mapping):
                 yield node.keys[key].fault("a secret", "none in this file", _SECRETS_GO, path=key)
-            elif path == "ledger.url" and isinstance(value, Scalar):
+            elif (*keys, key) == ("ledger", "url") and isinstance(value, Scalar):
                 yield from _strange_database(value)
             else:
                 yield from strange(value, (*keys, key))

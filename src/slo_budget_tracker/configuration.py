@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RESTART = ("evaluation", "ledger", "audit", "web", "log")  # sections that are read at the start only
+# Sections that are read at the start only; of `web`, who may come in is taken over by a reload.
+RESTART = ("evaluation", "ledger", "audit", "web", "log")
+TAKEN_OVER = {"web": ("tls", "basic_auth_users", "config_file")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Files:
         restart: tuple[str, ...] = ()
         if running is not None:
             restart = tuple(_different(running, settings))
-            settings = settings.model_copy(update={name: getattr(running, name) for name in RESTART})
+            settings = settings.model_copy(update={name: _kept(running, settings, name) for name in RESTART})
         catalogue = catalogue_of(settings, allow_empty=self.allow_empty)
         slos = corrected(catalogue.slos, load_corrections(settings.corrections_files))
         return Configuration(settings, replace(catalogue, slos=slos), restart)
@@ -98,11 +100,22 @@ def _all_gone(path: str) -> Fault:
     return Fault(path, 1, 1, "slo_files", "no SLO file at all", "at least one", "or run with --allow-empty")
 
 
+def _kept(running: Settings, new: Settings, section: str) -> object:
+    """A section as it runs, with the keys that a reload takes over."""
+    taken = {key: getattr(getattr(new, section), key) for key in TAKEN_OVER.get(section, ())}
+    return getattr(running, section).model_copy(update=taken)
+
+
 def _different(running: Settings, new: Settings) -> list[str]:
     """The keys of sections that need a restart and are not as they run."""
     found = []
     for section in RESTART:
         old, now = getattr(running, section), getattr(new, section)
         fields = type(old).model_fields
-        found += [f"{section}.{key}" for key in fields if getattr(old, key) != getattr(now, key)]
+        taken = TAKEN_OVER.get(section, ())
+        found += [
+            f"{section}.{key}"
+            for key in fields
+            if key not in taken and getattr(old, key) != getattr(now, key)
+        ]
     return found

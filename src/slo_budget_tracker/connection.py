@@ -83,8 +83,13 @@ def tls_context(settings: Connection) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate = _path(settings.tls, "cert_file")
     if certificate is not None:
-        context.load_cert_chain(certificate, _path(settings.tls, "key_file"))
+        context.load_cert_chain(certificate, _path(settings.tls, "key_file"), password=_never)
     return context
+
+
+def _never() -> str:
+    """Asked for only by a key that is encrypted; without this, TLS would ask at the terminal."""
+    raise OSError(0, "the key of the client's certificate is encrypted")
 
 
 def _split(settings: Connection) -> SplitResult:

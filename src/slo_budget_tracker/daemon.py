@@ -21,6 +21,7 @@ from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.notifying import Notifier
+from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.pulse import Pulse
 from slo_budget_tracker.reloading import Reloader
 from slo_budget_tracker.scheduling import Schedule
@@ -69,6 +70,7 @@ class Daemon:
         """
         density = density_of(self.slos, interval=self.settings.evaluation.interval)
         digest = self.files.digest(self.settings) if self.files is not None else ""
+        protector = Protector.of(self.settings.web, clock=self.clock)
         now, force = int(self.clock()), self.settings.ledger.force
         keep = EVENTS_KEPT + self.settings.audit.resend
         with Ledger.open(
@@ -81,14 +83,15 @@ class Daemon:
         ) as ledger:
             _introduce(ledger)
             cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)
-            reloader = self._reloader(cycle)
-            server = self._server(cycle, reloader)
+            reloader = self._reloader(cycle, protector)
+            server = self._server(cycle, reloader, protector)
             schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
             backfill = Backfill(cycle)
             cycle.on_adoption = backfill.wake
             delivery = Delivery(ledger=ledger, settings=self.settings.audit, clock=self.clock).start()
             cycle.on_events = delivery.wake
             cycle.publisher.delivery = delivery.figures
+            cycle.publisher.protection = protector.figures
             if not self.stop.is_set():
                 schedule.start()
                 backfill.start()
@@ -116,11 +119,11 @@ class Daemon:
         logs.drain(0.5)
         return 0
 
-    def _reloader(self, cycle: Cycle) -> Reloader | None:
+    def _reloader(self, cycle: Cycle, protector: Protector) -> Reloader | None:
         files = self.files
         if files is None:
             return None
-        reloader = Reloader(cycle, files, self.notifier)
+        reloader = Reloader(cycle, files, self.notifier, protector)
         self.wishes.reload = reloader.request
 
         def paths() -> list[Path]:
@@ -130,15 +133,18 @@ class Daemon:
         Watcher(paths, reloader.hint, self.stop).start()
         return reloader
 
-    def _server(self, cycle: Cycle, reloader: Reloader | None) -> WebServer:
+    def _server(self, cycle: Cycle, reloader: Reloader | None, protector: Protector) -> WebServer:
         web = self.settings.web
         lever = None
         if web.reload and web.reload_token_file is not None and reloader is not None:
             lever = Lever(reloader.request, web.reload_token_file)
         pen = web.annotations_token_file if web.annotations else None
-        app = build(cycle.publisher.display, listen=web.listen, lever=lever, pen=pen)
-        server = WebServer(app, listen=web.listen)
+        app = build(cycle.publisher.display, listen=web.listen, lever=lever, pen=pen, protector=protector)
+        server = WebServer(app, listen=web.listen, protector=protector)
         server.start()
+        protector.start(self.stop)
+        for warning in protector.warnings():
+            log.warning("web", warning=warning)
         log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
         return server
 

@@ -7,6 +7,7 @@ TrackerError                      exit status
 ├── LedgerError                   3   the ledger cannot be opened, read or written
 │   ├── LedgerDamaged             it is not what was written
 │   └── LedgerDeposed             another daemon writes to it now
+├── DaemonError                   3   the running daemon is out of reach or answers what cannot be used
 ├── AuditError                    3   the audit stream is out of reach or answers what cannot be used
 └── PrometheusError               3   one request failed; `reason` is from a closed list
     ├── Unreachable               refused, no such host, broken connection, deadline (outcome `missed`)
@@ -101,6 +102,12 @@ class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is th
 
 class LedgerDeposed(LedgerError):  # noqa: N818 - the participle says what is the case
     """Another daemon writes to this ledger now: nothing may be written, nothing sent."""
+
+
+class DaemonError(TrackerError):
+    """A running daemon elsewhere is out of reach, or answers what cannot be used."""
+
+    exit_status = 3
 
 
 class AuditError(TrackerError):

@@ -69,6 +69,10 @@ class OwnFigures:
     clock_jumps: Mapping[str, int] = field(default_factory=dict)  # by direction
     reload_successful: bool | None = None
     reload_at: float | None = None  # the last successful one
+    web_config_ok: bool | None = None
+    web_config_failures: int | None = None
+    web_certificate_expires_at: float | None = None
+    web_refused: Mapping[str, int] = field(default_factory=dict)  # by reason
     log_lines_dropped: int = 0
     ledger_bytes: int | None = None
     ledger_rows: int | None = None

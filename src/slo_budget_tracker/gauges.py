@@ -268,6 +268,7 @@ def _own(own: OwnFigures) -> Iterator[str]:
     yield _one(
         "config_last_reload_success_timestamp_seconds", "gauge", "When files were last loaded.", own.reload_at
     )
+    yield from _web(own)
     yield _one(
         "log_lines_dropped_total", "counter", "Log lines that nobody took in time.", own.log_lines_dropped
     )
@@ -300,6 +301,34 @@ def _servers(own: OwnFigures) -> Iterator[str]:
         ),
     ):
         yield _one(f"prometheus_{name}", "gauge", sentence, _by("datasource", values))
+
+
+def _web(own: OwnFigures) -> Iterator[str]:
+    """How what listens is protected; absent where there is nothing to load."""
+    yield _one(
+        "web_config_last_load_successful",
+        "gauge",
+        "Whether certificates and web configuration file could be used when they last changed.",
+        own.web_config_ok,
+    )
+    yield _one(
+        "web_config_failures_total",
+        "counter",
+        "Changes of certificates or web configuration file that were refused.",
+        own.web_config_failures,
+    )
+    yield _one(
+        "web_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the certificate that is shown to clients expires.",
+        own.web_certificate_expires_at,
+    )
+    yield _one(
+        "web_refused_total",
+        "counter",
+        "Connections and requests that were not let in.",
+        _by("reason", own.web_refused),
+    )
 
 
 def _by(name: str, counts: Mapping[str, float]) -> dict[tuple[tuple[str, str], ...], float]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST = 120.0  # seconds that a caller waits for a reload
+_WRITING = ("/-/reload", "/api/v1/annotations")  # each of these routes looks at a token of its own
 SAME_ORIGIN = {"same-origin", "none"}  # Sec-Fetch-Site of a page of ours, of a person's own doing
 _OFF = "reloading over HTTP is off: set `web.reload: true` and `web.reload_token_file`, or send SIGHUP"
 
@@ -30,6 +31,14 @@ class Lever:
 
     reload: Callable[[], Future[Reloaded]]
     token_file: Path
+
+
+def bears_token(method: str, path: str, authorization: bytes) -> bool:
+    """Whether a request comes with a token that its route looks at: it needs no password beside it."""
+    writes = method in {"POST", "DELETE"} and any(
+        path == one or path.startswith(f"{one}/") for one in _WRITING
+    )
+    return writes and authorization.lower().startswith(b"bearer ")
 
 
 def add_reload(app: FastAPI, lever: Lever | None) -> None:

@@ -12,12 +12,15 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from slo_budget_tracker.addresses import parse_listen
+from slo_budget_tracker.doors import Door, Hall
 from slo_budget_tracker.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
 
     from starlette.types import ASGIApp
+
+    from slo_budget_tracker.protection import Protector
 
 HEADER_SECONDS = 10  # a request's header must be complete by then
 KEEP_ALIVE_SECONDS = 5
@@ -26,11 +29,10 @@ MOST_CONNECTIONS = 512
 LARGEST_HEADER = 16_384
 START_SECONDS = 10
 BACKLOG = 128  # asyncio tries so many times a second to accept where no descriptor is left (T10)
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Connection(H11Protocol):
-    """One connection: silent ones are closed, and the longest silent one makes room for a 513th."""
+    """One connection that speaks HTTP: one that is silent for too long is closed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -43,17 +45,10 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
-        """Take the connection, if need be in the place of the longest silent one."""
+        """Take the connection; its first header must come in time."""
         super().connection_made(transport)
+        self.silent_since = self.loop.time()
         self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close)
-        if len(self.connections) > MOST_CONNECTIONS:
-            others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
-            silent = [one for one in others if not one.busy]
-            if silent:
-                min(silent, key=lambda one: one.silent_since).transport.abort()
-            else:
-                transport.write(_FULL)
-                self._close()
 
     def data_received(self, data: bytes) -> None:
         """Read on; a header that has begun must come to its end in time."""
@@ -92,17 +87,20 @@ class Connection(H11Protocol):
 class WebServer:
     """Serves an application until it is stopped; `address` is known after `start`."""
 
-    def __init__(self, app: ASGIApp, *, listen: str) -> None:
+    def __init__(self, app: ASGIApp, *, listen: str, protector: Protector | None = None) -> None:
         self.app = app
+        self.protector = protector
         self.listen = listen
         self.address = listen
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._hall: Hall | None = None
 
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
-        return f"http://{self.address}"
+        secured = self.protector is not None and self.protector.current.identity is not None
+        return f"{'https' if secured else 'http'}://{self.address}"
 
     @property
     def alive(self) -> bool:
@@ -116,7 +114,7 @@ class WebServer:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         config = uvicorn.Config(
             self.app,
-            http=Connection,
+            http=self._door,  # type: ignore[arg-type]  # makes what uvicorn would make
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -137,6 +135,13 @@ class WebServer:
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
+
+    def _door(self, **options: Any) -> Door:
+        """What stands between a new connection and HTTP; called by uvicorn for each."""
+        connection = Connection(**options)
+        if self._hall is None:
+            self._hall = Hall(connection.connections, MOST_CONNECTIONS, HEADER_SECONDS, self.protector)  # type: ignore[arg-type]  # all are ours
+        return Door(connection, self._hall)
 
     def stop(self, *, within: float = 4.0) -> None:
         """Close the address and the connections; answers under way get a second."""

@@ -17,6 +17,7 @@ from slo_budget_tracker.delivery import DeliveryFigures
 from slo_budget_tracker.figures import OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.groups import labels_of, name_of
+from slo_budget_tracker.protection import WebFigures
 from slo_budget_tracker.readiness import STARTING, Readiness
 from slo_budget_tracker.web import Display, Notebook, Past, compose
 
@@ -51,6 +52,7 @@ class Publisher:
     readiness: Readiness = field(default_factory=Readiness)
     own: OwnFigures = field(default_factory=OwnFigures)
     delivery: Callable[[], DeliveryFigures] | None = None
+    protection: Callable[[], WebFigures] | None = None
     faults: tuple[str, ...] = ()  # for which the last reload was refused
     _shown: Shown = field(default_factory=Shown)
     _guard: threading.RLock = field(default_factory=threading.RLock)
@@ -125,6 +127,7 @@ class Publisher:
     def refresh(self) -> None:
         """Render the last verdicts with the figures of now."""
         sent = DeliveryFigures() if self.delivery is None else self.delivery()
+        web = WebFigures() if self.protection is None else self.protection()
         with self._guard:
             shown = self._shown
             self.note(
@@ -135,6 +138,10 @@ class Publisher:
                 receipt_mismatches=sent.mismatches,
                 quarantined=sent.quarantined,
                 audit_target_ok=sent.target_ok,
+                web_config_ok=web.ok,
+                web_config_failures=web.failures,
+                web_certificate_expires_at=web.expires,
+                web_refused=web.refused,
             )
             self.note(
                 process=tuple(ProcessCollector(registry=None).collect()), log_lines_dropped=logs.dropped()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from slo_budget_tracker.errors import FaultyFilesError, LedgerError, TrackerError
+from slo_budget_tracker.errors import FaultyFilesError, LedgerError, TrackerError, UsageError
+from slo_budget_tracker.protection import protect
 from slo_budget_tracker.resources import DefinitionChange, Reloaded
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.configuration import Configuration, Files
     from slo_budget_tracker.cycle import Cycle
     from slo_budget_tracker.notifying import Notifier
+    from slo_budget_tracker.protection import Protection, Protector
+    from slo_budget_tracker.settings import Settings
 
 SETTLE = 1.0  # seconds between two readings that must be equal
 MOST_READINGS = 20  # of files that keep changing
@@ -41,6 +44,7 @@ class Reloader:
     cycle: Cycle
     files: Files
     notifier: Notifier
+    protector: Protector | None = None
     settle: float = SETTLE
     poll: float = POLL
     _wanted: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +104,10 @@ class Reloader:
         self._again = False
         try:
             configuration = self._settled()
+            protection = self._protection(configuration.settings)
             changes = self.cycle.adopt(configuration.settings, configuration.catalogue.slos)
+            if self.protector is not None and protection is not None:
+                self.protector.adopt(configuration.settings.web, protection)
         except LedgerError as error:
             self._again = True
             reloaded = Reloaded(faults=[str(error)], status=503)
@@ -124,6 +131,20 @@ class Reloader:
         self._note(reloaded)
         self.notifier.ready(f"{len(self.cycle.evaluator.slos)} SLOs")
         return reloaded
+
+    def _protection(self, settings: Settings) -> Protection | None:
+        """How the web server is to be protected from now on; None where that stays as it is.
+
+        Raises:
+            TrackerError: it cannot be, or it would open what is closed (H13).
+        """
+        if self.protector is None or settings.web == self.protector.web:
+            return None
+        protection = protect(settings.web)
+        opened = self.protector.current.looser(protection)
+        if opened:
+            raise UsageError(f"web: {opened}, which needs a restart")
+        return protection
 
     def _settled(self) -> Configuration:
         """The configuration of files that were the same before and after they were read (C2)."""

@@ -9,69 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as MappingABC
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from slo_budget_tracker.addresses import parse_listen
-from slo_budget_tracker.configfile import overlay, place_of_key, plain, read_config, strange, variable
+from slo_budget_tracker.configfile import overlay, plain, read_config, strange
 from slo_budget_tracker.databases import NAMESPACE, TIMEOUT, Database, checked_namespace
-from slo_budget_tracker.documents import Mapping, Node, shown
-from slo_budget_tracker.durations import parse_duration, parse_fine_duration
-from slo_budget_tracker.errors import Fault, LedgerError, SettingsError, UsageError
-
-_SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB)?")
-_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def _seconds(value: Any) -> Any:
-    """A duration with its unit (`10s`, `250ms`) or a bare number of seconds."""
-    if isinstance(value, str):
-        try:
-            return float(parse_fine_duration(value))
-        except ValueError:
-            return float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
-    return value
-
-
-def _whole_seconds(value: Any) -> Any:
-    if isinstance(value, str) and not value.isdigit():
-        try:
-            return parse_duration(value)
-        except ValueError:
-            raise ValueError("a duration such as 60s") from None
-    return int(value) if isinstance(value, str) else value
-
-
-def _bytes(value: Any) -> Any:
-    if isinstance(value, str):
-        found = _SIZE.fullmatch(value)
-        if found is None:
-            raise ValueError("a size such as 64MiB")
-        return int(found[1]) * _UNITS[found[2]]
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3_600)]
-WholeSeconds = Annotated[int, BeforeValidator(_whole_seconds)]
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1_024, le=1 << 32)]
-
-
-class Section(BaseModel):
-    """Base of all sections: nothing unknown, nothing changed later, no value in a message."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+from slo_budget_tracker.documents import Mapping
+from slo_budget_tracker.errors import LedgerError, SettingsError
+from slo_budget_tracker.sections import Bytes, Seconds, Section, WholeSeconds, faults_of, seconds
+from slo_budget_tracker.webconfig import Web
 
 
 class BasicAuth(Section):
@@ -141,7 +89,7 @@ class Evaluation(Section):
 
     interval: Annotated[WholeSeconds, Field(ge=1, le=3_600)] = 60
     delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] = 30
-    spread: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1_800)] | None = None
+    spread: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=1_800)] | None = None
 
     @model_validator(mode="after")
     def _within(self) -> Self:
@@ -222,31 +170,26 @@ class Audit(Section):
         yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
-class Web(Section):
-    """Where metrics and API are served."""
+class DaemonSettings(Section):
+    """How commands such as `gate` reach the running daemon (timeout of one request in seconds)."""
 
-    listen: str = "127.0.0.1:9724"
-    reload: bool = False  # whether POST /-/reload reloads, for who has the token
-    reload_token_file: Path | None = None
-    annotations: bool = False  # whether POST /api/v1/annotations sets marks, for who has the token
-    annotations_token_file: Path | None = None
+    url: str | None = None
+    timeout: Seconds = 10.0
+    basic_auth: BasicAuth | None = None
+    bearer_token_file: Path | None = None
+    tls: TlsSettings | None = None
+    headers: ClassVar[dict[str, SecretStr]] = {}
+    max_response_bytes: ClassVar[int] = 16 << 20
+    concurrency: ClassVar[int] = 1
 
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if self.reload and self.reload_token_file is None:
-            raise ValueError("`reload_token_file` beside `reload: true`")
-        if self.annotations and self.annotations_token_file is None:
-            raise ValueError("`annotations_token_file` beside `annotations: true`")
-        return self
-
-    @field_validator("listen")
+    @field_validator("url")
     @classmethod
-    def _address(cls, listen: str) -> str:
-        try:
-            parse_listen(listen)
-        except UsageError as error:
-            raise ValueError('an address such as "127.0.0.1:9724"') from error
-        return listen
+    def _http(cls, url: str | None) -> str | None:
+        return None if url is None else _http_url(url)
+
+    def __repr_args__(self) -> Any:
+        """The address may carry a password."""
+        yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
 class Log(Section):
@@ -267,6 +210,7 @@ class Settings(Section):
     ledger: LedgerSettings = LedgerSettings()
     audit: Audit = Audit()
     web: Web = Web()
+    daemon: DaemonSettings = DaemonSettings()
     log: Log = Log()
 
     @model_validator(mode="before")
@@ -317,6 +261,9 @@ class Settings(Section):
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
 
+_Server = TypeVar("_Server", PrometheusSettings, DaemonSettings)
+
+
 def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:
     """The configuration of a file (or none) and the environment, which wins; relative paths are the file's.
 
@@ -328,71 +275,18 @@ def load_settings(path: Path | None, env: MappingABC[str, str]) -> Settings:
     sources = overlay(data, env)
     base = path.parent.resolve() if path is not None else Path.cwd()
     faults = list(strange(root))
+    alias: dict[tuple[str, ...], tuple[str, ...]] = {}
+    if "datasources" not in root.values:
+        alias[("datasources", "default")] = ("prometheus",)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
         told = {fault.path for fault in faults}
-        found = [_fault(one, root, sources) for one in error.errors(include_input=False)]
+        found = faults_of(error, root, Settings, sources, alias)
         faults += [fault for fault in found if fault.path not in told]
     if faults:
         raise SettingsError(sorted(set(faults)))
     return _resolved(settings, base)
-
-
-def _fault(error: Any, root: Node, sources: MappingABC[tuple[str, ...], str]) -> Fault:
-    """One of pydantic's errors as a fault with its place; values are never repeated: they may be secrets."""
-    keys = tuple(map(str, error["loc"]))
-    if keys[:2] == ("datasources", "default") and not _holds(root, "datasources"):
-        keys = ("prometheus", *keys[2:])
-    unknown = error["type"] == "extra_forbidden"
-    close = get_close_matches(keys[-1], _known_keys(keys[:-1]), n=1) if unknown else []
-    for length in range(len(keys), 0, -1):
-        name = sources.get(keys[:length])
-        if name is not None and unknown:
-            hint = f"did you mean {variable((*keys[:-1], close[0]))}?" if close else ""
-            return Fault("environment", 1, 1, name, "a variable for an unknown key", "", hint)
-        if name is not None:
-            return Fault("environment", 1, 1, name, "a value that does not fit", _expected(error))
-    place = place_of_key(root, keys, of_key=unknown)
-    where, path = (place.file, place.line, place.column), ".".join(keys)
-    if unknown:
-        hint = f"did you mean {close[0]}?" if close else ""
-        expected = f"one of {', '.join(_known_keys(keys[:-1]))}"
-        return Fault(*where, path, f"the unknown key {shown(keys[-1])}", expected, hint)
-    found = "nothing" if error["type"] == "missing" else "a value that does not fit"
-    return Fault(*where, path, found, _expected(error))
-
-
-def _known_keys(section: tuple[str, ...]) -> list[str]:
-    """The keys that a section may have."""
-    at: Any = Settings
-    for key in section:
-        if get_origin(at) is dict:  # the names are the user's own
-            at = get_args(at)[1]
-            continue
-        model = _model(at)
-        field = model.model_fields.get(key) if model is not None else None
-        at = field.annotation if field is not None else None
-    found = _model(at) if get_origin(at) is not dict else None
-    return list(found.model_fields) if found is not None else []
-
-
-def _model(annotation: Any) -> type[Section] | None:
-    kinds = (annotation, *get_args(annotation))
-    return next((one for one in kinds if isinstance(one, type) and issubclass(one, Section)), None)
-
-
-def _expected(error: Any) -> str:
-    if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-        return "keys and values"
-    if error["type"].startswith(("float", "int")):
-        return "a number or a duration such as 10s"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return message[:1].lower() + message[1:]
-
-
-def _holds(node: Node, key: str) -> bool:
-    return isinstance(node, Mapping) and key in node.values
 
 
 def _resolved(settings: Settings, base: Path) -> Settings:
@@ -401,7 +295,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else base / path.expanduser()
 
-    def datasource(one: PrometheusSettings) -> PrometheusSettings:
+    def server(one: _Server) -> _Server:
         tls = one.tls and one.tls.model_copy(
             update={name: absolute(getattr(one.tls, name)) for name in ("ca_file", "cert_file", "key_file")}
         )
@@ -417,13 +311,9 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         ledger = f"sqlite:///{base / ledger.removeprefix('sqlite:///')}"
     return settings.model_copy(
         update={
-            "datasources": {name: datasource(one) for name, one in settings.datasources.items()},
-            "web": settings.web.model_copy(
-                update={
-                    name: absolute(getattr(settings.web, name))
-                    for name in ("reload_token_file", "annotations_token_file")
-                }
-            ),
+            "datasources": {name: server(one) for name, one in settings.datasources.items()},
+            "web": settings.web.resolved(base),
+            "daemon": server(settings.daemon),
             "slo_files": tuple(base / path.expanduser() for path in settings.slo_files),
             "corrections_files": tuple(base / path.expanduser() for path in settings.corrections_files),
             "ledger": settings.ledger.model_copy(update={"url": ledger, **ledger_files}),

@@ -7,15 +7,17 @@ counted after decompression. All foreign exceptions are mapped here to `Unreacha
 
 from __future__ import annotations
 
+import base64
 import logging
+import re
 import select
 import socket
 import ssl
 import threading
 import time
 import zlib
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +28,17 @@ from slo_budget_tracker.answers import printable
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MOST_HEADERS = 100
 KEEP_ALIVE = 90.0  # seconds: longer than a tick, so that connections live from tick to tick
 _CHUNK = 65_536
 _SNI = "sni_hostname"
+_HIDDEN = b"[secret]"
+_SHORTEST_SECRET = 6  # bytes: shorter ones stand in any text
+_NO_SECRET = re.compile(
+    r"^content-|^accept|^user-agent$|(?:org-?id|tenant|-id)$", re.IGNORECASE
+)  # tenants are labels
 
 for _library in ("httpx", "httpcore"):  # they log addresses with passwords, and headers
     logging.getLogger(_library).setLevel(logging.WARNING)
@@ -248,7 +255,7 @@ class Transport:
         method: str,
         url: str,
         *,
-        form: Mapping[str, str],
+        form: Mapping[str, str] | Sequence[tuple[str, str]],
         headers: Mapping[str, str],
         deadline: float,
         content: bytes | None = None,
@@ -268,13 +275,14 @@ class Transport:
                     url,
                     headers={**headers, "Accept": "application/json", "Accept-Encoding": "gzip"},
                     extensions={**self._extensions, "timeout": {"pool": max(deadline - time.monotonic(), 0)}},
-                    params=form if method == "GET" else None,
-                    data=form if method != "GET" and content is None else None,
+                    params=httpx.QueryParams(form) if method == "GET" else None,  # type: ignore[arg-type]  # both are taken
+                    data=dict(form) if method != "GET" and content is None else None,
                     content=content,
                 )
                 response = self._client.send(request, stream=True)
                 try:
-                    return self._receive(response, most_bytes or self._most_bytes)
+                    reply = self._receive(response, most_bytes or self._most_bytes)
+                    return replace(reply, body=_silenced(reply.body, headers))
                 finally:
                     response.close()
         except Unreachable:
@@ -302,6 +310,27 @@ class Transport:
         secured = stream.get_extra_info("ssl_object") if stream is not None else None
         if isinstance(secured, ssl.SSLSocket) and (certificate := secured.getpeercert()):
             self.certificate_expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+
+def _silenced(body: bytes, sent: Mapping[str, str]) -> bytes:
+    """The body without what was sent as a secret: some servers repeat what they were told (H14)."""
+    for word in _secrets(sent):
+        if word in body:
+            body = body.replace(word, _HIDDEN)
+    return body
+
+
+def _secrets(sent: Mapping[str, str]) -> Iterator[bytes]:
+    """The parts of headers that nobody else may see: tokens and passwords, as they were sent."""
+    for name, value in sent.items():
+        if _NO_SECRET.search(name) is not None:
+            continue
+        scheme, _, token = value.rpartition(" ")
+        words = [token.encode()]
+        if scheme.lower() == "basic":
+            with suppress(ValueError):
+                words.append(base64.b64decode(token).partition(b":")[2])
+        yield from (word for word in words if len(word) >= _SHORTEST_SECRET)
 
 
 def _decompressed(chunks: Iterable[bytes], headers: httpx.Headers, most: int) -> bytes:

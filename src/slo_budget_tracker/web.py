@@ -15,7 +15,7 @@ from slo_budget_tracker.addresses import is_loopback, parse_listen
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
 from slo_budget_tracker.inquiries import add_inquiries
-from slo_budget_tracker.levers import Lever, add_reload
+from slo_budget_tracker.levers import Lever, add_reload, bears_token
 from slo_budget_tracker.notes import add_annotations
 from slo_budget_tracker.pages import add_pages
 from slo_budget_tracker.replies import JSON, json_reply, reply, unknown_slo, wants_openmetrics
@@ -36,19 +36,30 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from slo_budget_tracker.protection import Protector
+
 __all__ = ["Content", "Display", "Notebook", "Past", "View", "build", "compose", "prepare", "routes"]
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 1_000_000
 
 
-def build(display: Display, *, listen: str, lever: Lever | None = None, pen: Path | None = None) -> ASGIApp:
+def build(
+    display: Display,
+    *,
+    listen: str,
+    lever: Lever | None = None,
+    pen: Path | None = None,
+    protector: Protector | None = None,
+) -> ASGIApp:
     """The whole application for the address it will listen on.
 
-    With a lever it can be made to reload; with a pen, the file of a token, annotations can be written.
+    With a lever it can be made to reload; with a pen, the file of a token, annotations can be written; with a
+    protector, it asks for passwords.
     """
     host, _ = parse_listen(listen)
-    return Guard(routes(display, lever=lever, pen=pen), local=is_loopback(host))
+    app = routes(display, lever=lever, pen=pen)
+    return Guard(app, local=is_loopback(host), protector=protector, bears_token=bears_token)
 
 
 def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = None) -> FastAPI:
@@ -101,9 +112,11 @@ def _operations(app: FastAPI, display: Display) -> None:
         return Response("slo-budget-tracker is healthy.\n", media_type="text/plain")
 
     @app.get("/-/ready", response_class=Response, tags=["operations"])
-    async def ready() -> Response:
-        """200 when budgets are served and up to date, else 503 with the reasons."""
+    async def ready(request: Request) -> Response:
+        """200 when budgets are served and up to date, else 503 with the reasons, unless they are guarded."""
         reasons = display.unready()
+        if reasons and request.scope.get("guarded", False):
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not ready; /api/v1/status has the reasons")
         if reasons:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(reasons), reasons=reasons)
         return Response("slo-budget-tracker is ready.\n", media_type="text/plain")

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import bcrypt
 import pytest
 
 from slo_budget_tracker.cli import gate as command
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.listening import WebServer
+from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.web import Display, build, compose
+from slo_budget_tracker.webconfig import Web
+from tests.authority import Authority
+from tests.unit.raw_server import RawServer, answer
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, traffic
 from tests.unit.test_cli import SLOS, call  # noqa: F401 - a fixture
 from tests.unit.test_web import snapshot
@@ -106,8 +111,65 @@ def test_a_daemon_elsewhere_is_asked(call, daemon, arguments, status):  # noqa: 
 def test_a_daemon_that_does_not_answer_is_unknown(call):  # noqa: F811
     """Out of reach, or something else at that address: closed is 3, open is 0."""
     assert 3 == call("gate", "--url", "http://127.0.0.1:9")[0]
-    assert 3 == call("gate", "--url", "no address")[0]
     assert 0 == call("gate", "--url", "http://127.0.0.1:9", "--on-unknown", "open")[0]
+
+
+def test_an_address_that_is_none_is_a_sentence(call):  # noqa: F811
+    """Status 2; a password in an address is not repeated."""
+    status, _, err = call("gate", "--url", "no address")
+    assert (2, "the daemon's address: the configured address is not an http or https URL\n") == (status, err)
+    status, _, err = call("gate", "--url", "http://ci:S3CR3T@127.0.0.1:9")
+    assert (3, "the daemon at http://127.0.0.1:9: no connection: Connection refused\n") == (status, err)
+
+
+def test_a_daemon_with_tls_and_passwords_is_asked(call, tmp_path, monkeypatch):  # noqa: F811
+    """With login and authority of the configuration or the environment: 0; without, 3 and why."""
+    authority = Authority.in_folder(tmp_path)
+    certificate, key = authority.certificate("server")
+    hashed = bcrypt.hashpw(b"let me in", bcrypt.gensalt(4)).decode()
+    web = Web(
+        listen="127.0.0.1:0",
+        tls={"cert_file": certificate, "key_file": key},
+        basic_auth_users={"ci": hashed},
+    )
+    protector = Protector.of(web)
+    display = Display(compose(snapshots=[snapshot("shop")]), wall=lambda: 1_793_448_010)
+    app = build(display, listen=web.listen, protector=protector)
+    server = WebServer(app, listen=web.listen, protector=protector)
+    server.start()
+    try:
+        status, _, err = call("gate", "--url", server.url)
+        assert (3, f"the daemon at {server.url}: no connection: the server's certificate is refused") == (
+            status,
+            err.rpartition(":")[0],
+        )
+        monkeypatch.setenv("SLO_BUDGET_TRACKER_DAEMON__TLS__CA_FILE", str(authority.folder / "ca.pem"))
+        needed = "a user and the right password are needed (`daemon.basic_auth`)"
+        assert (3, f"the daemon at {server.url}: {needed}\n") == call("gate", "--url", server.url)[::2]
+        (tmp_path / "password").write_text("let me in\n")
+        config = tmp_path / "ci.yaml"
+        config.write_text(
+            f"daemon:\n  url: {server.url}\n  basic_auth: {{username: ci, password_file: password}}\n"
+            "  tls: {ca_file: ca.pem}\n"
+        )
+        monkeypatch.delenv("SLO_BUDGET_TRACKER_DAEMON__TLS__CA_FILE")
+        assert 0 == call("gate", "-c", config, "shop")[0]
+        assert 2 == call("gate", "-c", config, "nobody")[0]
+    finally:
+        server.stop()
+
+
+def test_what_is_no_daemon_is_unknown(call, monkeypatch):  # noqa: F811
+    """Other answers than a gate's: 3 and what they were."""
+    for body, status, said in (
+        (b"[]", "200 OK", "what answers there is no gate\n"),
+        (b"<html>", "200 OK", "it answered with status 200\n"),
+        (b"{}", "429 Too Many Requests", "it was asked too often\n"),
+        (b"{}", "502 Bad Gateway", "it answered with status 502\n"),
+    ):
+        with RawServer(answer(body, status=status)) as server:
+            found = call("gate", "--url", server.url)
+        assert (3, True) == (found[0], found[2].endswith(said)), found
 
 
 def test_the_documentation_has_the_three_pipelines():

@@ -102,3 +102,28 @@ def test_basic_auth_by_password_or_file(tmp_path):
         ask(server, basic_auth=basic(password=None, password_file=file))
         expected = b"Authorization: Basic " + base64.b64encode(b"me:pw")
         assert [True, True] == [expected in one for one in server.requests]
+
+
+def test_what_a_server_repeats_of_our_secrets_is_not_shown():
+    """H14: tokens, passwords and keys are taken out of its answer; tenants, which are labels too, are not."""
+
+    def parrot(**told):
+        def repeat(line):
+            heard = line.recv(65_536)
+            said = {"status": "error", "errorType": "bad_data", "error": heard.decode() + " s3cret-word"}
+            line.sendall(answer(said, status="400 Bad Request"))
+
+        with RawServer(repeat, read=False) as server, pytest.raises(PrometheusError) as error:
+            ask(server, **told)
+        return str(error.value)
+
+    word = "s3cret-word"
+    coded = base64.b64encode(f"me:{word}".encode()).decode()
+    texts = [
+        parrot(basic_auth=basic(password=word)),
+        parrot(headers={"Authorization": f"Bearer {word}"}),
+        parrot(headers={"X-Api-Key": word}),
+    ]
+    assert [False] * 3 == [word in text or coded in text for text in texts]
+    assert [True] * 3 == ["[secret]" in text for text in texts]
+    assert "X-Scope-OrgID: s3cret-word" in parrot(headers={"X-Scope-OrgID": word})

@@ -29,11 +29,10 @@ def faults_of(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> l
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("promtheus: {}", 'c.yaml:1:1: promtheus: the unknown key "promtheus", expected one of prometheus, datasources, slo_files, corrections_files, evaluation, ledger, audit, web, log; did you mean prometheus?'),
+        ("promtheus: {}", 'c.yaml:1:1: promtheus: the unknown key "promtheus", expected one of prometheus, datasources, slo_files, corrections_files, evaluation, ledger, audit, web, daemon, log; did you mean prometheus?'),
         ("prometheus: {urll: x}", 'c.yaml:1:14: prometheus.urll: the unknown key "urll", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, scrape_interval, delay; did you mean url?'),
         ("prometheus:\n  basic_auth: {username: u, pasword_file: f}", 'c.yaml:2:29: prometheus.basic_auth.pasword_file: the unknown key "pasword_file", expected one of username, password, password_file; did you mean password_file?'),
         ("datasources:\n  eu: {concurency: 3}", 'c.yaml:2:8: datasources.eu.concurency: the unknown key "concurency", expected one of url, timeout, headers, basic_auth, bearer_token_file, tls, max_response_bytes, concurrency, replica_label, scrape_interval, delay; did you mean concurrency?'),
-        ("web: {tls: {cert_file: a}}", "c.yaml:1:7: web.tls: not supported in this version"),
         ("evaluation: {interval: 1:30}", 'c.yaml:1:24: evaluation.interval: "1:30", base 60 in YAML 1.1; quote it if it is meant as text'),
         ("web: {listen: no}", 'c.yaml:1:15: web.listen: "no", a boolean in YAML 1.1; quote it if it is meant as text'),
         ("log: {level: loud}", "c.yaml:1:14: log.level: a value that does not fit, expected 'debug', 'info', 'warning' or 'error'"),
@@ -123,7 +122,7 @@ def test_all_faults_of_a_configuration_are_told_at_once(tmp_path):
     lines = faults_of(tmp_path, text, {"AUDIT_STREAM_URL": "x"})
     expected = [
         "c.yaml:1:15: web.listen",
-        "c.yaml:1:26: web.tls",
+        "c.yaml:1:31: web.tls",
         "c.yaml:2:1: logg",
         "c.yaml:3:23: prometheus.timeout",
         "c.yaml:3:39: prometheus.headers.Cookie",

@@ -6,24 +6,24 @@ import sys
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
 
-import httpx
 import typer
 
 from slo_budget_tracker import gates
 from slo_budget_tracker.cli import tables
-from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
+from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of, settings_of
 from slo_budget_tracker.cli.commands import Output, OutputOption
-from slo_budget_tracker.errors import PrometheusError, UsageError
+from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError
 from slo_budget_tracker.inquiries import gate_json
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import last_verdicts
+from slo_budget_tracker.remote import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIMEOUT = 10.0
+    from slo_budget_tracker.settings import DaemonSettings
+
 FROZEN = 1
 
 
@@ -43,7 +43,11 @@ def gate(
     config: ConfigOption = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", help="Ask the daemon at this address instead of reading its ledger."),
+        typer.Option(
+            "--url",
+            help="Ask the daemon at this address instead of reading its ledger; login and certificates are "
+            "`daemon.basic_auth` and `daemon.tls` of the configuration or the environment.",
+        ),
     ] = None,
     min_remaining: Annotated[
         str, typer.Option("--min-remaining", help="The share of the budget that must remain, such as 10%.")
@@ -60,8 +64,11 @@ def gate(
     Example: `slo-budget-tracker gate --url http://localhost:9724 checkout-availability --min-remaining 10%`
     """
     least = _share(min_remaining)
+    daemon = settings_of(config).daemon
     if url is not None:
-        answer = _asked(url, names or [], least, on_unknown)
+        daemon = daemon.model_copy(update={"url": url})
+    if daemon.url is not None:
+        answer = _asked(daemon, names or [], least, on_unknown)
     else:
         answer = _read(config, names or [], least, on_unknown)
     if output is Output.json:
@@ -95,24 +102,20 @@ def _read(config: Path | None, names: list[str], least: float, on_unknown: Unkno
     return answer
 
 
-def _asked(url: str, names: list[str], least: float, on_unknown: Unknown) -> dict[str, Any]:
+def _asked(daemon: DaemonSettings, names: list[str], least: float, on_unknown: Unknown) -> dict[str, Any]:
     """The answer of a daemon; what is not one is as if there was none."""
     query = [
         *(("slo", name) for name in names),
         ("min_remaining", str(least)),
         ("on_unknown", on_unknown.value),
     ]
-    address = f"{url.rstrip('/')}/api/v1/gate"
     try:
-        reply = httpx.get(address, params=urlencode(query), timeout=TIMEOUT, follow_redirects=False)
-        body = reply.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        sys.stderr.write(f"{address}: no answer: {type(error).__name__}\n")
+        body = ask(daemon, "/api/v1/gate", query)
+    except DaemonError as error:
+        sys.stderr.write(f"{error}\n")
         return {"allowed": on_unknown is Unknown.open, "decision": "unknown", "slos": []}
-    if reply.status_code in {httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST} and "detail" in body:
-        raise UsageError(f"{address}: {body['detail']}")
-    if reply.status_code != httpx.codes.OK or not isinstance(body, dict) or "decision" not in body:
-        sys.stderr.write(f"{address}: answered with status {reply.status_code}\n")
+    if not isinstance(body, dict) or "decision" not in body:
+        sys.stderr.write("what answers there is no gate\n")
         return {"allowed": on_unknown is Unknown.open, "decision": "unknown", "slos": []}
     return body
 
