@@ -159,5 +159,6 @@ def _tick(what: str, *, total: int) -> Counts:
     if what == "-":
         return Counts(0, 0, Outcome.NO_TRAFFIC)
     bad, _, of = what.removesuffix("?").partition("/")
-    outcome = Outcome.PARTIAL if what.endswith("?") else Outcome.OK
-    return Counts(int(of or total), int(bad), outcome)
+    events = int(of or total)
+    known = Outcome.OK if events else Outcome.NO_TRAFFIC
+    return Counts(events, int(bad), Outcome.PARTIAL if what.endswith("?") else known)
