@@ -43,15 +43,12 @@ class Strays:
     def settle(self) -> Asking:
         """Decide about all odd series of the tick, and about all others of their targets."""
         scan, places = self.scan, self.scan.lines.places
-        asked: dict[int, Target] = {}
+        odd = [at for at in scan.slow if self._needs_asking(at)]
+        odd += [at for at in scan.new if self._is_odd(at)]
+        asked = {places[at].target: Target.of(scan.lines.labels[at]) for at in odd}
         for at in scan.slow:
-            if self._needs_asking(at):
-                asked[places[at].target] = Target.of(scan.lines.labels[at])
-            else:
+            if places[at].target not in asked:  # the others are walked once, when it is known what happened
                 self._walk(at, None)
-        newcomers = [at for at in scan.new if self._is_odd(at)]
-        for at in newcomers:
-            asked[places[at].target] = Target.of(scan.lines.labels[at])
         if not asked:
             return
         self._members = {target: [] for target in asked}

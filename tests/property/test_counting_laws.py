@@ -116,6 +116,31 @@ def test_every_event_a_scrape_has_seen_is_counted_once(events, offset):
         assert (seen["c200"] + seen["c500"], seen["c500"]) == counted
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["c200", "c500", "c503"]), st.integers(0, 9)), min_size=1, max_size=60
+    ),
+    st.booleans(),
+    st.integers(1, 14_999),
+)
+def test_a_pod_of_unknown_origin_is_never_counted_twice(events, known, offset):
+    """Born at any time, with or without a sign of life before, its series one after the other: at most all it shows."""
+    told = Story(at=BEGIN)
+    pod, other = {"job": "a", "instance": "i"}, {"job": "a", "instance": "other"}
+    counters = {}
+    for number in range(-8, len(events)):
+        now = BEGIN * 1000 + number * 15_000 + offset
+        told.db.scrape(now, other, c200=100)
+        if number >= 0:
+            code, much = events[number]
+            counters[code] = counters.get(code, 0) + much
+        if number >= 0 or known:
+            told.db.scrape(now, pod, up=int(number >= 0), **counters)
+    total, bad = told.read(60 * (len(events) // 4 + 2))
+    assert total <= sum(counters.values())
+    assert bad <= sum(counters.values()) - counters.get("c200", 0)
+
+
 @given(SEEDS)
 def test_a_memory_survives_being_stored(seed):
     """What is read back from the ledger is what was written."""

@@ -201,6 +201,20 @@ def test_a_first_value_of_unknown_origin_waits_for_the_next_growth(growth, count
     assert (counted, 0) == told.read()
 
 
+def test_a_first_value_that_waits_is_counted_once_when_its_target_is_odd():
+    """A held value comes with its growth, though in the very tick another series of the target is born."""
+    told = Story()
+    scrape(told, -10, c200=100)
+    other = {"job": "shop", "instance": "b:80"}
+    for after in (20, 50):
+        scrape(told, after, c200=100)
+    scrape(told, 52, other, c200=10)
+    assert (0, 0) == told.read()
+    scrape(told, 82, other, c200=30)
+    scrape(told, 112, other, c200=50, c500=2)
+    assert (52, 2) == told.read()
+
+
 def test_a_label_added_to_a_running_target_counts_nothing_again():
     """All of `up`'s labels must match: under one more label the same process goes on from its last sample."""
     told = story()
