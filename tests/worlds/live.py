@@ -50,7 +50,8 @@ class Play:
 
     def live(self, process: Process) -> Process:
         """A process that serves from now on."""
-        self._alive.append(process)
+        if process not in self._alive:
+            self._alive.append(process)
         return process
 
     def die(self, process: Process) -> None:
