@@ -15,7 +15,7 @@ import structlog
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry
-from slo_budget_tracker.rollcall import added_key, fill_key
+from slo_budget_tracker.rollcall import added_key, fill_key, kept_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -154,20 +154,22 @@ def fillers(evaluator: Evaluator, *, guard: AbstractContextManager[object] | Non
         with guard:
             return evaluator.enrol(counts)
 
-    together: dict[tuple[str, int, int], list[SLO]] = {}
+    together: dict[tuple[str, int, int, int], list[SLO]] = {}
     for slo in evaluator.slos:
         instance = evaluator.ids[slo.name]
         came_back = ledger.cursor(added_key(instance))
         born = ledger.born(instance) if came_back is None else came_back
         filled_to = ledger.cursor(fill_key(instance))
-        key = (slo.datasource, born, born if filled_to is None else filled_to)
+        kept = ledger.cursor(kept_key(instance)) or 0
+        key = (slo.datasource, born, born if filled_to is None else filled_to, kept)
         together.setdefault(key, []).append(slo)
-    for (_, born, filled_to), slos in sorted(together.items(), key=lambda item: item[0]):
+    for (_, born, filled_to, kept), slos in sorted(together.items(), key=lambda item: item[0]):
         filler = Filler(
             slos=slos,
             ids=evaluator.ids,
             until=born,
             filled_to=filled_to,
+            kept_to=kept,
             interval=evaluator.interval,
             delay=evaluator.delay,
             replica_labels=evaluator.replica_labels,

@@ -66,6 +66,11 @@ class Known:
         self._now = contents
 
     @property
+    def contents(self) -> Contents:
+        """Everything."""
+        return self._now
+
+    @property
     def history(self) -> History:
         """The counts of all instances over all time."""
         return self._now.history

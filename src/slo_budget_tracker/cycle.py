@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.changes import Change
     from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.moves import Moves
     from slo_budget_tracker.prometheus import Prometheus
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.reports import Report
@@ -62,6 +63,7 @@ class Cycle:
     last_at: int | None = None
     filling: int = 0  # seconds of the first fill that are still to come
     progress_at: float = field(default_factory=time.monotonic)  # when a tick last came to an end
+    moves: Moves | None = None
     _skewed: frozenset[str] = frozenset()
     _suspicious: frozenset[str] = frozenset()
 
@@ -75,13 +77,17 @@ class Cycle:
         sources: Mapping[str, Prometheus] | None = None,
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
+        moves: Moves | None = None,
     ) -> Self:
-        """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published."""
+        """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published.
+
+        `moves` says what of it is this shard's, where there are several.
+        """
         sources = clients(settings) if sources is None else sources
         timebox = Timebox(SHARE * settings.evaluation.interval)
         stop = stop or threading.Event()
         evaluator = Evaluator(
-            slos=slos,
+            slos=(),
             ledger=ledger,
             asks=asks(sources, budget=budget(settings), left=timebox.left),
             interval=settings.evaluation.interval,
@@ -95,17 +101,39 @@ class Cycle:
             surveys=True,
         )
         publisher = Publisher(clock=clock)
-        cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox)
+        cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox, moves=moves)
         cycle.publisher.note(
             prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
         )
         at = cycle.now()
-        changes, events = rollcall.call(evaluator.prepare(at), at=at)
+        evaluator.slos = cycle.own(slos, at=at)
+        changes, events = rollcall.call(evaluator.prepare(at), at=at, taken=cycle.taken)
         tell_events(events)
         for change in changes:
             log.info("definition", slo=change.slo, what=change.what)
         cycle.show()
         return cycle
+
+    # shards
+
+    def own(self, slos: Sequence[SLO], *, at: int) -> Sequence[SLO]:
+        """Those of a catalogue that are evaluated here."""
+        if self.moves is None:
+            return slos
+        found = self.moves.admit(slos, at=at)
+        shard = self.moves.shard
+        self.publisher.note(shard=(shard.index, shard.of), shard_waiting=len(self.moves.waiting))
+        return found
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """SLOs that were taken over from other shards just now."""
+        return frozenset() if self.moves is None else self.moves.taken
+
+    def gather(self) -> None:
+        """Take over what other shards have let go of; what cannot be taken now is for the next time."""
+        if self.moves is not None and self.moves.due():
+            self.adopt(self.settings, self.moves.whole)
 
     # time
 
@@ -155,6 +183,7 @@ class Cycle:
         with self.lock:
             at = max(self.now(), self.last_at or 0)
             ledger = self.evaluator.ledger
+            slos = self.own(slos, at=at)
             evaluator = replace(
                 self.evaluator,
                 slos=slos,
@@ -168,7 +197,7 @@ class Cycle:
                 data_until={},
             ).prepare(at)
             evaluator.inherit(self.evaluator)
-            changes, events = rollcall.call(evaluator, at=at)
+            changes, events = rollcall.call(evaluator, at=at, taken=self.taken)
             ledger.grow(density_of(slos, interval=evaluator.interval))
             self.settings, self.evaluator, self.sources = settings, evaluator, sources
             tell_events(events)

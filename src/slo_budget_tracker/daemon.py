@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,13 +14,15 @@ from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.delivery import Delivery
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerError, TrackerError, UsageError
 from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.horizons import Horizons
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
+from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.notifying import Notifier
+from slo_budget_tracker.postgres import holder
 from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.pulse import Pulse
 from slo_budget_tracker.reloading import Reloader
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slo_budget_tracker.configuration import Files
+    from slo_budget_tracker.databases import Database
     from slo_budget_tracker.settings import Settings
+    from slo_budget_tracker.shards import Shard
     from slo_budget_tracker.specs import SLO
 
 EVENTS_KEPT = 400 * 86_400  # seconds, and as long as they may be sent again
@@ -54,6 +58,7 @@ class Daemon:
     slos: Sequence[SLO]
     files: Files | None = None
     clock: Callable[[], float] = time.time
+    shard: Shard | None = None
     wishes: Wishes = field(default_factory=Wishes)
     notifier: Notifier = field(default_factory=lambda: Notifier.of(os.environ))
 
@@ -74,7 +79,7 @@ class Daemon:
         now, force = int(self.clock()), self.settings.ledger.force
         keep = EVENTS_KEPT + self.settings.audit.resend
         with Ledger.open(
-            self.settings.ledger.database,
+            self._database(),
             density=density,
             now=now,
             force=force,
@@ -82,7 +87,14 @@ class Daemon:
             keep_unsent=self.settings.audit.url is not None,
         ) as ledger:
             _introduce(ledger)
-            cycle = Cycle.begin(self.settings, self.slos, ledger, clock=self.clock, stop=self.stop)
+            cycle = Cycle.begin(
+                self.settings,
+                self.slos,
+                ledger,
+                clock=self.clock,
+                stop=self.stop,
+                moves=self._moves(ledger),
+            )
             reloader = self._reloader(cycle, protector)
             server = self._server(cycle, reloader, protector)
             schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
@@ -100,6 +112,7 @@ class Daemon:
                 threading.Thread(
                     target=self._keep_backups, args=(ledger,), name="backup", daemon=True
                 ).start()
+                threading.Thread(target=self._gather, args=(cycle,), name="shards", daemon=True).start()
                 if reloader is not None:
                     reloader.start(digest=digest)
                 self.notifier.ready(f"{len(self.slos)} SLOs")
@@ -118,6 +131,36 @@ class Daemon:
         log.info("stopped")
         logs.drain(0.5)
         return 0
+
+    def _database(self) -> Database:
+        """Where the ledger is; each shard has a namespace of its own.
+
+        Raises:
+            UsageError: a shard without PostgreSQL.
+        """
+        found = self.settings.ledger.database
+        if self.shard is None:
+            return found
+        if not found.in_postgresql:
+            raise UsageError(
+                "shards hand over what they counted in a PostgreSQL that all of them share, expected "
+                "ledger.url postgresql+psycopg://… with --shard"
+            )
+        return replace(found, namespace=self.shard.namespace(found.namespace))
+
+    def _moves(self, ledger: Ledger) -> Moves | None:
+        if self.shard is None:
+            return None
+        base = self.settings.ledger.database.namespace
+        return Moves.of(ledger, self.shard, base=base, holder=holder())
+
+    def _gather(self, cycle: Cycle) -> None:
+        """Take over what other shards let go of, as soon as they do."""
+        while cycle.moves is not None and not self.stop.wait(cycle.evaluator.interval):
+            try:
+                cycle.gather()
+            except TrackerError as error:
+                log.warning("nothing taken over", shard=str(self.shard), detail=str(error))
 
     def _reloader(self, cycle: Cycle, protector: Protector) -> Reloader | None:
         files = self.files

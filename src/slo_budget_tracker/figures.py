@@ -39,6 +39,8 @@ class OwnFigures:
     version: str = ""
     prometheus_flavors: Mapping[str, str] = field(default_factory=dict)  # by datasource
     slos: int | None = None
+    shard: tuple[int, int] | None = None  # its number, and how many there are
+    shard_waiting: int | None = None  # SLOs of this shard that another one still evaluates
     ticks: Mapping[str, int] = field(default_factory=dict)  # SLO ticks by outcome
     tick_durations: Durations = Durations()
     last_tick_at: float | None = None

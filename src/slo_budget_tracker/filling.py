@@ -97,6 +97,7 @@ class Filler:
     interval: int
     delay: int
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
+    kept_to: int = 0  # up to here another daemon's ledger had the counts
     admit: Callable[[CountsByKey], CountsByKey] = _as_it_is  # gives groups that are new their ids
     samples: int = 0
     given_up: Counter[str] = field(default_factory=Counter)
@@ -114,7 +115,7 @@ class Filler:
             chunks(
                 until=self.until,
                 filled_to=self.filled_to,
-                begin=self.until - max((slo.past for slo in self.slos), default=0),
+                begin=max(self.until - max((slo.past for slo in self.slos), default=0), self.kept_to),
                 interval=self.interval,
                 delay=self.delay,
                 widths=[slo.slices.width for slo in self.slos if slo.slices is not None],

@@ -185,6 +185,16 @@ def _own(own: OwnFigures) -> Iterator[str]:
         {(("datasource", name), ("flavor", flavor)): 1 for name, flavor in own.prometheus_flavors.items()},
     )
     yield _one("slos", "gauge", "SLOs being evaluated.", own.slos)
+    shard: dict[tuple[tuple[str, str], ...], float] = {}
+    if own.shard is not None:
+        shard[("of", str(own.shard[1])), ("shard", str(own.shard[0]))] = 1
+    yield _one("shard_info", "gauge", "Which of how many shards this daemon is; always 1.", shard)
+    yield _one(
+        "shard_slos_waiting",
+        "gauge",
+        "SLOs of this shard that another one still evaluates.",
+        own.shard_waiting,
+    )
     yield _one("ticks_total", "counter", "Ticks of all SLOs by final outcome.", _by("outcome", own.ticks))
     yield _durations(own)
     yield _one(

@@ -33,7 +33,7 @@ from slo_budget_tracker.stores import AnyStore, Term, open_store
 from slo_budget_tracker.tables import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -238,6 +238,18 @@ class Ledger(Known):
             self._write_instances(enrolment.changed, birth=at)
             return enrolment.ids
 
+    def import_instances(self, others: Sequence[Instance]) -> list[int]:
+        """The ids of another ledger's instances here: born when they were, and not retired."""
+        with self._guard:
+            self._settle()
+            wanted = [(one.slo, one.labels, one.sli_hash) for one in others]
+            enrolment = enrol(self._now.instances, wanted, at=0)
+            changed = dict(enrolment.changed)
+            for number, one in zip(enrolment.ids, others, strict=True):
+                changed[number] = replace(one, id=number, retired=None)
+            self._write_instances(changed, birth=min((one.born for one in others), default=0))
+            return enrolment.ids
+
     def retire(self, ids: Iterable[int], *, at: int) -> None:
         """Mark instances as taken out; their counts stay."""
         with self._guard:
@@ -264,8 +276,13 @@ class Ledger(Known):
                 self.history.undo(self._staged)
                 self._staged = None
 
-    def commit(self, entry: Entry) -> list[StoredEvent]:
-        """Write all of the entry or nothing of it; returns the events that were new, in their places."""
+    def commit(
+        self, entry: Entry, *, also: Callable[[sa.Connection], None] | None = None
+    ) -> list[StoredEvent]:
+        """Write all of the entry or nothing of it; returns the events that were new, in their places.
+
+        `also` writes in the same transaction; what it raises undoes all of it.
+        """
         meta = dict(entry.meta)
         with self._guard:
             self.unstage()
@@ -285,6 +302,8 @@ class Ledger(Known):
                     write_facts(connection, replace(entry, states=states, meta=meta))
                     upsert(connection, tables.instances, [one.stored() for one in gone.values()])
                     stored = self._write_events(connection, entry.events, meta)
+                    if also is not None:
+                        also(connection)
                     if unmerged:
                         unmerged = self._buckets.thin(connection, self.history.density, now=thinned_at)
                     elif self._retention.due:

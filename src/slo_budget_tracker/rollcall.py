@@ -41,8 +41,12 @@ class _Roll:
     begun: set[str] = field(default_factory=set)  # SLOs whose counting begins now
 
 
-def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Transition, ...]]:
+def call(
+    evaluator: Evaluator, *, at: int, taken: frozenset[str] = frozenset()
+) -> tuple[tuple[Change, ...], tuple[Transition, ...]]:
     """Compare a prepared evaluator's SLOs with what the ledger remembers; changes and their events.
+
+    SLOs `taken` over from another daemon's ledger are read from now on; their alerts go on.
 
     Events, states that ended, the instances that go and the new definitions are one transaction. Registering
     before it follows from the catalogue alone, so that a crash between them is made good by the next call.
@@ -52,13 +56,13 @@ def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Tr
     first = DEFINITIONS not in ledger.meta
     changes = tuple(compare(before, evaluator.slos))
     slos = {slo.name: slo for slo in evaluator.slos}
-    roll = _Roll()
+    roll = _Roll(begun=set(taken))
     for change in () if first else changes:
         _enter(roll, change, slos.get(change.slo), evaluator, at=at)
     if roll.begun:
         _begin_anew(roll, evaluator, at=at)
     gone = [i for i, one in ledger.instances.items() if one.retired is None and one.slo not in slos]
-    if changes or first or gone:
+    if changes or first or gone or roll.cursors:
         ledger.commit(
             Entry(
                 states=roll.states,
@@ -76,6 +80,11 @@ def call(evaluator: Evaluator, *, at: int) -> tuple[tuple[Change, ...], tuple[Tr
 def fill_key(instance: int) -> str:
     """Where the ledger keeps down to which instant an instance is filled."""
     return f"fill/{instance}"
+
+
+def kept_key(instance: int) -> str:
+    """Where the ledger keeps up to when another daemon counted an instance: that is not filled again."""
+    return f"kept/{instance}"
 
 
 def added_key(instance: int) -> str:

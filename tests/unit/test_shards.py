@@ -74,7 +74,7 @@ def test_spread_over_many():
         ("-1/3", "such as 0/3"),
         ("0/5000", "such as 0/3"),
         ("a/b", "such as 0/3"),
-        ("١/٣", "such as 0/3"),
+        ("\u0661/\u0663", "such as 0/3"),
     ],
 )
 def test_what_is_no_shard_is_told(text, says):

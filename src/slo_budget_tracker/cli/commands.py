@@ -28,6 +28,7 @@ from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.replays import replay as replay_between
+from slo_budget_tracker.shards import Shard
 from slo_budget_tracker.signals import Wishes
 from slo_budget_tracker.snapshots import snapshot_json
 from slo_budget_tracker.sources import asks, clients
@@ -66,18 +67,31 @@ def run(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Run without any SLO, also after all files were deleted.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Evaluate one of N shares of the SLOs, the I-th from 0 on; the ledger is in PostgreSQL.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the daemon.
 
     Example: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
+    One of three: `slo-budget-tracker run -c config/slo-budget-tracker.yaml --shard 0/3`
     """
     wishes = Wishes()
     wishes.catch()
+    one_of = None if shard is None else Shard.parse(shard)
     files = files_of(config, allow_empty=allow_empty)
     settings = settings_of(config)
     logs.configure(settings.log.format, settings.log.level)
     configuration = configuration_of(files)
-    daemon = Daemon(configuration.settings, configuration.catalogue.slos, files=files, wishes=wishes)
+    daemon = Daemon(
+        configuration.settings, configuration.catalogue.slos, files=files, shard=one_of, wishes=wishes
+    )
     raise typer.Exit(daemon.run())
 
 

@@ -1,0 +1,367 @@
+"""Several daemons over one catalogue and one PostgreSQL: who evaluates what, and what moves when their number changes."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+
+from slo_budget_tracker.backfill import fillers
+from slo_budget_tracker.cycle import Cycle
+from slo_budget_tracker.databases import Database
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.moves import Moves
+from slo_budget_tracker.outbox import Outbox, Receipt
+from slo_budget_tracker.rollcall import fill_key
+from slo_budget_tracker.shards import Shard, owner
+from tests.unit.cycling import Client, Clock, settings
+from tests.unit.serving import BEGIN, INTERVAL, Server, availability, traffic
+
+pytestmark = pytest.mark.postgresql
+NAMES = [f"slo-{n}" for n in range(12)]
+SLOS = [availability(name) for name in NAMES]
+AUDIT_AT = 1_000
+
+
+def burning():
+    """Half of all requests fail for half an hour: each alert starts before the 30th tick and ends after it."""
+    return Server(traffic(Server().db, broken=(0, 1_800)))
+
+
+@dataclass
+class Fleet:
+    """Daemons of one catalogue over one Prometheus in memory; each is a cycle on a ledger of its own."""
+
+    base: Database
+    slos: list = field(default_factory=lambda: list(SLOS))
+    clock: Clock = field(default_factory=Clock)
+    server: Server = field(default_factory=burning)
+    running: dict[int, Cycle] = field(default_factory=dict)
+
+    def start(self, index, of):
+        """Start one daemon, or start it again with another count."""
+        self.stop(index)
+        shard = Shard(index, of)
+        ledger = Ledger.open(self.namespaced(shard.namespace(self.base.namespace)))
+        moves = Moves.of(ledger, shard, base=self.base.namespace, holder=f"shard {index}")
+        sources = {"default": Client(self.server, self.clock)}
+        self.running[index] = Cycle.begin(
+            settings(), self.slos, ledger, sources=sources, clock=self.clock, moves=moves
+        )
+        return self.running[index]
+
+    def namespaced(self, name):
+        """A ledger's place in the database."""
+        return Database(self.base.url, namespace=name)
+
+    def stop(self, index):
+        """End it, as a signal or a fault would."""
+        if index in self.running:
+            self.running.pop(index).evaluator.ledger.close()
+
+    def fill(self, cycle):
+        """The past of what has none."""
+        for filler in fillers(cycle.evaluator):
+            while (filled := filler.step(cycle.patient_asks(), workers=1)) is not None:
+                cursors = {fill_key(cycle.evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
+                cycle.evaluator.ledger.commit(Entry(rows=filled.rows, cursors=cursors))
+
+    def tick(self, times=1):
+        """So many ticks of all of them."""
+        for _ in range(times):
+            self.clock.now += INTERVAL
+            for cycle in self.running.values():
+                cycle.tick()
+
+    def placed(self):
+        """The shard of each SLO, by who evaluates it."""
+        found = [(slo.name, index) for index, cycle in self.running.items() for slo in cycle.evaluator.slos]
+        assert len(found) == len(dict(found)), "an SLO is evaluated twice"
+        return dict(found)
+
+    def snapshots(self):
+        """The figures of each SLO."""
+        at = self.clock.now
+        cycles = self.running.values()
+        return {one.name: one for cycle in cycles for one in cycle.evaluator.look(cycle.last_at or int(at))}
+
+    def events(self, name):
+        """What was told of an SLO, in order, by every ledger that knows of it."""
+        return [
+            [(event.sequence, event.kind) for event in cycle.evaluator.ledger.events(slo=name)]
+            for cycle in self.running.values()
+        ]
+
+
+@pytest.fixture
+def fleet(postgresql):
+    """No daemon yet; in the end none."""
+    base = Database.of(postgresql.url(namespace=f"test_{secrets.token_hex(6)}"))
+    fleet = Fleet(base)
+    yield fleet
+    for index in list(fleet.running):
+        fleet.stop(index)
+    for name in [base.namespace, *(f"{base.namespace}_shard_{n}" for n in range(5))]:
+        postgresql.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@pytest.fixture
+def alone():
+    """What one daemon without shards has after so many ticks."""
+
+    def figures(times):
+        clock = Clock()
+        sources = {"default": Client(burning(), clock)}
+        cycle = Cycle.begin(settings(), SLOS, Ledger.open("sqlite://"), sources=sources, clock=clock)
+        for _ in range(times):
+            clock.now += INTERVAL
+            cycle.tick()
+        return {
+            one.name: (one.total, one.failures, state(one)) for one in cycle.evaluator.look(cycle.last_at)
+        }
+
+    return figures
+
+
+def state(snapshot):
+    """Of its only alert."""
+    return snapshot.alerts[0].state
+
+
+def figures(fleet):
+    """Total, failures and alert state of every SLO."""
+    return {name: (one.total, one.failures, state(one)) for name, one in fleet.snapshots().items()}
+
+
+def expected(of):
+    """Whose each SLO is, by the hash."""
+    return {name: owner(name, of=of) for name in NAMES}
+
+
+def test_each_slo_is_evaluated_once(fleet, alone):
+    """Three daemons share a catalogue by the hash; together they have what one alone would have."""
+    for index in range(3):
+        fleet.start(index, 3)
+    fleet.tick(5)
+    assert expected(3) == fleet.placed()
+    assert alone(5) == figures(fleet)
+
+
+def test_one_more_takes_its_share_and_the_counts_with_it(fleet, alone):
+    """From 2 to 3, restarted one by one: only what must move moves, no count is lost or doubled, no tick either."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick(5)
+    before = fleet.placed()
+    fleet.start(2, 3)  # the others still run with the old count: nothing can be taken
+    assert ({2: []}, before) == ({2: list(fleet.running[2].evaluator.slos)}, fleet.placed())
+    waited = fleet.running[2].moves.waiting
+    assert {name: before[name] for name, index in expected(3).items() if index == 2} == waited
+    for index in range(2):
+        fleet.start(index, 3)
+    fleet.running[2].gather()
+    assert expected(3) == fleet.placed()
+    moved = [name for name in NAMES if before[name] != fleet.placed()[name]]
+    assert {2} == {fleet.placed()[name] for name in moved}
+    fleet.tick(5)
+    assert alone(10) == figures(fleet)
+
+
+def test_alerts_and_their_events_move_along(fleet, alone):
+    """A firing alert goes on firing, is not started again, and ends with the next number of its sequence."""
+    fleet.start(0, 1)
+    fleet.tick(30)
+    burning = figures(fleet)
+    assert {"firing"} == {one for _, _, one in burning.values()}
+    fleet.start(0, 2)
+    fleet.start(1, 2)
+    assert {"firing"} == {state(one) for one in fleet.snapshots().values()}
+    fleet.tick(30)
+    assert alone(60) == figures(fleet)
+    kinds = ["slo_burn_started", "slo_budget_exhausted", "slo_recovered"]
+    for name in NAMES:
+        assert list(enumerate(kinds, start=1)) == max(fleet.events(name), key=len)
+
+
+def test_ticks_between_two_shards_are_filled(fleet, alone):
+    """An SLO that nobody evaluated for six ticks has their counts from history, and nothing from before twice."""
+    fleet.start(0, 1)
+    fleet.fill(fleet.running[0])
+    fleet.tick(4)
+    before = {name: one.total for name, one in fleet.snapshots().items()}
+    fleet.stop(0)
+    fleet.clock.now += 6 * INTERVAL
+    for index in range(2):
+        fleet.start(index, 2)
+    asked = len(fleet.server.asked)
+    for cycle in fleet.running.values():
+        fleet.fill(cycle)
+    assert len(fleet.server.asked) - asked < 12  # not the whole window
+    fleet.tick()
+    requests = INTERVAL * 5
+    assert {name: total + 7 * requests for name, total in before.items()} == {
+        name: one.total for name, one in fleet.snapshots().items()
+    }
+
+
+def test_what_a_stopped_shard_had_is_taken(fleet, alone):
+    """From 2 to 1: the shard that is gone for good let go of nothing, and its SLOs are evaluated all the same."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick(5)
+    fleet.stop(1)
+    fleet.start(0, 1)
+    assert dict.fromkeys(NAMES, 0) == fleet.placed()
+    fleet.tick(5)
+    assert alone(10) == figures(fleet)
+
+
+def test_a_shard_that_was_only_cut_off_may_not_write_any_more(fleet, postgresql):
+    """Fencing: whoever was taken for stopped finds its term over, and its SLOs elsewhere when it starts again."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick()
+    cut = fleet.running.pop(1)
+    lost = cut.evaluator.ledger
+    postgresql.sql(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE "
+        f"l.locktype = 'advisory' AND a.application_name LIKE '%{lost._store._token}'"
+    )
+    fleet.start(0, 1)
+    assert set(NAMES) == set(fleet.placed())
+    with pytest.raises(LedgerError):
+        lost.commit(Entry(meta={"a": "b"}))
+    lost.close()
+    fleet.start(1, 2)
+    assert [] == list(fleet.running[1].evaluator.slos)
+
+
+def test_a_daemon_that_was_alone_becomes_shards(fleet, alone):
+    """The ledger of a daemon without --shard is taken over as it is, once that daemon is stopped."""
+    sources = {"default": Client(fleet.server, fleet.clock)}
+    with Ledger.open(fleet.base) as ledger:
+        cycle = Cycle.begin(settings(), SLOS, ledger, sources=sources, clock=fleet.clock)
+        for _ in range(5):
+            fleet.clock.now += INTERVAL
+            cycle.tick()
+        fleet.start(0, 2)
+        assert {} == fleet.placed()  # it still runs
+    fleet.running[0].gather()
+    fleet.start(1, 2)
+    assert expected(2) == fleet.placed()
+    fleet.tick(5)
+    assert alone(10) == figures(fleet)
+
+
+def test_events_that_wait_go_along(fleet):
+    """What was not delivered is delivered by whoever has the SLO now: once, in order, looked up if it was tried."""
+    fleet.start(0, 1)
+    fleet.tick(30)
+    outbox = Outbox(fleet.running[0].evaluator.ledger.transaction)
+    waiting = {slo: [one.event_id for one in parcels] for slo, parcels in outbox.queues().items()}
+    assert set(NAMES) == set(waiting)
+    for name in NAMES:
+        (parcel, *_) = outbox.parcels(slo=name)
+        outbox.attempt(parcel, at=AUDIT_AT)
+    outbox.confirm({waiting["slo-0"][0]: Receipt(7, "hash")}, at=AUDIT_AT)
+    for index in range(2):
+        fleet.start(index, 2)
+    found = {}
+    for cycle in fleet.running.values():
+        queues = Outbox(cycle.evaluator.ledger.transaction).queues()
+        assert not found.keys() & queues.keys()
+        found |= {slo: [(one.event_id, one.state) for one in parcels] for slo, parcels in queues.items()}
+    tried = {
+        name: [(ids[0], "attempted"), *((one, "pending") for one in ids[1:])] for name, ids in waiting.items()
+    }
+    assert {**tried, "slo-0": tried["slo-0"][1:]} == found
+
+
+def test_what_nobody_took_comes_back(fleet, alone):
+    """A count that is changed and changed back, before the new shard ever ran, loses nothing."""
+    fleet.start(0, 1)
+    fleet.tick(30)
+    fleet.start(0, 2)
+    assert {0} == set(fleet.placed().values())
+    assert len(fleet.placed()) < len(NAMES)
+    fleet.start(0, 1)
+    assert set(NAMES) == set(fleet.placed())
+    fleet.tick(30)
+    assert alone(60) == figures(fleet)
+    queues = Outbox(fleet.running[0].evaluator.ledger.transaction).queues()
+    assert set(NAMES) == set(queues)
+
+
+def test_a_third_shard_that_was_quicker_leaves_nothing_half(fleet):
+    """Taking over is one transaction: where the claim is gone, no count, state or event has come."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick(5)
+    fleet.stop(1)
+    moves = fleet.running[0].moves
+    steal = moves.claims.take
+    moves.claims.take = lambda connection, names, **_: steal(connection, names, was=3, shard=0)
+    moves.shard, moves._begun = Shard(0, 1), True
+    ledger = fleet.running[0].evaluator.ledger
+    before = (dict(ledger.states), ledger.meta["definitions"])
+    assert len(moves.admit(SLOS, at=BEGIN + 6 * INTERVAL)) < len(NAMES)
+    assert before == (dict(ledger.states), ledger.meta["definitions"])
+    moves.claims.take = steal
+    assert len(NAMES) == len(moves.admit(SLOS, at=BEGIN + 6 * INTERVAL))
+
+
+def test_an_slo_that_is_removed_from_all_files_is_retired_by_its_shard(fleet):
+    """One event, by whoever had it; a later SLO of that name begins anew on its own shard."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick(30)
+    fleet.slos = [slo for slo in SLOS if slo.name != "slo-3"]
+    for cycle in fleet.running.values():
+        cycle.adopt(settings(), fleet.slos)
+    told = [[kind for _, kind in one] for one in fleet.events("slo-3")]
+    assert 1 == sum(kinds.count("slo_retired") for kinds in told)
+    for cycle in fleet.running.values():
+        cycle.adopt(settings(), SLOS)
+    assert expected(2) == fleet.placed()
+
+
+def test_a_shard_says_which_one_it_is_and_what_it_waits_for(fleet):
+    """On /metrics."""
+    fleet.start(0, 1)
+    fleet.start(1, 2)
+    shown = fleet.running[1].publisher.display.view.text.body.decode()
+    waiting = sum(index == 1 for index in expected(2).values())
+    assert 'slo_budget_tracker_shard_info{of="2",shard="1"} 1' in shown
+    assert f"slo_budget_tracker_shard_slos_waiting {waiting}" in shown
+
+
+@pytest.mark.parametrize(
+    ("shard", "says"),
+    [
+        ("3/3", "the shard '3/3' is none, expected its number from 0 and their count, such as 0/3"),
+        ("0/3", "shards hand over what they counted in a PostgreSQL that all of them share"),
+    ],
+)
+def test_a_shard_that_cannot_be_is_refused(tmp_path, shard, says):
+    """One sentence, status 2: a number that is none, a ledger that others cannot reach."""
+    (tmp_path / "slos.yaml").write_text(
+        "slos: [{name: a, target: 99%, window: 1d, alerts: none, sli: {requests: {total: a_total, bad: 'a_total{c=\"5\"}'}}}]\n"
+    )
+    (tmp_path / "c.yaml").write_text("slo_files: [slos.yaml]\nledger: {url: 'sqlite:///a.db'}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "slo_budget_tracker",
+        "run",
+        "-c",
+        str(tmp_path / "c.yaml"),
+        "--shard",
+        shard,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (2, 1) == (done.returncode, done.stderr.count("\n"))
+    assert says in done.stderr
