@@ -1,8 +1,15 @@
-"""Calendar periods: weeks (from Monday), months, quarters and years of a time zone and its clock changes."""
+"""Calendar periods: weeks, months, quarters and years of a time zone and its clock changes.
+
+They begin at midnight of a Monday or of the first of a month, quarter or year; or where `start` says, a local
+date and time at which some period begins: all others begin at the same weekday or day and time of day. Where
+a month has no such day, the period begins on its last one.
+"""
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+import calendar
+import re
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
@@ -17,13 +24,19 @@ PeriodUnit = Literal["week", "month", "quarter", "year"]
 NOMINAL_DAYS: dict[PeriodUnit, int] = {"week": 7, "month": 30, "quarter": 91, "year": 365}
 _LOCAL = {"localtime", "posixrules", "Factory"}  # names that mean something else on every machine
 _DAY = 86_400
+_MONTHS: dict[PeriodUnit, int] = {"month": 1, "quarter": 3, "year": 12}
+_USUAL = datetime(2001, 1, 1)  # noqa: DTZ001 - of any zone; a Monday with which a year begins
+_START = re.compile(
+    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?(?:\.0+)?Z?)?", re.ASCII
+)
 
 
 class Calendar(Frozen):
-    """Periods of one kind; they begin at the first instant of a day in the zone."""
+    """Periods of one kind; unless `start` says more they begin at the first instant of a day in the zone."""
 
     unit: PeriodUnit
     timezone: str = "UTC"
+    start: str | None = None  # ISO 8601, local: one of the instants at which a period begins
 
     @property
     def nominal(self) -> int:
@@ -32,9 +45,25 @@ class Calendar(Frozen):
 
     def period(self, at: int) -> Tick:
         """The period (start, end] that an instant belongs to."""
-        day = datetime.fromtimestamp(at - 1, zone(self.timezone)).date()
-        first = _first_day(day, self.unit)
-        return Tick(_begin(first, self.timezone), _begin(_next_first_day(first, self.unit), self.timezone))
+        base = self._base
+        local = datetime.fromtimestamp(at - 1, zone(self.timezone)).replace(tzinfo=None)
+        if self.unit == "week":
+            number = (local - base) // timedelta(days=7)
+        else:
+            months = (local.year - base.year) * 12 + local.month - base.month
+            number = months // _MONTHS[self.unit]
+        while self._begin(number) >= at:
+            number -= 1
+        while self._begin(number + 1) < at:
+            number += 1
+        return Tick(self._begin(number), self._begin(number + 1))
+
+    @property
+    def _base(self) -> datetime:
+        return datetime.fromisoformat(self.start) if self.start is not None else _USUAL
+
+    def _begin(self, number: int) -> int:
+        return _begin(self._base, self.unit, number, self.timezone)
 
     def _defects(self) -> Iterator[Defect]:
         if self.timezone in _LOCAL or not _is_zone(self.timezone):
@@ -56,22 +85,32 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _first_day(day: date, unit: PeriodUnit) -> date:
-    if unit == "week":
-        return day - timedelta(days=day.weekday())
-    if unit == "month":
-        return day.replace(day=1)
-    if unit == "quarter":
-        return day.replace(month=3 * ((day.month - 1) // 3) + 1, day=1)
-    return day.replace(month=1, day=1)
+def parse_start(text: str, unit: PeriodUnit) -> str | None:
+    """A local date and time in ISO 8601, None where periods begin there anyway.
 
-
-def _next_first_day(first: date, unit: PeriodUnit) -> date:
-    longest = {"week": 7, "month": 31, "quarter": 92, "year": 366}[unit]
-    return _first_day(first + timedelta(days=longest), unit)
+    Raises:
+        ValueError: it is none.
+    """
+    found = _START.fullmatch(text)
+    if found is None:
+        raise ValueError("no date and time")
+    start = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - of the zone
+    months = 0 if unit == "week" else (start.year - _USUAL.year) * 12 + start.month - 1
+    is_usual = (
+        (start - _USUAL) % timedelta(days=7) == timedelta()
+        if unit == "week"
+        else months % _MONTHS[unit] == 0 and start == start.replace(day=1, hour=0, minute=0, second=0)
+    )
+    return None if is_usual else start.isoformat()
 
 
 @lru_cache(maxsize=4_096)
-def _begin(day: date, timezone: str) -> int:
-    """The first instant of a day; where there is no midnight, the one at which the clock jumps over it."""
-    return int(datetime.combine(day, time(), zone(timezone)).timestamp())
+def _begin(base: datetime, unit: PeriodUnit, number: int, timezone: str) -> int:
+    """The instant of a local time; where there is none, the one at which the clock jumps over it."""
+    if unit == "week":
+        local = base + timedelta(days=7 * number)
+    else:
+        year, month = divmod(base.year * 12 + base.month - 1 + number * _MONTHS[unit], 12)
+        day = min(base.day, calendar.monthrange(year, month + 1)[1])
+        local = base.replace(year=year, month=month + 1, day=day)
+    return int(local.replace(tzinfo=zone(timezone)).timestamp())

@@ -1,8 +1,8 @@
 """Groups: one instance of an SLO for each combination of label values, named by a key.
 
 The roll-up over all groups has the SLO's name as its key and no labels; a group's key is the name with its
-labels behind it. Labels that Prometheus has for targets, `job` and `instance`, become `group_job` and
-`group_instance`.
+labels behind it. Labels that the gauges use themselves get another name: `job` becomes `group_job`. In files
+`job` and `instance` may be written as they are, of the others only that other name is accepted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,26 @@ if TYPE_CHECKING:
 
     Group = tuple[tuple[str, str], ...]
 
-RENAMED = {"job": "group_job", "instance": "group_instance"}
+RESERVED = frozenset(
+    {
+        *(
+            "slo",
+            "severity",
+            "state",
+            "bound",
+            "service",
+            "owner",
+            "rule",
+            "instance",
+            "job",
+            "le",
+            "quantile",
+        ),
+        *("window_seconds", "long_window_seconds", "short_window_seconds"),
+    }
+)
+OF_TARGETS = frozenset({"job", "instance"})  # may be written without the prefix
+_PREFIX = "group_"
 MOST_BYTES = 256  # of a value; longer ones are cut and told apart by a hash
 _KEPT = 80
 
@@ -46,7 +65,18 @@ def labels_of(key: str) -> dict[str, str]:
 
 def shown(label: str) -> str:
     """The name that a label has in gauges, events and pages."""
-    return RENAMED.get(label, label)
+    return f"{_PREFIX}{label}" if label in RESERVED else label
+
+
+def written(label: str) -> str:
+    """How a label of the series is written in files."""
+    return label if label in OF_TARGETS else shown(label)
+
+
+def meant(name: str) -> str:
+    """The label of the series that a name in a file stands for."""
+    label = name.removeprefix(_PREFIX)
+    return label if label in RESERVED else name
 
 
 def group_of(labels: Mapping[str, str], by: Iterable[str]) -> Group:

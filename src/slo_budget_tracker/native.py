@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.calendars import NOMINAL_DAYS, Calendar
+from slo_budget_tracker.calendars import NOMINAL_DAYS, Calendar, parse_start
 from slo_budget_tracker.documents import Node, shown
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.fields import is_secret
-from slo_budget_tracker.groups import RENAMED
+from slo_budget_tracker.groups import OF_TARGETS, RESERVED, meant, written
 from slo_budget_tracker.indicators import place_of, read_sli, sound
 from slo_budget_tracker.policies import Policies
-from slo_budget_tracker.selectors import Selector
+from slo_budget_tracker.selectors import Selector, beyond_promql
 from slo_budget_tracker.specs import (
     DAY,
     DEFAULT_WINDOW,
@@ -30,6 +30,7 @@ from slo_budget_tracker.specs import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from slo_budget_tracker.calendars import PeriodUnit
     from slo_budget_tracker.errors import Fault
     from slo_budget_tracker.fields import Fields
     from slo_budget_tracker.specs import NoData, Sli
@@ -45,10 +46,6 @@ SLO_KEYS = (
 )
 LATER_SLO_KEYS = {
     "corrections": "they stand in files of their own, named under `corrections_files`",
-}
-RESERVED_LABELS = {
-    *("slo", "severity", "state", "bound", "service", "owner", "rule", "instance", "job", "le", "quantile"),
-    *("window_seconds", "long_window_seconds", "short_window_seconds"),
 }
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,62}", re.ASCII)
 _LINK = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,31}", re.ASCII)
@@ -154,7 +151,7 @@ class NativeFile:
     def _calendar(self, node: documents.Mapping) -> Calendar | None:
         before = len(self.fields.faults)
         expected = "{calendar: month, timezone: Europe/Berlin}"
-        keys = ("calendar", "timezone")
+        keys = ("calendar", "timezone", "start")
         found = self.fields.mapping(node, keys, required=("calendar",), expected=expected)
         if not found:
             return None
@@ -163,13 +160,31 @@ class NativeFile:
         units = [one for one in NOMINAL_DAYS if one == unit]
         if not units or zone is None or len(self.fields.faults) > before:
             return None
-        return sound(self.fields, node, lambda: Calendar(unit=units[0], timezone=zone))
+        begin = self._start(found["start"], units[0]) if "start" in found else None
+        if len(self.fields.faults) > before:
+            return None
+        return sound(self.fields, node, lambda: Calendar(unit=units[0], timezone=zone, start=begin))
+
+    def _start(self, node: Node, unit: PeriodUnit) -> str | None:
+        """Where a period begins, if it is not where periods begin anyway."""
+        expected = "a local date and time such as 2026-01-03T12:00, at which a period begins"
+        found = node.text if isinstance(node, documents.Scalar) else ""  # a date of YAML 1.1 is one here
+        try:
+            return parse_start(found, unit)
+        except ValueError:
+            self.fields.refuse(node, shown(found) if found else "no date", expected)
+            return None
 
     def _sli(self, node: Node, window: int | None) -> Sli | None:
         sli = read_sli(node, self.fields)
         if isinstance(sli, PromqlSli) and window is not None and sli.window > window:
             place = place_of(node, "promql.window")
             self.fields.refuse(place, format_duration(sli.window), f"at most {format_duration(window)}")
+        texts = (getattr(sli, role, None) for role in ("total", "bad", "good", "error_ratio", "expr"))
+        beyond = sorted({name for text in texts if isinstance(text, str) for name in beyond_promql(text)})
+        if beyond:
+            what = f"{', '.join(beyond)}: of MetricsQL, which VictoriaMetrics answers and Prometheus refuses"
+            self.warnings.append(node.fault(what, warning=True))
         return sli
 
     def _slices(self, node: Node) -> Slices | None:
@@ -197,12 +212,13 @@ class NativeFile:
                 continue
             if not _LABEL.fullmatch(name) or name.startswith("__"):
                 self.fields.refuse(item, f"the label {shown(name)}", "letters, digits and _, no __ in front")
-            elif name in RESERVED_LABELS and name not in RENAMED:
-                self.fields.refuse(item, f"the reserved label {name}", "another one")
-            elif name in found or RENAMED.get(name) in found:
+            elif name in RESERVED - OF_TARGETS:
+                suggestion = f"write {written(name)} for the label {name} of the series"
+                self.fields.refuse(item, f"the reserved label {name}", "another one", suggestion)
+            elif meant(name) in found:
                 self.fields.refuse(item, f"the label {name} twice", "each label once")
             else:
-                found.append(name)
+                found.append(meant(name))
         return tuple(found)
 
     def _max_groups(self, found: Mapping[str, Node]) -> int:
@@ -240,7 +256,7 @@ class NativeFile:
                 )
             elif not _LABEL.fullmatch(name) or name.startswith("__"):
                 self.fields.refuse(where, f"the label {shown(name)}", "letters, digits and _, no __ in front")
-            elif name in RESERVED_LABELS:
+            elif name in RESERVED:
                 self.fields.refuse(where, f"the reserved label {name}", "another name", f"perhaps slo_{name}")
             else:
                 labels[name] = self.fields.text(value) or ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import promql_parser
 from promql_parser import AggModifierType, LabelModifierType, ValueType, VectorMatchCardinality
 
+from slo_budget_tracker import metricsql
 from slo_budget_tracker.selectors import parsed_expression
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _matched(matching: promql_parser.LabelModifier | None, label: str) -> bool:
 
 def _kept_by_function(one: promql_parser.Call, label: str) -> bool:
     name = one.func.name
+    if name in metricsql.FUNCTIONS:  # many of them write labels
+        return True
     if name in _WRITING and getattr(one.args[1], "val", None) == label:
         return True
     if name == "vector" or one.func.return_type == ValueType.Scalar:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import promql_parser
 
-from slo_budget_tracker import regexes
+from slo_budget_tracker import metricsql, regexes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,6 +169,11 @@ def parse_expression(text: str, *, window: bool = True) -> str:
     if kind == "StringLiteral":
         raise ValueError("a text, not a number")
     return _TOKENS.sub(lambda found: "" if found["comment"] is not None else found[0], text).strip()
+
+
+def beyond_promql(text: str) -> tuple[str, ...]:
+    """The functions in an expression that only VictoriaMetrics has."""
+    return metricsql.called(parsed_expression(text))
 
 
 def parsed_expression(text: str) -> promql_parser.Expr:

@@ -30,7 +30,7 @@ RATIOS = ("sum(increase(a[$window])) * 2", "avg_over_time(up[$window])", "sum(ra
 @st.composite
 def slis(draw):
     """An `sli:` of the kinds that other formats may have, or not."""
-    kind = draw(st.sampled_from(["requests", "latency", "counts", "ratio", "condition", "probe"]))
+    kind = draw(st.sampled_from(["requests", "latency", "counts", "ratio", "condition", "probe", "preset"]))
     if kind == "requests":
         total = draw(st.lists(st.sampled_from(SELECTORS), min_size=1, max_size=2, unique=True))
         part = draw(st.lists(st.sampled_from(SELECTORS), min_size=1, max_size=2, unique=True))
@@ -42,8 +42,9 @@ def slis(draw):
         op = draw(st.sampled_from(["<", "<=", ">", ">=", "=="]))
         limit = draw(st.sampled_from(["1", "26h", "0.5"]))
         return {"condition": {"expr": "time() - last_success_timestamp_seconds", "op": op, "limit": limit}}
-    if kind == "probe":
-        return {"probe": {"up": 'probe_success{job="blackbox"}'}}
+    if kind in {"preset", "probe"}:
+        known = {"preset": {"name": "starlette-exporter", "app": "shop"}}
+        return known if kind == "preset" else {"probe": {"up": 'probe_success{job="blackbox"}'}}
     window = draw(st.sampled_from(["5m", "10m"]))
     if kind == "ratio":
         return {"promql": {"error_ratio": draw(st.sampled_from(RATIOS)), "window": window}}
@@ -62,14 +63,19 @@ def slos(draw, number):
     optional = {
         "description": st.sampled_from(["words", "more: words", "ends with ✓"]),
         "window": st.sampled_from(
-            ["30d", "28d", "7d", "90d", "36h", {"calendar": "month", "timezone": "Europe/Berlin"}]
+            [
+                *("30d", "28d", "7d", "90d", "36h"),
+                {"calendar": "month", "timezone": "Europe/Berlin"},
+                {"calendar": "week", "start": "2026-01-03T12:00"},
+            ]
         ),
         "owner": st.sampled_from(["team@example.org"]),
         "labels": st.sampled_from([{"team": "a"}, {"tier": "1", "team": "true"}]),
         "links": st.sampled_from([{"runbook": "https://example.org/a"}, {"graph": "https://example.org/b"}]),
         "datasource": st.sampled_from(["default", "second"]),
         "slices": st.sampled_from([{"width": "5m", "target": "95%"}, {"width": "1m", "target": "0.5"}]),
-        "group_by": st.sampled_from([["handler"], ["a", "b"]]),
+        "group_by": st.sampled_from([["handler"], ["a", "b"], ["group_service"]]),
+        "low_traffic": st.sampled_from([{"minimum_bad": 3}]),
         "budget_alerts": st.sampled_from([[{"severity": "ticket", "remaining_below": "10%"}]]),
         "no_data": st.sampled_from(["hold", "bad"]),
         "alerts": st.sampled_from(

@@ -7,11 +7,13 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.budget import allowed, bounds, exact, exhausted, exhaustion_seconds, remaining
-from slo_budget_tracker.calendars import Calendar
+from slo_budget_tracker.calendars import Calendar, parse_start
 from slo_budget_tracker.history import History
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.selectors import Selector
@@ -49,6 +51,64 @@ def test_periods_in_time_zones(unit, zone, instant, period, hours):
     local = ZoneInfo(zone)
     found = Calendar(unit=unit, timezone=zone).period(at(instant, local))
     assert (*(at(border, local) for border in period), hours * HOUR) == (*found, found.seconds)
+
+
+@pytest.mark.parametrize(
+    ("unit", "start", "instant", "period"),
+    [
+        ("week", "2022-01-01T12:00:00", "2026-10-25 12:00", ("2026-10-24 12:00", "2026-10-31 12:00")),
+        ("week", "2030-01-05T12:00:00", "2026-10-24 12:00", ("2026-10-17 12:00", "2026-10-24 12:00")),
+        ("month", "2026-01-31T00:00:00", "2026-03-01 00:00", ("2026-02-28", "2026-03-31")),
+        ("month", "2026-01-15T06:30:00", "2026-01-15 06:30", ("2025-12-15 06:30", "2026-01-15 06:30")),
+        ("quarter", "2026-02-01T00:00:00", "2026-01-10 00:00", ("2025-11-01", "2026-02-01")),
+        ("year", "2024-02-29T00:00:00", "2026-02-28 12:00", ("2026-02-28", "2027-02-28")),
+        ("year", "2026-04-06T00:00:00", "2026-04-06 00:00", ("2025-04-06", "2026-04-06")),
+    ],
+)
+def test_periods_that_begin_elsewhere(unit, start, instant, period):
+    """Saturdays at noon, the last of each month, financial years: before and after the start that is written."""
+    local = ZoneInfo("Europe/Berlin")
+    found = Calendar(unit=unit, timezone="Europe/Berlin", start=start).period(at(instant, local))
+    assert tuple(at(border, local) for border in period) == found
+
+
+@given(
+    st.sampled_from(["week", "month", "quarter", "year"]),
+    st.datetimes(datetime(2001, 1, 1), datetime(2040, 1, 1)).map(  # noqa: DTZ001
+        lambda at: at.replace(microsecond=0).isoformat()
+    ),
+    st.integers(1_000_000_000, 2_200_000_000),
+)
+def test_each_instant_is_in_one_period(unit, start, instant):
+    """Periods follow each other without gaps, whatever begins them."""
+    calendar = Calendar(unit=unit, timezone="America/New_York", start=start)
+    period = calendar.period(instant)
+    assert period.start < instant <= period.end
+    assert period.start == calendar.period(period.start).end
+    assert period == calendar.period(period.start + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("2022-01-01 12:00:00", "week", "2022-01-01T12:00:00"),
+        ("2026-01-05", "week", None),
+        ("2026-07-01T00:00Z", "quarter", None),
+        ("2026-02-01", "quarter", "2026-02-01T00:00:00"),
+        ("2026-02-01", "month", None),
+        ("2027-1-1", "year", None),
+    ],
+)
+def test_starts_that_say_something(text, unit, expected):
+    """What is where periods begin anyway is left out, so that it is the same SLO."""
+    assert expected == parse_start(text, unit)
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "2026-02-30", "2026-01-01T25:00"])
+def test_a_start_is_a_date(text):
+    """Neither a word nor a day that no month has."""
+    with pytest.raises(ValueError, match=r"date|month|day|hour"):
+        parse_start(text, "month")
 
 
 def test_a_day_without_midnight_begins_when_its_clock_does():

@@ -266,7 +266,11 @@ def test_gauges_of_groups_and_of_the_roll_up(ledger):
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ("group_by: [slo]", "group_by[0]: the reserved label slo, expected another one"),
+        (
+            "group_by: [slo]",
+            "group_by[0]: the reserved label slo, expected another one; write group_slo for the label slo of the series",
+        ),
+        ("group_by: [job, group_job]", "group_by[1]: the label group_job twice, expected each label once"),
         ("group_by: [severity]", "group_by[0]: the reserved label severity, expected another one"),
         ("group_by: [a, a]", "group_by[1]: the label a twice, expected each label once"),
         ("group_by: ['a-b']", 'group_by[0]: the label "a-b", expected letters, digits and _, no __ in front'),
@@ -286,6 +290,20 @@ def test_faults_of_files(tmp_path, keys, sentence):
     file.write_text(text.replace(keys, "group_by: [job, instance]\n    max_groups: 5"))
     (slo,) = load([file]).slos
     assert (("job", "instance"), 5, Decimal("0.99")) == (slo.group_by, slo.max_groups, slo.target)
+
+
+def test_a_reserved_label_of_the_series_goes_by_another_name(tmp_path):
+    """`group_service` reads the label `service` of the series and is what gauges and events call it."""
+    file = tmp_path / "a.yaml"
+    sli = "{requests: {total: x_total, bad: y_total}}"
+    file.write_text(f"slos:\n  - {{name: a, target: 99%, group_by: [group_service], sli: {sli}}}\n")
+    (slo,) = load([file]).slos
+    assert (("service",), (("group_service", "pay"),)) == (
+        slo.group_by,
+        group_of({"service": "pay"}, slo.group_by),
+    )
+    (feed, _) = plan([slo], replica_labels={}).raw
+    assert "sum by (service) (" in fill_expression(feed, Slot("a", "total"), 300)
 
 
 def test_the_api_pages_through_groups(ledger):

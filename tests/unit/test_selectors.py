@@ -7,6 +7,7 @@ import pytest
 from slo_budget_tracker.selectors import (
     Matcher,
     Selector,
+    beyond_promql,
     parse_expression,
     parse_selector,
     quote,
@@ -81,3 +82,19 @@ def test_lone_surrogates_are_no_crash():
     """C19: text that is not Unicode is refused with a sentence."""
     with pytest.raises(ValueError, match=r"."):
         parse_selector('x{a="\ud800"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1 - histogram_share(0.2, sum by (vmrange) (rate(x[$window])))", ("histogram_share",)),
+        ('label_set(median_over_time(x[$window]), "a", "b", "c", "d")', ("label_set", "median_over_time")),
+        ("share_gt_over_time(x[$window], 3)", ("share_gt_over_time",)),
+        ("sum(rate(x[$window]))", ()),
+    ],
+)
+def test_functions_of_victoriametrics_are_known(text, names):
+    """MetricsQL's functions are read and named; what nobody has is refused as before."""
+    assert names == beyond_promql(parse_expression(text))
+    with pytest.raises(ValueError, match="unknown function"):
+        parse_expression("histogram_guess(x[$window])")

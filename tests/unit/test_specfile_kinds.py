@@ -84,6 +84,12 @@ def test_another_limit_is_another_sli(tmp_path):
     ("window", "calendar", "days"),
     [
         ("{calendar: month, timezone: Europe/Berlin}", Calendar(unit="month", timezone="Europe/Berlin"), 30),
+        (
+            "{calendar: week, timezone: Europe/Berlin, start: 2026-01-03 12:00}",
+            Calendar(unit="week", timezone="Europe/Berlin", start="2026-01-03T12:00:00"),
+            7,
+        ),
+        ("{calendar: quarter, start: 2026-07-01}", Calendar(unit="quarter"), 91),
         ("{calendar: quarter}", Calendar(unit="quarter"), 91),
         ("{calendar: week, timezone: UTC}", Calendar(unit="week"), 7),
         ("{calendar: year, timezone: Asia/Kolkata}", Calendar(unit="year", timezone="Asia/Kolkata"), 365),

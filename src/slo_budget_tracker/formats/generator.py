@@ -109,7 +109,7 @@ def translate(draft: Draft, root: Node, policies: Policies) -> Iterator[Node]:
         "target": text(spec["goal"], goal),
         "window": text(name, format_duration(period)),
         "sli": sli.sli,
-        "group_by": tree(sli.sli, sli.group_by) if sli.group_by else None,
+        "group_by": tree(sli.sli, sli.groups_written) if sli.group_by else None,
         "alerts": alerts_of(draft, name, steps, target=Decimal(goal)) if steps else text(name, "workbook"),
         "labels": {**labels.values, **({} if own == name.text else {ORIGINAL: name})} or None,
         "owner": labels.owner,

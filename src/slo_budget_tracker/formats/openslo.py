@@ -119,7 +119,7 @@ class _Objectives:
                 "target": target,
                 "window": window,
                 "sli": indicator.sli,
-                "group_by": tree(indicator.sli, indicator.group_by) if indicator.group_by else None,
+                "group_by": tree(indicator.sli, indicator.groups_written) if indicator.group_by else None,
                 "slices": slices,
                 **({"alerts": tiers} if tiers is not None else {}),
                 "labels": {**labels.values, **self._names(metadata, own)} or None,

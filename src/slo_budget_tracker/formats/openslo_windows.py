@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.calendars import parse_start
 from slo_budget_tracker.documents import shown
 from slo_budget_tracker.durations import format_duration, parse_duration
 from slo_budget_tracker.formats.trees import text, tree
@@ -13,21 +13,20 @@ from slo_budget_tracker.formats.trees import text, tree
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slo_budget_tracker.calendars import PeriodUnit
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.formats.drafts import Draft
 
 _SHORTHAND = re.compile(r"([1-9][0-9]{0,4})([mhdwMQY])", re.ASCII)
 _EXAMPLE = "a duration such as 5m, 4w or 1M"
 _DAYS = {"M": 30, "Q": 90, "Y": 365}
-_CALENDAR = {"1w": "week", "1M": "month", "1Q": "quarter", "3M": "quarter", "1Y": "year", "12M": "year"}
-_START = re.compile(
-    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):([0-9]{2}):([0-9]{2})Z?)?", re.ASCII
-)
-_BEGINS = {
-    "week": "a Monday at 00:00",
-    "month": "the first of a month at 00:00",
-    "quarter": "the first of January, April, July or October at 00:00",
-    "year": "the first of January at 00:00",
+_CALENDAR: dict[str, PeriodUnit] = {
+    "1w": "week",
+    "1M": "month",
+    "1Q": "quarter",
+    "3M": "quarter",
+    "1Y": "year",
+    "12M": "year",
 }
 
 
@@ -76,25 +75,13 @@ def _calendar(draft: Draft, node: Node, found: Mapping[str, Node]) -> Node | Non
         return None
     calendar = draft.mapping(found.get("calendar"), ("startTime", "timeZone"))
     start = draft.text(calendar.get("startTime"))
-    if start is not None and not _fits(start.text, period):
-        suggestion = "let it begin there, or let the window roll"
-        draft.refuse(start, f"a {period} that begins at {start.text}", _BEGINS[period], suggestion)
-        return None
+    begin = None
+    if start is not None:
+        try:
+            begin = parse_start(start.text, period)
+        except ValueError:
+            draft.refuse(start, shown(start.text), "a date and time such as 2026-01-05 00:00:00")
+            return None
     zone = draft.text(calendar.get("timeZone"))
-    return tree(node, {"calendar": text(duration, period), "timezone": zone})
-
-
-def _fits(start: str, period: str) -> bool:
-    found = _START.fullmatch(start)
-    if found is None:
-        return False
-    try:
-        begin = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - of the zone beside it
-    except ValueError:
-        return False
-    if (begin.hour, begin.minute, begin.second) != (0, 0, 0):
-        return False
-    if period == "week":
-        return begin.weekday() == 0
-    months = {"month": range(1, 13), "quarter": (1, 4, 7, 10), "year": (1,)}[period]
-    return begin.day == 1 and begin.month in months
+    first = text(start, begin) if begin is not None and start is not None else None
+    return tree(node, {"calendar": text(duration, period), "timezone": zone, "start": first})

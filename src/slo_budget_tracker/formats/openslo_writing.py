@@ -84,6 +84,8 @@ def _window(slo: SLO) -> dict[str, Any]:
     if slo.calendar is None:
         return {"duration": _shorthand(slo.window), "isRolling": plain("true")}
     calendar = {"timeZone": slo.calendar.timezone}
+    if slo.calendar.start is not None:
+        calendar["startTime"] = slo.calendar.start.replace("T", " ")
     return {"duration": _CALENDAR[slo.calendar.unit], "isRolling": plain("false"), "calendar": calendar}
 
 

@@ -90,7 +90,7 @@ def _slo(
             "target": text(spec["target"], f"{target}%"),
             "window": spec.get("window"),
             "sli": sli.sli,
-            "group_by": tree(_grouping(spec["indicator"]), sli.group_by) if sli.group_by else None,
+            "group_by": tree(_grouping(spec["indicator"]), sli.groups_written) if sli.group_by else None,
             "alerts": _alerts(draft, spec, window=window, target=Decimal(target) / 100, tick=tick),
             "labels": values or None,
             "owner": labels.owner,
@@ -195,7 +195,9 @@ def _native(draft: Draft, node: Node) -> tuple[Node | None, Node | None]:
     seconds = draft.fields.fine_duration(found["latency"])
     if seconds is None:
         return None, None
-    events = f"sum(increase({histogram}[$window]))"
+    labels = [one.text for item in draft.items(found.get("grouping")) if (one := draft.text(item))]
+    by = f" by ({', '.join(labels)})" if labels else ""
+    events = f"sum{by} (increase({histogram}[$window]))" if by else f"sum(increase({histogram}[$window]))"
     total = f"histogram_count({events})"
     good = f"histogram_fraction(0, {seconds.normalize():f}, {events}) * {total}"
     draft.warn(node, "runs as PromQL, with the server's extrapolation: native histograms are no counters")

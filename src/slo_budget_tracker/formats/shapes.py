@@ -18,6 +18,7 @@ from slo_budget_tracker.formats.expressions import (
     with_window,
 )
 from slo_budget_tracker.formats.trees import tree
+from slo_budget_tracker.groups import written
 from slo_budget_tracker.queries import bound_spellings
 from slo_budget_tracker.selectors import Matcher, Selector, parse_selector
 
@@ -39,6 +40,11 @@ class Indicator(NamedTuple):
 
     sli: Node
     group_by: tuple[str, ...] = ()
+
+    @property
+    def groups_written(self) -> tuple[str, ...]:
+        """The labels as a native file has them."""
+        return tuple(map(written, self.group_by))
 
 
 def events(

@@ -31,6 +31,7 @@ _LINKS = {
     "dashboard": "dashboard",
     "dashboard_url": "dashboard",
 }
+_ALWAYS_ONE = re.compile(r"\(*\s*(?:vector\(\s*1\s*\)|1)\s*\)*(?:\[\{\{\s*\.window\s*\}\}\])?")
 _ROUTED = "alert on slo_burn_alert_firing{slo, severity} and route by these two"
 # What the chain of plugins adds and whether anything is missing without it.
 _CHAIN = {
@@ -157,7 +158,7 @@ def _slo(draft: Draft, item: Node, group: _Group) -> Node | None:
             "target": text(found["objective"], f"{objective}%"),
             "window": text(name, format_duration(period)),
             "sli": indicator.sli,
-            "group_by": tree(indicator.sli, indicator.group_by) if indicator.group_by else None,
+            "group_by": tree(indicator.sli, indicator.groups_written) if indicator.group_by else None,
             "alerts": _alerts(draft, alerting or name, spelling, periods, Decimal(objective) / 100),
             "labels": {**labels.values, **({} if own == name.text else {ORIGINAL: name})} or None,
             "owner": labels.owner,
@@ -185,6 +186,9 @@ def _sli(draft: Draft, node: Node, spelling: Spelling) -> Indicator | None:
     if kind == "raw":
         return shapes.share(draft, inside, first, good=False)
     total = texts[1]
+    if total is not None and _ALWAYS_ONE.fullmatch(total.text.strip()):
+        draft.warn(total, "the total is always 1: the error query is read as an error ratio")
+        return shapes.share(draft, inside, first, good=False)
     return shapes.events(draft, inside, part=first, total=total, good=False) if total is not None else None
 
 
