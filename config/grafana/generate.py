@@ -126,10 +126,55 @@ def chosen(name: str, label: str, expression: str, *, many: bool = True) -> dash
     return made.multi(True).include_all(True).all_value(".*") if many else made
 
 
+def group_of_slo() -> dashboard.QueryVariable:
+    """One of the SLO's groups, whatever labels tell them apart: the value is the matchers that choose it.
+
+    All of them is a matcher that is always true; an SLO without groups has one group without matchers.
+    """
+    series = 'query_result(max without (job, instance, pod, slo) (slo_target{slo="$slo"}))'
+    return (
+        dashboard.QueryVariable("group")
+        .label("Group")
+        .datasource(SOURCE)
+        .query(series)
+        .regex("/{(.*)} /")
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .include_all(True)
+        .all_value('slo!=""')
+    )
+
+
+def whole(gauge: str, matchers: str) -> str:
+    """A gauge of each SLO as a whole: of one with groups its roll-up, which has a name of its own."""
+    rollup = gauge.replace("slo_", "slo_rollup_", 1)
+    return f"(max by (slo) ({rollup}{{{matchers}}}) or min by (slo) ({gauge}{{{matchers}}}))"
+
+
+def bars(title: str, expression: str, legend: str, *, span: int = 12) -> bargauge.Panel:
+    """Budgets as bars."""
+    return (
+        bargauge.Panel()
+        .title(title)
+        .datasource(SOURCE)
+        .unit("percentunit")
+        .min(0)
+        .max(1)
+        .height(11)
+        .span(span)
+        .orientation(shapes.VizOrientation.HORIZONTAL)
+        .display_mode(shapes.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .thresholds(steps(*BUDGET))
+        .with_target(query(expression, legend))
+    )
+
+
 def overview() -> Dashboard:
     """All SLOs: how many are how, budgets from the least on, burn rates, alerts."""
     of_service = '* on (slo) group_left (service) max by (slo, service) (slo_info{service=~"$service"})'
-    left = f"{LEAST} (slo_error_budget_remaining{{{SLO}}}) {of_service}"
+    budgets = whole("slo_error_budget_remaining", SLO)
+    left = f"{budgets} {of_service}"
     return (
         board("slo-overview", "SLO overview", "Every SLO of slo-budget-tracker: budgets, burn rates, alerts.")
         .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
@@ -137,28 +182,12 @@ def overview() -> Dashboard:
         .with_panel(figure("SLOs", f"count(max by (slo) (slo_target{{{SLO}}}))"))
         .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{SLO}}}))",
                            colours=GOOD_IF_NONE))
-        .with_panel(figure("Exhausted", f"count({LEAST} (slo_error_budget_remaining{{{SLO}}}) <= 0) or vector(0)",
+        .with_panel(figure("Exhausted", f"count({budgets} <= 0) or vector(0)", colours=GOOD_IF_NONE))
+        .with_panel(figure("Below 25%", f"count({budgets} < 0.25) or vector(0)", colours=((None, GREEN), (1.0, AMBER))))
+        .with_panel(figure("Without data", f'count(max by (slo) (slo_data_state{{{SLO}, state=~"no_data|error"}}) == 1) or vector(0)',
                            colours=GOOD_IF_NONE))
-        .with_panel(figure("Below 25%", f"count({LEAST} (slo_error_budget_remaining{{{SLO}}}) < 0.25) or vector(0)",
-                           colours=((None, GREEN), (1.0, AMBER))))
-        .with_panel(figure("Without data", f'sum(max without (job, instance, pod, state) (slo_data_state{{{SLO}, state=~"no_data|error"}}))',
-                           colours=GOOD_IF_NONE))
-        .with_panel(figure("Least budget left", f"min(slo_error_budget_remaining{{{SLO}}})", unit="percentunit", colours=BUDGET))
-        .with_panel(
-            bargauge.Panel()
-            .title("Error budget left, least first")
-            .datasource(SOURCE)
-            .unit("percentunit")
-            .min(0)
-            .max(1)
-            .height(11)
-            .span(12)
-            .orientation(shapes.VizOrientation.HORIZONTAL)
-            .display_mode(shapes.BarGaugeDisplayMode.BASIC)
-            .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-            .thresholds(steps(*BUDGET))
-            .with_target(query(f"sort({left})", "{{slo}}"))
-        )
+        .with_panel(figure("Least budget left", f"min({budgets})", unit="percentunit", colours=BUDGET))
+        .with_panel(bars("Error budget left, least first", f"sort({left})", "{{slo}}"))
         .with_panel(
             table.Panel()
             .title("SLOs")
@@ -166,8 +195,8 @@ def overview() -> Dashboard:
             .height(11)
             .span(12)
             .with_target(query(left, as_table=True).ref_id("left"))
-            .with_target(query(f"{LEAST} (slo_success_ratio{{{SLO}}})", as_table=True).ref_id("success"))
-            .with_target(query(f"{LEAST} (slo_target{{{SLO}}})", as_table=True).ref_id("target"))
+            .with_target(query(whole("slo_success_ratio", SLO), as_table=True).ref_id("success"))
+            .with_target(query(whole("slo_target", SLO), as_table=True).ref_id("target"))
             .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
             .with_transformation(
                 models.DataTransformerConfig(
@@ -185,38 +214,50 @@ def overview() -> Dashboard:
             .decimals(3)
         )
         .with_panel(graph("Error budget left", (left, "{{slo}}"), unit="percentunit"))
-        .with_panel(graph("Burn rate over each SLO's shortest window",
+        .with_panel(graph("Highest burn rate of each SLO, over any of its windows and groups",
                           (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none"))
-        .with_panel(graph("Alerts firing", (f"max without (job, instance, pod) (slo_burn_alert_firing{{{SLO}}}) == 1 or max by (slo) (slo_burn_alert_firing{{{SLO}}}) * 0",
-                                            "{{slo}} {{severity}} {{long_window_seconds}} s"), wide=True))
+        .with_panel(bars("The 20 groups with the least budget left",
+                         f"sort(bottomk(20, {LEAST} (slo_error_budget_remaining{{{SLO}}})))", "__auto"))
+        .with_panel(graph("Alerts firing", (f"max by (slo, severity, long_window_seconds) (slo_burn_alert_firing{{{SLO}}}) == 1 or max by (slo) (slo_burn_alert_firing{{{SLO}}}) * 0",
+                                            "{{slo}} {{severity}} {{long_window_seconds}} s")))
     )  # fmt: skip
 
 
 def detail() -> Dashboard:
-    """One SLO, with all groups where it has some."""
-    one = 'slo="$slo"'
+    """One SLO as a whole or one of its groups, and all groups beside each other."""
+    one = 'slo="$slo", ${group:raw}'
+
+    def alone(gauge: str) -> str:
+        return f"max({whole(gauge, one)})"
+
     return (
-        board("slo-detail", "SLO", "One SLO: budget, burn rates against their factors, alerts, coverage.")
-        .with_variable(chosen("slo", "SLO", "label_values(slo_target, slo)", many=False))
-        .with_panel(figure("Objective", f"max(slo_target{{{one}}})", unit="percentunit"))
-        .with_panel(figure("Success ratio", f"min(slo_success_ratio{{{one}}})", unit="percentunit"))
-        .with_panel(figure("Budget left", f"min(slo_error_budget_remaining{{{one}}})", unit="percentunit", colours=BUDGET))
-        .with_panel(figure("Events that may fail", f"min(slo_error_budget_events_remaining{{{one}}})", colours=((None, RED), (0.0, GREEN))))
-        .with_panel(figure("Runs out in", f"min(slo_error_budget_exhaustion_seconds{{{one}}}) or vector(NaN)", unit="s"))
+        board("slo-detail", "SLO", "One SLO: budget, burn rates against their factors, alerts, coverage, groups.")
+        .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
+        .with_variable(chosen("slo", "SLO", 'label_values(slo_info{service=~"$service"}, slo)', many=False))
+        .with_variable(group_of_slo())
+        .with_panel(figure("Objective", alone("slo_target"), unit="percentunit"))
+        .with_panel(figure("Success ratio", alone("slo_success_ratio"), unit="percentunit"))
+        .with_panel(figure("Budget left", alone("slo_error_budget_remaining"), unit="percentunit", colours=BUDGET))
+        .with_panel(figure("Events that may fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
+        .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s"))
         .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{one}}}))", colours=GOOD_IF_NONE))
         .with_panel(graph("Error budget left, with its bounds",
-                          (f"{LEAST} (slo_error_budget_remaining{{{one}}})", "left {{group}}"),
-                          (f"{LEAST} (slo_error_budget_remaining_bound{{{one}}})", "{{bound}}"), unit="percentunit"))
-        .with_panel(graph("Burn rates by window (s)", (f"max without (job, instance, pod, slo) (slo_burn_rate{{{one}}})", "{{window_seconds}}"), unit="none"))
+                          (alone("slo_error_budget_remaining"), "left"),
+                          (f"max by (bound) (slo_rollup_error_budget_remaining_bound{{{one}}}) or min by (bound) (slo_error_budget_remaining_bound{{{one}}})", "{{bound}}"), unit="percentunit"))
+        .with_panel(graph("Burn rates by window (s)",
+                          (f"max by (window_seconds) (slo_rollup_burn_rate{{{one}}}) or max by (window_seconds) (slo_burn_rate{{{one}}})", "{{window_seconds}}"), unit="none"))
         .with_panel(graph("Success ratio and objective",
-                          (f"{LEAST} (slo_success_ratio{{{one}}})", "success"), (f"max(slo_target{{{one}}})", "objective"), unit="percentunit"))
-        .with_panel(graph("Events and failures in the window",
-                          (f"{LEAST} (slo_total{{{one}}})", "events"), (f"{LEAST} (slo_failures_total{{{one}}})", "failures")))
-        .with_panel(graph("Alerts", (f"max without (job, instance, pod, slo) (slo_burn_alert_firing{{{one}}})",
+                          (alone("slo_success_ratio"), "success"), (alone("slo_target"), "objective"), unit="percentunit"))
+        .with_panel(graph("Events and failures in the window", (alone("slo_total"), "events"), (alone("slo_failures_total"), "failures")))
+        .with_panel(graph("Alerts", (f"max by (severity, long_window_seconds, short_window_seconds) (slo_burn_alert_firing{{{one}}})",
                                      "{{severity}} {{long_window_seconds}}/{{short_window_seconds}} s")))
-        .with_panel(graph("Coverage of windows (s)", (f"{LEAST} (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}}"), unit="percentunit"))
-        .with_panel(graph("State of the data", (f"max without (job, instance, pod, slo) (slo_data_state{{{one}}})", "{{state}}")))
+        .with_panel(graph("Coverage of windows (s)", (f"min by (window_seconds) (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}}"), unit="percentunit"))
+        .with_panel(graph("State of the data", (f"max by (state) (slo_data_state{{{one}}})", "{{state}}")))
         .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s"))
+        .with_panel(bars("Groups, the 20 with the least budget left",
+                         f'sort(bottomk(20, {LEAST} (slo_error_budget_remaining{{slo="$slo"}})))', "__auto"))
+        .with_panel(graph("Highest burn rate of each group over any window, the 10 highest",
+                          ('topk(10, max without (job, instance, pod, slo, window_seconds) (slo_burn_rate{slo="$slo"}))', "__auto"), unit="none"))
     )  # fmt: skip
 
 

@@ -94,9 +94,9 @@ class Shop:
 
 
 @contextlib.contextmanager
-def tracking(folder, prometheus, port):
+def tracking(folder, prometheus, port, *, slos=SLOS):
     """The daemon's process with a tick of two seconds."""
-    (folder / "slos.yaml").write_text(SLOS)
+    (folder / "slos.yaml").write_text(slos)
     config = folder / "tracker.yaml"
     config.write_text(
         f"prometheus: {{url: '{prometheus}'}}\nslo_files: [slos.yaml]\nevaluation: {{interval: 2s, delay: 2s}}\n"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.real.test_alert_rules import Shop, tracking, until
+from tests.real.test_alert_rules import SLOS, Shop, tracking, until
 from tests.servers import free_port
 
 FOLDER = Path(__file__).parents[2] / "config" / "grafana"
 BOARDS = sorted((FOLDER / "dashboards").glob("*.json"))
-CHOSEN = {"$datasource": "x", "$slo": "shop", "$service": ".*", "$job": ".*"}
+CHOSEN = {"$datasource": "x", "$slo": "shop", "$service": ".*", "$job": ".*", "${group:raw}": 'slo!=""'}
+GROUPED = (
+    SLOS
+    + """
+  - name: by-target
+    target: 99%
+    window: 1h
+    sli: {requests: {total: shop_requests_total, bad: 'shop_requests_total{code="500"}'}}
+    group_by: [instance]
+    alerts: [{severity: page, long: 5m, short: 1m, burn_rate: 10}]
+"""
+)
 
 
 def panels(path):
@@ -23,13 +35,14 @@ def panels(path):
     return json.loads(path.read_text())["panels"]
 
 
-def queries():
+def queries(**choice):
     """Every query with the dashboard and panel it is of, its variables filled in."""
+    chosen = {**CHOSEN, **{f"${name}": value for name, value in choice.items()}}
     for path in BOARDS:
         for panel in panels(path):
             for target in panel["targets"]:
                 text = target["expr"]
-                for name, value in CHOSEN.items():
+                for name, value in chosen.items():
                     text = text.replace(name, value)
                 yield f"{path.stem}: {panel['title']}", text
 
@@ -47,36 +60,47 @@ def test_every_panel_has_a_title_and_its_variables_exist():
     """No variable is used that is not asked for; every dashboard chooses its datasource."""
     for path in BOARDS:
         variables = {f"${one['name']}" for one in json.loads(path.read_text())["templating"]["list"]}
+        variables |= {"${group:raw}"} & {f"${{{one[1:]}:raw}}" for one in variables}
         assert "$datasource" in variables
         text = "".join(target["expr"] for panel in panels(path) for target in panel["targets"])
-        used = {name for name in CHOSEN if name in text}
+        used = set(re.findall(r"\$(?:\w+|\{[^}]*\})", text))
         assert used <= variables, path
         assert all(panel["title"] for panel in panels(path))
 
 
 @pytest.mark.prometheus
 def test_every_query_has_an_answer(tmp_path, make_prometheus):
-    """A real Prometheus that scrapes a real daemon answers each with data."""
+    """A real Prometheus that scrapes a real daemon answers each with data: for an SLO, one with groups, one group."""
     shop, port = Shop(), free_port()
     try:
         prometheus = make_prometheus(scrape={"shop": [shop.address], "slo": [f"127.0.0.1:{port}"]}).start()
-        with tracking(tmp_path, prometheus.url, port):
+        with tracking(tmp_path, prometheus.url, port, slos=GROUPED):
             url = f"http://127.0.0.1:{port}/api/v1/slos/shop"
             until(lambda: httpx.get(url, trust_env=False).json()["total"], "the first counts")
             shop.failing = True
             until(lambda: prometheus.ask('slo_burn_rate{slo="shop"} > 0', time.time()), "a burn rate")
-            unanswered = dict(queries())
+            group = f'group_instance="{shop.address}"'
+            asked = [
+                *queries(),
+                *queries(slo="by-target"),
+                *queries(slo="by-target", **{"{group:raw}": group}),
+            ]
+            unanswered = {query: where for where, query in asked}
 
             def answered():
-                for where, query in list(queries()):
+                for query in list(unanswered):
                     if prometheus.ask(query, time.time()):
-                        unanswered.pop(where, None)
+                        del unanswered[query]
                 return not unanswered
 
             try:
                 until(answered, "answers")
             except AssertionError:
                 assert {} == unanswered
+            variable = 'max without (job, instance, pod, slo) (slo_target{slo="by-target"})'
+            assert [{"group_instance": shop.address}] == [
+                labels for labels, _ in prometheus.ask(variable, time.time())
+            ]
     finally:
         shop.server.shutdown()
         shop.server.server_close()
