@@ -22,9 +22,13 @@ class Bar(NamedTuple):
 
 
 class Spark(NamedTuple):
-    """A line through what is known, broken where nothing is; `zero` is the height of an empty budget."""
+    """A line through what is known, broken where nothing is; `zero` is the height of an empty budget.
+
+    `areas` are between the line and an empty budget.
+    """
 
     lines: tuple[str, ...]
+    areas: tuple[str, ...]
     zero: float
     last: tuple[float, float] | None
 
@@ -86,7 +90,12 @@ def spark(values: Sequence[float | None]) -> Spark | None:
         else:
             runs[-1].append(point(place, value))
     lines = tuple(" ".join(f"{x},{y}" for x, y in run) for run in runs if run)
-    return Spark(lines, point(0, 0.0)[1], runs[-1][-1] if runs[-1] else None)
+    zero = point(0, 0.0)[1]
+    areas = tuple(
+        f"{run[0][0]},{zero} {line} {run[-1][0]},{zero}"
+        for run, line in zip((run for run in runs if run), lines, strict=True)
+    )
+    return Spark(lines, areas, zero, runs[-1][-1] if runs[-1] else None)
 
 
 def _clamped(share: float) -> float:

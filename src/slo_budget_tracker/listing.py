@@ -35,6 +35,7 @@ class Line:
     judged: Judged
     searched: str
     groups: int = 0  # of a roll-up: how many groups it is over
+    alerting: int = 0  # and how many of them have an alert that fires
     folded: bool = False  # a group that is shown by its roll-up
 
     @property
@@ -119,7 +120,8 @@ class Listing:
     @classmethod
     def of(cls, view: View) -> Listing:
         """The lines of a view: to be made once for each."""
-        lines = tuple(_line(one, view) for one in view.snapshots)
+        alerting = Counter(one.name for one in view.snapshots if not one.rollup and firing_of(one))
+        lines = tuple(_line(one, view, alerting[one.name]) for one in view.snapshots)
         slos = {id(line.slo): line.slo for line in lines if line.slo is not None}.values()
         labels = {f"{key}={value}" for slo in slos for key, value in slo.labels}
         firing = [(line, alert) for line in lines for alert in line.firing]
@@ -149,7 +151,7 @@ class Listing:
         return Shown(tuple(matching[(page - 1) * size : page * size]), len(matching), page, pages, tally)
 
 
-def _line(one: SLOSnapshot, view: View) -> Line:
+def _line(one: SLOSnapshot, view: View, alerting: int) -> Line:
     slo = view.definitions.get(one.name)
     texts = [one.name, *(f"{key}={value}" for key, value in one.labels.items())]
     if slo is not None:
@@ -157,7 +159,15 @@ def _line(one: SLOSnapshot, view: View) -> Line:
     groups = len(view.groups.get(one.name, ())) if one.rollup else 0
     quiet = not firing_of(one)
     folded = one.name in view.groups and not one.rollup and quiet
-    return Line(one, slo, judge(one), "\n".join(texts).casefold(), groups, folded)
+    return Line(
+        one,
+        slo,
+        judge(one),
+        "\n".join(texts).casefold(),
+        groups,
+        alerting if one.rollup else 0,
+        folded,
+    )
 
 
 def _alarm(one: tuple[Line, AnyAlert]) -> tuple[bool, float, str]:

@@ -173,6 +173,8 @@ def _why(line: Line) -> list[str]:
     """The verdict in words: what decided first, then how well it is known."""
     one = line.snapshot
     said = list(line.judged.reasons)
+    if line.alerting:
+        said.insert(0, f"{line.alerting} of its {line.groups} groups alert. Over all groups:")
     if one.coverage < WELL_KNOWN and one.error_budget_remaining is not None:
         sentence = f"{one.coverage:.1%} of the window was observed"
         if one.error_budget_remaining_bounds is not None:

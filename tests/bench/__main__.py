@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, lowtraffic, stores, thousand
+from tests.bench import amplification, latency, lowtraffic, page, stores, thousand
 from tests.worlds import table
 
 BENCHES = {
@@ -15,6 +15,8 @@ BENCHES = {
     ),
     "thousand": ("A thousand SLOs", thousand.main),
     "stores": ("What a ledger costs", stores.main),
+    "page": ("The list of SLOs in a browser", page.main),
+    "latency": ("From the first failing request to gauge, page, audit event and notification", latency.main),
     "lowtraffic": ("Pages a month by policy where traffic is low", lowtraffic.main),
 }
 

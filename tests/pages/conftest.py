@@ -65,21 +65,25 @@ def open_page(browser, serve):
     """Opens pages; at the end none of them may have asked another host, failed or complained."""
     contexts, troubles = [], []
 
-    def watched(page):
+    def watched(page, fails):
         page.set_default_timeout(PATIENCE)
-        page.on(
-            "console", lambda one: troubles.append(one.text) if one.type in {"error", "warning"} else None
-        )
+
+        def complained(one):
+            expected = fails and one.text.startswith("Failed to load resource")
+            if one.type in {"error", "warning"} and not expected:
+                troubles.append(one.text)
+
+        page.on("console", complained)
         page.on("pageerror", lambda one: troubles.append(str(one)))
         page.on("dialog", lambda one: (troubles.append(f"dialog: {one.message}"), one.dismiss()))
         return page
 
-    def open_page(server, path="/", *, width=1440, theme="light", touch=False):
+    def open_page(server, path="/", *, width=1440, theme="light", touch=False, fails=False):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, has_touch=touch
         )
         contexts.append(context)
-        page = watched(context.new_page())
+        page = watched(context.new_page(), fails)
         page.on("request", lambda one: None if one.url.startswith(server.url) else troubles.append(one.url))
         page.goto(server.url + path)
         return page

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.pages.conftest import until
 from tests.pages.showcase import SERVICES, Showcase
 
 pytestmark = pytest.mark.chromium
@@ -133,6 +134,52 @@ def test_a_page_that_is_not_looked_at_does_not_listen(open_page, serve):
     assert 0 == page.locator(".alarm").count()
     page.evaluate(hide, False)
     page.wait_for_selector(".alarm.page strong:text('search-availability')")
+
+
+def test_a_column_sorts_the_list(open_page, server):
+    """A header orders by its column, the address follows, and assistive technology is told."""
+    page = open_page(server)
+    page.click("th a:text-is('Error budget left')")
+    page.wait_for_selector("th[aria-sort=ascending] a:text-is('Error budget left')")
+    assert ("/?sort=budget", "webhooks-delivery") == (page.url.removeprefix(server.url), names(page)[0])
+
+
+def test_on_a_phone_filters_are_folded(open_page, server):
+    """The search is there at once, the rest by a tap; what the address asks for is not hidden."""
+    page = open_page(server, width=390, touch=True)
+    assert (True, False) == (page.locator("#q").is_visible(), page.locator("select[name=owner]").is_visible())
+    page.tap("#more-filters")
+    page.select_option("select[name=owner]", "media@example.org")
+    page.wait_for_selector(".slos tbody tr:only-child")
+    page.reload()
+    assert page.locator("select[name=owner]").is_visible()
+
+
+def test_groups_are_folded_unless_they_fire(open_page, serve):
+    """The roll-up says how many groups alert; those stand beside it, a search brings all of them."""
+    showcase = Showcase()
+    showcase.publish_grouped(12)
+    page = open_page(serve(showcase))
+    assert 3 == names(page).count("checkout-availability")
+    assert "2 of 12 groups alert" == page.locator(".slos .chip", has_text="groups").inner_text()
+    assert "(4) Error budgets" in page.title()
+    page.fill("#q", "orders/11")
+    page.wait_for_selector(".slos tbody tr:only-child")
+    page.fill("#q", "")
+    page.click(".slos .chip:has-text('groups')")
+    page.wait_for_selector("#groups")
+    assert "2 of its 12 groups alert" in page.locator("#why").inner_text()
+    ranked = page.locator(".groups tbody .c-budget b").all_inner_texts()
+    assert (12, ["74.4%"] * 2) == (len(ranked), ranked[:2])
+
+
+def test_figures_explain_themselves_on_hover(open_page, server):
+    """The pointer over the i is enough, and leaving it is too."""
+    page = open_page(server)
+    page.locator("th .hint").first.hover()
+    page.wait_for_selector(".note:popover-open")
+    page.mouse.move(5, 400)
+    until(page, "document.querySelectorAll('.note:popover-open').length === 0")
 
 
 def test_two_thousand_slos(open_page, serve):

@@ -86,6 +86,7 @@
     for (const [id, was] of open) { const one = document.getElementById(id); if (one) one.open = was; }
     const at = $("#live-at", fresh);
     if (at) { tell(fresh); $("#live-at").replaceWith(at); }
+    document.title = fresh.title;
     if (focused) $(focused)?.focus({ preventScroll: true });
   }
   function path(element) {
@@ -135,6 +136,17 @@
     let soon = 0;
     const apply = () => { history.replaceState(null, "", address()); refresh(); };
     filters.addEventListener("input", () => { clearTimeout(soon); soon = setTimeout(apply, 150); });
+    const narrow = $("#narrow"), button = $("#more-filters");
+    button.setAttribute("aria-expanded", String(narrow.classList.contains("on")));
+    button.addEventListener("click", () => button.setAttribute("aria-expanded", String(narrow.classList.toggle("on"))));
+    document.addEventListener("click", (event) => { // a column's header sorts
+      const order = event.target.closest?.("a.order");
+      if (!order || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      filters.elements.sort.value = order.dataset.order;
+      clearTimeout(soon);
+      apply();
+    });
     filters.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(soon); apply(); });
   }
 

@@ -152,13 +152,20 @@
     const grid = { stroke: colour("--line"), width: 1 }, stroke = colour("--soft");
     const font = "11px system-ui, sans-serif";
     return {
-      width: plot.clientWidth, height: 220, plugins, series: [{ value: (_, at) => at == null ? "–" : new Date(at * 1000).toLocaleString() }, ...series],
+      width: plot.clientWidth, height: 220, plugins, series: [{ label: "", value: (_, at) => at == null ? "–" : clock.format(new Date(at * 1000)) }, ...series],
       cursor: { sync: { key: "slo" }, points: { size: 6 }, y: false, drag: { x: false, y: false } },
       legend: { live: true },
       scales: { x: { time: true }, y },
-      axes: [{ stroke, grid: { show: false }, ticks: grid, font }, { stroke, grid, ticks: { show: false }, size, font, values, ...(splits ? { splits } : {}) }],
+      axes: [{ stroke, grid: { show: false }, ticks: grid, font, size: 34, space: 64, values: (_, splits, __, ___, step) => times(splits, step) }, { stroke, grid, ticks: { show: false }, size, font, values, ...(splits ? { splits } : {}) }],
     };
   }
+  // Ticks of the time axis: days by name, times of day below that, with the day where it begins.
+  const dayName = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  const timeName = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const times = (splits, step) => splits.map((at) => {
+    const date = new Date(at * 1000), midnight = !date.getHours() && !date.getMinutes();
+    return step >= 86400 || midnight ? dayName.format(date) : timeName.format(date);
+  });
   const line = (label, name, value, more = {}) => ({ label, stroke: colour(name), width: 1.8, value: (_, x) => value(x), points: { show: false }, spanGaps: false, ...more });
   const faint = (name) => { const at = colour(name); return /^#[0-9a-f]{6}$/i.test(at) ? `${at}26` : at; };
 
@@ -223,6 +230,9 @@
       const [settings, values] = charts[figure.dataset.chart](place);
       const plot = new uPlot(settings, [x, ...values], place);
       setTimeout(() => plot.setLegend({ idx: x.length - 1 }), 0); // the newest figures until somebody points elsewhere
+      const canvas = place.querySelector("canvas"); // the same in words: the newest figures
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", settings.series.slice(1).map((one, n) => `${one.label} ${one.value(null, values[n].at(-1))}`).join(", "));
       plots.push(plot);
     }
     box.dataset.drawn = String(Number(box.dataset.drawn || 0) + 1);
