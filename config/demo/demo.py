@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -48,7 +49,7 @@ prometheus: {{url: "http://{prometheus}"}}
 slo_files: ["{slos}", "{examples}"]
 evaluation: {{interval: 15s, delay: 10s}}
 ledger: {{url: "sqlite:///{ledger}"}}
-web: {{listen: "{tracker}"}}
+web: {{listen: "{tracker}", annotations: true, annotations_token_file: "{token}"}}
 """
 
 console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -161,7 +162,10 @@ def start_all(processes: Processes, *, days: float, first_trouble: float | None)
         return addresses[name].rpartition(":")[2]
 
     trouble = [] if first_trouble is None else ["--first-trouble", str(first_trouble)]
-    shop = [sys.executable, HERE / "shop.py", "--port", port("shop"), *trouble]
+    token = folder / "annotations-token"
+    token.write_text(secrets.token_urlsafe())
+    told = ["--daemon", f"http://{addresses['tracker']}", "--token", token.read_text()]
+    shop = [sys.executable, HERE / "shop.py", "--port", port("shop"), *told, *trouble]
     processes.start("shop", shop, ready=f"http://{addresses['shop']}/healthz")
     template = Template((HERE / "prometheus.yml").read_text())
     (folder / "prometheus.yml").write_text(template.substitute(addresses))
@@ -182,7 +186,11 @@ def start_all(processes: Processes, *, days: float, first_trouble: float | None)
             "audit-stream", [sys.executable, *audit], ready=f"http://{addresses['audit']}/healthz"
         )
     configuration = CONFIGURATION.format(
-        slos=HERE / "slos", examples=ROOT / "config" / "examples", ledger=folder / "ledger.db", **addresses
+        slos=HERE / "slos",
+        examples=ROOT / "config" / "examples",
+        ledger=folder / "ledger.db",
+        token=token,
+        **addresses,
     )
     if "audit" in addresses:
         configuration += f'audit: {{url: "http://{addresses["audit"]}"}}\n'

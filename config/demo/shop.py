@@ -2,7 +2,7 @@
 
 One process plays all pods: Prometheus finds them at /targets (HTTP service discovery), each has counters
 of its own at /pods/NAME/metrics, kept by prometheus_client. `POST /break` makes most checkouts fail for
-some minutes, as does a schedule.
+some minutes, as does a schedule. Where it is told of a daemon, it marks its deploys there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 from prometheus_client import (
@@ -28,7 +29,7 @@ from traffic import BUCKETS, HANDLERS, PODS, Handler, Incident, crowd, strength
 
 STEP = 0.25  # seconds between two rounds of requests
 DEPLOY = 420  # seconds between two deploys
-FIRST_TROUBLE, TROUBLE_EVERY, TROUBLE_LASTS = 60, 900, 120  # seconds
+FIRST_TROUBLE, TROUBLE_EVERY, TROUBLE_LASTS = 60, 480, 120  # seconds
 TROUBLE_SHARE = 0.6
 
 
@@ -60,10 +61,46 @@ class Pod:
                 latency.observe(float(seconds))
 
 
+class Herald:
+    """Tells the daemon of deploys, later where it is not up yet."""
+
+    def __init__(self, daemon: str, token: str) -> None:
+        self.address = f"{daemon}/api/v1/annotations"
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self.untold: list[dict[str, str]] = []
+
+    def deployed(self, generation: int) -> None:
+        """A deploy is to be told."""
+        at = f"{time.time():.0f}"
+        self.untold.append(
+            {
+                "kind": "deploy",
+                "text": f"shop 1.{generation}.0",
+                "service": "shop",
+                "author": "demo",
+                "at": at,
+            }
+        )
+
+    def run(self) -> None:
+        """Tell for ever; what fails is told again, which the daemon knows to be the same."""
+        while True:
+            while self.untold:
+                body = json.dumps(self.untold[0]).encode()
+                request = Request(self.address, body, self.headers)  # noqa: S310 - the demo's own daemon
+                try:
+                    with urlopen(request, timeout=5):  # noqa: S310 - the same
+                        self.untold.pop(0)
+                except OSError:
+                    break
+            time.sleep(5)
+
+
 class Shop:
     """All pods, and what happens to them."""
 
-    def __init__(self, *, first_trouble: float) -> None:
+    def __init__(self, *, first_trouble: float, herald: Herald | None = None) -> None:
+        self.herald = herald
         self.began = time.time()
         self.generation = 0
         self.pods: tuple[Pod, ...] = ()
@@ -75,6 +112,8 @@ class Shop:
     def deploy(self) -> None:
         """Replace all pods: new names, counters from 0."""
         self.generation += 1
+        if self.herald is not None:
+            self.herald.deployed(self.generation)
         self.pods = tuple(Pod(f"shop-live-{self.generation:02d}-{number}") for number in range(PODS))
 
     def break_checkout(self, seconds: float) -> None:
@@ -169,9 +208,14 @@ def main() -> None:
     parser.add_argument(
         "--first-trouble", type=float, default=FIRST_TROUBLE, help="seconds until checkouts fail"
     )
+    parser.add_argument("--daemon", help="address of the slo-budget-tracker that is told of deploys")
+    parser.add_argument("--token", default="", help="its token for annotations")
     options = parser.parse_args()
     disable_created_metrics()
-    Requests.shop = Shop(first_trouble=options.first_trouble)
+    herald = Herald(options.daemon, options.token) if options.daemon else None
+    if herald is not None:
+        threading.Thread(target=herald.run, daemon=True).start()
+    Requests.shop = Shop(first_trouble=options.first_trouble, herald=herald)
     threading.Thread(target=Requests.shop.run, daemon=True).start()
     ThreadingHTTPServer((options.host, options.port), Requests).serve_forever()
 

@@ -171,7 +171,7 @@ class SLORegistry:
         timeout: float = 30.0,
         replica_label: str | None = None,
         interval: int = 60,
-        delay: int = 30,
+        delay: int = 20,
         ask: Ask | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:

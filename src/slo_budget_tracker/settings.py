@@ -88,7 +88,7 @@ class Evaluation(Section):
     """
 
     interval: Annotated[WholeSeconds, Field(ge=1, le=3_600)] = 60
-    delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] = 30
+    delay: Annotated[WholeSeconds, Field(ge=0, le=3_600)] = 20
     spread: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=1_800)] | None = None
 
     @model_validator(mode="after")

@@ -175,7 +175,7 @@ class Display:
         self.datasources: Mapping[str, str] = {}
         self.remarks: tuple[str, ...] = ()
         self.interval = 60
-        self.delay = 30
+        self.delay = 20
 
     @property
     def view(self) -> View:

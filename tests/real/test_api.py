@@ -20,7 +20,7 @@ AT = END - 3_600 - 30  # on the grid: 60 k - 30
 @pytest.fixture(scope="module")
 def registry(worlds, worlds_server):
     """One definition for each of two worlds."""
-    with SLORegistry(worlds_server.url) as one:
+    with SLORegistry(worlds_server.url, delay=30) as one:
         for name in ("steady", "crashes"):
             world = worlds[name]
             one.register(SLODefinition(name, 0.99, WINDOW, total=world.total, bad=world.bad))

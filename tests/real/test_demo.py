@@ -12,7 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.audit_server import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOS = {
@@ -57,6 +60,14 @@ def listening(port: str) -> bool:
     return False
 
 
+def deploys(output: str) -> list[str]:
+    """The deploys that the shop has told the daemon of."""
+    address = re.search(r"http://127\.0\.0\.1:\d+(?=/api/v1/slos)", output)
+    assert address is not None
+    answer = httpx.get(f"{address[0]}/api/v1/annotations?slo=checkout-availability", trust_env=False)
+    return [one["text"] for one in answer.json()["annotations"]]
+
+
 @pytest.mark.prometheus
 @pytest.mark.parametrize(
     "ending",
@@ -73,6 +84,8 @@ def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
         output = read_until(process, "Ctrl-C stops everything")
         ports = set(re.findall(r"http://127\.0\.0\.1:(\d+)", output))
         answered = {port for port in ports if listening(port)}
+        if ending == "SIGINT":
+            wait_for(lambda: deploys(output), what="the mark of the first deploy")
         if ending != "by itself":
             process.send_signal(getattr(signal, ending))
         rest, _ = process.communicate(timeout=60)

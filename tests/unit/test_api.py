@@ -126,7 +126,7 @@ def test_definitions_of_files_are_welcome(registry):
 @pytest.mark.parametrize(
     ("at", "asked"),
     [
-        (None, NOW - 30),
+        (None, NOW - 20),
         (1_000.5, 1_000.5),
         (datetime(2026, 10, 31, 12, tzinfo=UTC), 1_793_448_000),
         (datetime(2026, 10, 31, 14, tzinfo=timezone(timedelta(hours=2))), 1_793_448_000),
@@ -137,7 +137,7 @@ def test_instants(registry, evaluated, at, asked):
     """An evaluation is at the instant given, or at the newest one that is complete."""
     registry.register(definition())
     registry.snapshot_all(at)
-    assert [(("checkout",), ["default"], asked, 60, 30)] == evaluated
+    assert [(("checkout",), ["default"], asked, 60, 20)] == evaluated
 
 
 def test_a_time_without_a_zone_is_not_guessed(registry, evaluated):

@@ -61,6 +61,7 @@ def config(tmp_path):
     path = tmp_path / "tracker.yaml"
     path.write_text(
         f"prometheus: {{url: 'http://127.0.0.1:{free_port()}', timeout: 300ms}}\nslo_files: [slos.yaml]\n"
+        "evaluation: {delay: 30s}\n"
         "ledger: {url: 'sqlite:///tracker.db'}\n"
     )
     return path

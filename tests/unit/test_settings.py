@@ -101,7 +101,7 @@ def test_nothing_given_is_the_documented_default(tmp_path, monkeypatch):
             "audit.url",
         )
     ]
-    assert ["http://localhost:9090", 10.0, 60, 30, None] == shown
+    assert ["http://localhost:9090", 10.0, 60, 20, None] == shown
     assert ("127.0.0.1:9724", f"sqlite:///{tmp_path}/slo-budget-tracker.db") == (
         settings.web.listen,
         settings.ledger.url,
