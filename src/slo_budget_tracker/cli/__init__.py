@@ -16,6 +16,7 @@ from slo_budget_tracker.cli.diff import diff
 from slo_budget_tracker.cli.discover import discover
 from slo_budget_tracker.cli.docs import docs
 from slo_budget_tracker.cli.gate import gate
+from slo_budget_tracker.cli.health import health
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.cli.report import report
 from slo_budget_tracker.errors import PrometheusError, TrackerError
@@ -31,6 +32,7 @@ __all__ = [
     "docs",
     "evaluate",
     "gate",
+    "health",
     "ledger",
     "main",
     "plan",
