@@ -11,7 +11,7 @@ CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
 
-.PHONY: help demo test check bench soak run format clean
+.PHONY: help demo test check bench audit soak run format clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -57,6 +57,9 @@ test: .venv/ready servers ## everything but what is long, with branch coverage
 	$(BIN)/coverage run -m pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadfile --durations=15 $(addprefix --ignore=,$(MANY))
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+audit: .venv/ready ## are dependencies known to be vulnerable? (needs a way to the advisories)
+	@$(BIN)/python config/audit.py $(AUDIT)
 
 soak: .venv/ready servers ## everything, all servers, full counts
 	@config/get-server.sh prometheus prometheus sid || true
