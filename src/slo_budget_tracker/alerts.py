@@ -194,16 +194,38 @@ def judge_budget_rule(
 
 
 class Ruleset(NamedTuple):
-    """The pairs of one SLO, the error ratio that spends its budget, and the windows of the pairs."""
+    """The pairs of one SLO, the error ratio that spends its budget, the windows of the pairs, their pauses.
+
+    `pauses` has for each rule how long it must burn before it fires, and how long be over before it ends.
+    """
 
     rules: tuple[Rule, ...]
     allowance: Ratio
     windows: tuple[int, ...]
+    pauses: Mapping[str, tuple[int, int]]
+
+
+_MOST_KNOWN = 65_536
+_KNOWN: dict[tuple[int, int], tuple[tuple[BurnRateAlert, ...], Decimal, Ruleset]] = {}
+
+
+def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
+    """What is the same at every tick of an SLO.
+
+    It is looked up by the identity of what it is made of, which is kept alive with it: comparing pairs by
+    value takes longer than judging them.
+    """
+    key = (id(pairs), id(target))
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[key] = (pairs, target, _ruleset(pairs, target))
+    return known[2]
 
 
 @lru_cache(maxsize=4096)
-def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
-    """What is the same at every tick of an SLO."""
+def _ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
     allowance = budget.allowed(target)
     rules = tuple(
         Rule(
@@ -221,7 +243,8 @@ def ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
         for pair in pairs
     )
     windows = sorted({window for pair in pairs for window in (pair.long, pair.short)})
-    return Ruleset(rules, allowance, tuple(windows))
+    pauses = {rule.name: (rule.pair.for_seconds, rule.pair.keep_firing_for) for rule in rules}
+    return Ruleset(rules, allowance, tuple(windows), pauses)
 
 
 def judge_pair(rule: Rule, *, outcome: Outcome, long: Sums, short: Sums) -> Judgement:

@@ -52,19 +52,35 @@ class Bounds(NamedTuple):
 
 def exact(counts: WindowCounts) -> Sums:
     """The same counts as integers; more seconds known than the window has count as all of it."""
-    total, bad, scale = int(counts.total), int(counts.bad), 1
-    ahead = None if counts.ahead is None else int(counts.ahead)
-    if total != counts.total or bad != counts.bad or ahead != counts.ahead:
-        (total, bad, rest), scale = _common(counts.total, counts.bad, counts.ahead or 0.0)
-        ahead = None if counts.ahead is None else rest
-    known, partial, second = int(counts.known), int(counts.partial), 1
-    if known != counts.known or partial != counts.partial:
-        (known, partial), second = _common(counts.known, counts.partial)
-    window = counts.window * second
+    length, of_total, of_bad, of_known, of_partial, _, of_rest = counts
+    total, bad, scale = int(of_total), int(of_bad), 1
+    ahead = None if of_rest is None else int(of_rest)
+    if total != of_total or bad != of_bad or ahead != of_rest:
+        if of_rest is None:
+            total, bad, scale = _paired(of_total, of_bad)
+        else:
+            (total, bad, ahead), scale = _common(of_total, of_bad, of_rest)
+    known, partial, second = int(of_known), int(of_partial), 1
+    if known != of_known or partial != of_partial:
+        known, partial, second = _paired(of_known, of_partial)
+    window = length * second
     if known <= 0:
         return Sums(0, 0, 1, 0, 0, window, second, None if ahead is None else 0)
     known = min(known, window)
     return Sums(total, bad, scale, known, known - partial, window, second, ahead)
+
+
+def _paired(one: float, other: float) -> tuple[int, int, int]:
+    """Two values over one denominator, and it; of floats it is a power of two, so the larger one will do."""
+    (over, under), (other_over, other_under) = one.as_integer_ratio(), other.as_integer_ratio()
+    if under == other_under:
+        return over, other_over, under
+    if type(one) is float and type(other) is float:
+        if under > other_under:
+            return over, other_over * (under // other_under), under
+        return over * (other_under // under), other_over, other_under
+    (over, other_over), under = _common(one, other)
+    return over, other_over, under
 
 
 def _common(*values: float) -> tuple[list[int], int]:
@@ -88,6 +104,25 @@ def exhaustion_window(window: int) -> int:
 def coverage(sums: Sums) -> float:
     """The share of the window that was observed."""
     return sums.known / sums.window
+
+
+def figures(
+    sums: Sums, budget: Ratio
+) -> tuple[float | None, float | None, float | None, float | None, float]:
+    """Burn rate, success ratio, sample count, failures and coverage, as the functions of these names say."""
+    total, bad, scale, known, _, window, _, _ = sums
+    if not known:
+        return None, None, None, None, 0.0
+    if not total:
+        return None, None, 0.0, bad / scale, known / window
+    over, under = budget
+    return (
+        bad * under / (total * over),
+        (total - bad) / total,
+        total / scale,
+        bad / scale,
+        known / window,
+    )
 
 
 def sample_count(sums: Sums) -> float | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.correctionfiles import corrected, load_corrections
 from slo_budget_tracker.errors import Fault, SpecError, TrackerError, UsageError
-from slo_budget_tracker.filesets import nothing_there, read_sources, read_text
+from slo_budget_tracker.filesets import files_of, nothing_there, read_sources, read_text
 from slo_budget_tracker.settings import Settings, load_settings
-from slo_budget_tracker.specfiles import Catalogue, load
+from slo_budget_tracker.specfiles import Catalogue, Kept, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ class Files:
     config: Path | None
     env: Mapping[str, str]
     allow_empty: bool = False
+    kept: Kept = field(default_factory=Kept)
 
     def read(self, running: Settings | None = None) -> Configuration:
         """Settings and catalogue, complete and without a fault; sections that need a restart as they run.
@@ -49,7 +51,7 @@ class Files:
         if running is not None:
             restart = tuple(_different(running, settings))
             settings = settings.model_copy(update={name: _kept(running, settings, name) for name in RESTART})
-        catalogue = catalogue_of(settings, allow_empty=self.allow_empty)
+        catalogue = catalogue_of(settings, allow_empty=self.allow_empty, kept=self.kept)
         slos = corrected(catalogue.slos, load_corrections(settings.corrections_files))
         return Configuration(settings, replace(catalogue, slos=slos), restart)
 
@@ -61,6 +63,16 @@ class Files:
             found.append(str(read_text(self.config)))
         return hashlib.sha256("\0".join([*found, *map(str, faults)]).encode("utf-8", "replace")).hexdigest()
 
+    def changed_at(self, running: Settings) -> float:
+        """When the newest of the files was written, renamed or linked, by their file system."""
+        paths = [*files_of(self.paths(running)), *([self.config] if self.config is not None else [])]
+        found = []
+        for path in paths:
+            with suppress(OSError):
+                known = path.stat()
+                found.append(max(known.st_mtime, known.st_ctime))
+        return max(found, default=0.0)
+
     def paths(self, running: Settings) -> tuple[Path, ...]:
         """The SLO files and folders by the configuration as it is now, or as it runs where that is broken."""
         try:
@@ -70,7 +82,7 @@ class Files:
         return (*settings.slo_files, *settings.corrections_files)
 
 
-def catalogue_of(settings: Settings, *, allow_empty: bool = False) -> Catalogue:
+def catalogue_of(settings: Settings, *, allow_empty: bool = False, kept: Kept | None = None) -> Catalogue:
     """The SLOs that the settings name.
 
     Raises:
@@ -82,7 +94,7 @@ def catalogue_of(settings: Settings, *, allow_empty: bool = False) -> Catalogue:
     if allow_empty and nothing_there(paths):
         return Catalogue(())
     try:
-        catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
+        catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes, kept=kept)
     except SpecError as error:
         if nothing_there(paths):
             raise SpecError([*error.faults, _all_gone(str(paths[0]))]) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from slo_budget_tracker import rollcall
+from slo_budget_tracker import garbage, rollcall
 from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.inflight import Spread
@@ -21,7 +21,7 @@ from slo_budget_tracker.sources import Timebox, asks, budget, clients, probe, re
 from slo_budget_tracker.ticks import data_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.changes import Change
     from slo_budget_tracker.ledger import Ledger
@@ -158,11 +158,20 @@ class Cycle:
 
     # what is shown
 
-    def show(self) -> None:
-        """Publish what the ledger knows, without a tick; the caller holds the lock or is alone."""
+    def show(self, unchanged: Container[str] = ()) -> None:
+        """Publish what the ledger knows, without a tick; the caller holds the lock or is alone.
+
+        What is shown of SLOs that are `unchanged` stays as it is.
+        """
         at = self.last_at or self.newest(self.now())
+        known = {
+            key_of(one.name, one.labels.items()): one
+            for one in self.publisher.snapshots
+            if one.name in unchanged and one.evaluated_at == at
+        }
         faults: dict[str, str] = {}
-        self.publisher.publish(self.evaluator, self.sources, self.evaluator.look(at, faults=faults))
+        found = self.evaluator.look(at, known, faults=faults)
+        self.publisher.publish(self.evaluator, self.sources, found)
         for name, fault in faults.items():
             log.warning("trouble", of=name, detail=fault)
 
@@ -180,7 +189,7 @@ class Cycle:
         """
         old = self.sources
         sources = renewed(old, self.settings, settings)
-        with self.lock:
+        with self.lock, garbage.waiting():
             at = max(self.now(), self.last_at or 0)
             ledger = self.evaluator.ledger
             slos = self.own(slos, at=at)
@@ -199,9 +208,11 @@ class Cycle:
             evaluator.inherit(self.evaluator)
             changes, events = rollcall.call(evaluator, at=at, taken=self.taken)
             ledger.grow(density_of(slos, interval=evaluator.interval))
+            running = {slo.name: slo for slo in self.evaluator.slos}
             self.settings, self.evaluator, self.sources = settings, evaluator, sources
             tell_events(events)
-            self.show()
+            self.show(frozenset(slo.name for slo in slos if running.get(slo.name) is slo))
+            garbage.settle()
         for name, client in old.items():
             if sources.get(name) is not client:
                 client.close()
@@ -237,14 +248,15 @@ class Cycle:
         return report
 
     def _advance(self, at: int, turn: Timebox) -> Report:
-        started = time.perf_counter()
-        report = self.evaluator.advance(at, enough=lambda: turn.over() or self.stop.is_set())
-        seconds = time.perf_counter() - started
-        self._tell(report, seconds)
-        self._account(report, seconds)
-        self.last_at = at
-        self.progress_at = time.monotonic()
-        self.publisher.publish(self.evaluator, self.sources, report.snapshots)
+        with garbage.waiting():
+            started = time.perf_counter()
+            report = self.evaluator.advance(at, enough=lambda: turn.over() or self.stop.is_set())
+            seconds = time.perf_counter() - started
+            self._tell(report, seconds)
+            self._account(report, seconds)
+            self.last_at = at
+            self.progress_at = time.monotonic()
+            self.publisher.publish(self.evaluator, self.sources, report.snapshots)
         if report.transitions:
             self.on_events()
         return report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from slo_budget_tracker import __version__, logs
+from slo_budget_tracker import __version__, garbage, logs
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.delivery import Delivery
@@ -78,23 +78,27 @@ class Daemon:
         protector = Protector.of(self.settings.web, clock=self.clock)
         now, force = int(self.clock()), self.settings.ledger.force
         keep = EVENTS_KEPT + self.settings.audit.resend
-        with Ledger.open(
-            self._database(),
-            density=density,
-            now=now,
-            force=force,
-            keep_events=keep,
-            keep_unsent=self.settings.audit.url is not None,
-        ) as ledger:
-            _introduce(ledger)
-            cycle = Cycle.begin(
-                self.settings,
-                self.slos,
-                ledger,
-                clock=self.clock,
-                stop=self.stop,
-                moves=self._moves(ledger),
+        with garbage.waiting():
+            ledger = Ledger.open(
+                self._database(),
+                density=density,
+                now=now,
+                force=force,
+                keep_events=keep,
+                keep_unsent=self.settings.audit.url is not None,
             )
+        with ledger:
+            _introduce(ledger)
+            with garbage.waiting():
+                cycle = Cycle.begin(
+                    self.settings,
+                    self.slos,
+                    ledger,
+                    clock=self.clock,
+                    stop=self.stop,
+                    moves=self._moves(ledger),
+                )
+            garbage.settle()
             reloader = self._reloader(cycle, protector)
             server = self._server(cycle, reloader, protector)
             schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker import sorting
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.composites import members_of
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 
 SURVEYED = 2  # expressions in a tick whose sources are asked how often they are scraped
+NO_SNAPSHOTS: Mapping[str, SLOSnapshot] = MappingProxyType({})
 AGEING = 3_600  # seconds between two looks for groups that are gone
 
 
@@ -146,6 +149,9 @@ class Evaluator:
             for slo in self.slos
             if slo.name in old._asked and known[slo.name].sli == slo.sli
         }
+        feeds = {feed.key: feed for unit in old._attempts.units for feed in unit.feeds}
+        for feed in (feed for unit in self._attempts.units for feed in unit.feeds if feed.key in feeds):
+            sorting.inherit(feed, feeds[feed.key])
         same = set(self._attempts.units) & set(old._attempts.units)
         self._rechecks.trails |= {
             unit.key: trail for unit in same if (trail := old._rechecks.trails.get(unit.key)) is not None
@@ -253,17 +259,25 @@ class Evaluator:
             if self._stepper.stepped(name) < goals[unit.datasource]
         }
 
-    def look(self, at: int, *, faults: dict[str, str] | None = None) -> tuple[SLOSnapshot, ...]:
+    def look(
+        self,
+        at: int,
+        known: Mapping[str, SLOSnapshot] = NO_SNAPSHOTS,
+        *,
+        faults: dict[str, str] | None = None,
+    ) -> tuple[SLOSnapshot, ...]:
         """The figures of every SLO at a data instant, from the ledger alone; steps nothing.
 
-        With `faults` a fault of ours in one of them is put there, and the others are shown (T12).
+        Instances whose snapshot is `known` are not looked at again. With `faults` a fault of ours in one of
+        them is put there, and the others are shown (T12).
         """
         keys = self.instances()
-        windows = self._stepper.windows(at, keys)
+        windows = self._stepper.windows(at, [key for key in keys if key not in known])
         found = []
         for key in keys:
             try:
-                found.append(self._stepper.assess(key, at, windows, live=False).snapshot)
+                seen = known.get(key) or self._stepper.assess(key, at, windows, live=False).snapshot
+                found.append(seen)
             except Exception as error:
                 if faults is None:
                     raise

@@ -46,6 +46,11 @@ def read_sources(paths: Sequence[Path]) -> tuple[tuple[Source, ...], tuple[Fault
     return tuple(sources), tuple(faults)
 
 
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files that the paths lead to now."""
+    return [found for path in paths for found in _expanded(path, [])]
+
+
 def nothing_there(paths: Sequence[Path]) -> bool:
     """Whether the paths lead to no file because there is none; one that cannot be read is there."""
     for path in paths:

@@ -9,6 +9,7 @@ zero is arbitrary: rows filled in before the others move the older side of F dow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,13 +150,18 @@ class History:
     ) -> dict[int, dict[int, WindowCounts]]:
         """What is known of each window that ends at `at`, by instance and window length."""
         wanted = None if ids is None else np.array(ids, np.int64)
-        result: dict[int, dict[int, WindowCounts]] = {}
-        for window in windows:
+        lengths = list(windows)
+        names: list[int] = []
+        found = []
+        for window in lengths:
             figures = self.arrays(at, window, ids=wanted)
             columns = (figures.total, figures.bad, figures.known, figures.partial, figures.absent)
-            for instance, *numbers in zip(figures.ids.tolist(), *(c.tolist() for c in columns), strict=True):
-                result.setdefault(instance, {})[window] = WindowCounts(window, *numbers)
-        return result
+            numbers = zip(repeat(window), *(column.tolist() for column in columns), repeat(None))
+            found.append(list(map(WindowCounts._make, numbers)))
+            names = figures.ids.tolist()
+        return {
+            name: dict(zip(lengths, counts, strict=True)) for name, *counts in zip(names, *found, strict=True)
+        }
 
     def series(self, instance: int, start: int, end: int, step: int) -> list[tuple[Tick, WindowCounts]]:
         """What is known of each step of (start, end], oldest first; the last one may be shorter."""

@@ -57,6 +57,11 @@ class Publisher:
     _shown: Shown = field(default_factory=Shown)
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def snapshots(self) -> tuple[SLOSnapshot, ...]:
+        """What is shown of the SLOs."""
+        return self._shown.snapshots
+
     def note(self, **figures: Any) -> None:
         """Replace some of the daemon's figures; they are shown with the next view."""
         with self._guard:

@@ -7,6 +7,7 @@ runs is one further reload. Files count once two readings of them are equal.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -147,11 +148,15 @@ class Reloader:
         return protection
 
     def _settled(self) -> Configuration:
-        """The configuration of files that were the same before and after they were read (C2)."""
+        """The configuration of files that were the same before and after they were read (C2).
+
+        Files that were written a while ago are settled already.
+        """
         running = self.cycle.settings
         for _ in range(MOST_READINGS):
             before = self.files.digest(running)
-            if self.cycle.stop.wait(self.settle):
+            quiet = time.time() - self.files.changed_at(running)
+            if self.cycle.stop.wait(self.settle - min(max(quiet, 0.0), self.settle)):
                 break
             if self.files.digest(running) == before:
                 self._digest = before

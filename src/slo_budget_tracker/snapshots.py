@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class BurnRateSample:
+class BurnRateSample(NamedTuple):
     """One window's figures; unknown numbers are None."""
 
     window_seconds: int
@@ -27,8 +26,7 @@ class BurnRateSample:
     coverage: float
 
 
-@dataclass(frozen=True, slots=True)
-class AlertStatus:
+class AlertStatus(NamedTuple):
     """One alert pair as users see it; `since` is the data instant of the state's first tick.
 
     `state` is quiet, pending, firing, or held: firing, while the tick says nothing (pending stays pending).
@@ -49,8 +47,7 @@ class AlertStatus:
         return self.state in {"firing", "held"}
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetAlertStatus:
+class BudgetAlertStatus(NamedTuple):
     """One budget alert as users see it; `rule` is `remaining_below:10%` or `exhausted_within:4h`."""
 
     severity: str

@@ -88,6 +88,12 @@ def _hash(*parts: str) -> int:
 _SORTINGS: WeakKeyDictionary[RawFeed, Sorting] = WeakKeyDictionary()
 
 
+def inherit(feed: RawFeed, old: RawFeed) -> None:
+    """A feed that is the same as one before it goes on with what was sorted for that one."""
+    if feed is not old and feed == old and (found := _SORTINGS.pop(old, None)) is not None:
+        _SORTINGS[feed] = found
+
+
 def sorting_of(feed: RawFeed) -> Sorting:
     """The memo that goes with a feed."""
     found = _SORTINGS.get(feed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ from slo_budget_tracker.native import Found, NativeFile
 from slo_budget_tracker.suspicions import too_short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from slo_budget_tracker.documents import Node, Reading
@@ -42,17 +43,51 @@ class Understood(NamedTuple):
     source: Source
     roots: tuple[Node, ...]
     file: NativeFile
+    native: bool = False  # nothing in it is in another format
 
 
-def load(paths: Sequence[Path], *, tick: int = 60, scrapes: Mapping[str, float] = NOBODY_KNOWS) -> Catalogue:
+@dataclass(slots=True)
+class Kept:
+    """What native files said when they were last read: who did not change need not be understood again.
+
+    Documents of other formats may refer to those in other files; they are always understood together.
+    """
+
+    files: dict[tuple[str, int, bytes], Understood] = field(default_factory=dict)
+
+    def known(self, source: Source, tick: int) -> Understood | None:
+        """What a file said, if it said the same before."""
+        return self.files.get(_print(source, tick))
+
+    def replace(self, files: Iterable[Understood], tick: int) -> None:
+        """Keep these files' words, without their nodes, and nobody else's."""
+        self.files = {
+            _print(one.source, tick): one._replace(roots=(), source=Source(one.source.file, ""))
+            for one in files
+            if one.native
+        }
+
+
+def _print(source: Source, tick: int) -> tuple[str, int, bytes]:
+    return source.file, tick, hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).digest()
+
+
+def load(
+    paths: Sequence[Path],
+    *,
+    tick: int = 60,
+    scrapes: Mapping[str, float] = NOBODY_KNOWS,
+    kept: Kept | None = None,
+) -> Catalogue:
     """The SLOs of files, folders (recursive) and patterns; `tick` is the interval in seconds.
 
-    `scrapes` are the seconds between two scrapes, of datasources that are known to have so many.
+    `scrapes` are the seconds between two scrapes, of datasources that are known to have so many. What is
+    `kept` of the last time is not done again.
 
     Raises:
         SpecError: with all faults of all files; nothing is used of files where one has a fault.
     """
-    files = understand(paths, tick=tick)
+    files = understand(paths, tick=tick, kept=kept)
     short = [fault for one in files for found in one.file.found for fault in _too_short(found, scrapes)]
     if short:
         raise SpecError(sorted(set(short)))
@@ -72,7 +107,7 @@ def catalogue_of(files: Sequence[Understood]) -> Catalogue:
     return Catalogue(slos, tuple(sorted(warning for found in files for warning in found.file.warnings)))
 
 
-def understand(paths: Sequence[Path], *, tick: int = 60) -> tuple[Understood, ...]:
+def understand(paths: Sequence[Path], *, tick: int = 60, kept: Kept | None = None) -> tuple[Understood, ...]:
     """All files with their native documents, whatever format they are in.
 
     All documents are read before the first is understood, because those of some formats refer to each other.
@@ -84,11 +119,11 @@ def understand(paths: Sequence[Path], *, tick: int = 60) -> tuple[Understood, ..
     told = list(faults)
     if not paths:
         told.append(Fault("slo_files", 1, 1, "", "no SLO files", "at least one file or folder"))
-    return understand_texts(sources, tick=tick, faults=told)
+    return understand_texts(sources, tick=tick, faults=told, kept=kept)
 
 
 def understand_texts(
-    sources: Sequence[Source], *, tick: int = 60, faults: Sequence[Fault] = ()
+    sources: Sequence[Source], *, tick: int = 60, faults: Sequence[Fault] = (), kept: Kept | None = None
 ) -> tuple[Understood, ...]:
     """The same of texts that were read already, and the faults of reading them.
 
@@ -96,9 +131,11 @@ def understand_texts(
         SpecError: with all faults of all texts.
     """
     told = list(faults)
-    readings = [(source, read_documents(source.text, file=source.file)) for source in sources]
-    shelf = Shelf.of(expanded(root for _, reading in readings for root in reading.documents), tick=tick)
-    files = tuple(_read(source, reading, shelf, tick=tick, told=told) for source, reading in readings)
+    known = {} if kept is None else {s: one for s in sources if (one := kept.known(s, tick)) is not None}
+    readings = {s: read_documents(s.text, file=s.file) for s in sources if s not in known}
+    shelf = Shelf.of(expanded(root for reading in readings.values() for root in reading.documents), tick=tick)
+    read = {s: _read(s, reading, shelf, tick=tick, told=told) for s, reading in readings.items()}
+    files = tuple(read[source] if source in read else known[source] for source in sources)
     told.extend(_duplicates([named for found in files for named in found.file.named]))
     slos: list[Found] = [one for found in files for one in found.file.found]
     if len(slos) > MOST_SLOS:
@@ -108,6 +145,8 @@ def understand_texts(
         told.extend(_without_members(slos))
     if told:
         raise SpecError(sorted(set(told)))
+    if kept is not None:
+        kept.replace((one._replace(source=s) for s, one in zip(sources, files, strict=True)), tick)
     return files
 
 
@@ -124,8 +163,10 @@ def _read(source: Source, reading: Reading, shelf: Shelf, *, tick: int, told: li
     file = NativeFile(fields, tick)
     draft = Draft(fields, file.warnings)
     roots: list[Node] = []
+    native = True
     for document in expanded(reading.documents):
         translated = shelf.native(draft, document)
+        native = native and translated is None
         roots.extend((document,) if translated is None else translated)
     for root in roots:
         file.read(root)
@@ -137,7 +178,7 @@ def _read(source: Source, reading: Reading, shelf: Shelf, *, tick: int, told: li
         last = faults[-1]
         more = f"{len(faults) - MOST_FAULTS} more faults"
         told.append(Fault(source.file, last.line, last.column, "", more, "none"))
-    return Understood(source, tuple(roots), file)
+    return Understood(source, tuple(roots), file, native and not faults)
 
 
 def _duplicates(named: Sequence[tuple[str, Node]]) -> Iterator[Fault]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.rowlabels import lost
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.slis import (
@@ -255,6 +256,7 @@ def _suggested_name(name: str) -> str:
     return f"perhaps {better}" if better and better != name else ""
 
 
+@lru_cache(maxsize=4_096)
 def highest_burn_rate(target: Decimal) -> Fraction:
     """The burn rate of a service that fails every request: 1 / (1 - target), exact."""
     return 1 / (1 - Fraction(target))
@@ -285,6 +287,7 @@ def definition_hash(slo: SLO) -> str:
     return _digest({**fields, "sli": _sli_fields(slo)})
 
 
+@by_identity
 def sli_hash(slo: SLO) -> str:
     """Changes whenever the same events would be counted differently: the SLI or its datasource."""
     fields = {"sli": _sli_fields(slo), "datasource": slo.datasource}

@@ -76,8 +76,7 @@ def ticks_between(after: int, until: int, *, interval: int, delay: int) -> list[
     return ticks
 
 
-@dataclass(frozen=True, slots=True)
-class WindowCounts:
+class WindowCounts(NamedTuple):
     """What is known about one SLO instance over one window that ends at a data instant.
 
     `total` and `bad` are sums over known ticks (fractional only where the window's edge cuts a stored row).

@@ -44,6 +44,7 @@ BUDGET_ALERT_KINDS: dict[Turn | None, str] = {
     "ended": "slo_budget_alert_recovered",
 }
 OK, NO_DATA = Outcome.OK, Outcome.NO_DATA
+NO_PAUSE = (0, 0)
 
 # A missed tick is an answer Prometheus still owes; so does one that was given up.
 DATA_STATES = {
@@ -104,23 +105,20 @@ def assess(
     Where time was taken out of the windows, `raw` are the windows with it, and `corrected_by` names why.
     `suspicion` is what makes the tick's counts doubtful; when it lasts the snapshot says so.
     """
-    rules, allowance, alert_windows = alerts.ruleset(slo.alerts, slo.target)
+    ruleset = alerts.ruleset(slo.alerts, slo.target)
+    rules, allowance, alert_windows, pauses = ruleset
     figures = _figures(slo, at, windows)
     sums, whole, recent = figures
     # Where missing data count as bad, a tick without any series says something.
     telling = OK if outcome is NO_DATA and slo.no_data == "bad" else outcome
-    pauses = {rule.name: (rule.pair.for_seconds, rule.pair.keep_firing_for) for rule in rules}
-    pauses[DATA] = (
-        max(LOSS_SECONDS, LOSS_TICKS * interval) - interval,
-        0,
-    )  # the first tick lasted an interval
     judgements = _judgements(slo, at, figures, telling, states)
     judgements[DATA] = alerts.judge_data(outcome)
-    judged = [(name, judgement, *pauses.get(name, (0, 0))) for name, judgement in judgements.items()]
+    lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
 
     decisions: dict[str, Decision] = {}
-    for name, judgement, for_seconds, keep in judged:
+    for name, judgement in judgements.items():
         state = states.get(name)
+        for_seconds, keep = (lost_after, 0) if name == DATA else pauses.get(name, NO_PAUSE)
         decisions[name] = (
             alerts.step(
                 state, judgement, at=at, seconds=interval, for_seconds=for_seconds, keep_firing_for=keep
@@ -186,7 +184,7 @@ def _judgements(
     slo: SLO, at: int, figures: Figures, outcome: Outcome, states: Mapping[str, AlertState]
 ) -> dict[str, Judgement]:
     """What the tick says about each rule but the loss of data."""
-    rules, allowance, _ = alerts.ruleset(slo.alerts, slo.target)
+    rules, allowance, _, _ = alerts.ruleset(slo.alerts, slo.target)
     sums, whole, recent = figures
     judgements = {rule.name: _judge(rule, sums, outcome) for rule in rules}
     judgements[DATA] = alerts.judge_data(outcome)  # keeps its place
@@ -270,14 +268,7 @@ def _judge(rule: Rule, sums: Mapping[int, Sums], outcome: Outcome) -> Judgement:
 
 
 def _sample(window: int, sums: Sums, allowance: Ratio) -> BurnRateSample:
-    return BurnRateSample(
-        window,
-        budget.burn_rate(sums, allowance),
-        budget.success_ratio(sums),
-        budget.sample_count(sums),
-        budget.failures(sums),
-        budget.coverage(sums),
-    )
+    return BurnRateSample(window, *budget.figures(sums, allowance))
 
 
 def _statuses(rules: Sequence[Rule], decisions: Mapping[str, Decision]) -> tuple[AlertStatus, ...]:

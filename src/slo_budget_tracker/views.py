@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +20,7 @@ from slo_budget_tracker.snapshots import seed_json, snapshot_json
 from slo_budget_tracker.timeline import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from slo_budget_tracker.annotations import Annotation, Sought
     from slo_budget_tracker.snapshots import SLOSnapshot
@@ -56,11 +58,37 @@ NO_NOTES = Notebook(lambda _sought: Marked((), 0), _closed, _closed)
 NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
 
 
-class Group(NamedTuple):
-    """One instance of an SLO with groups: its labels and its JSON."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One instance of an SLO with groups; its JSON is made when it is asked for."""
 
-    labels: Mapping[str, str]
-    body: bytes
+    snapshot: SLOSnapshot
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What tells it from the other groups."""
+        return self.snapshot.labels
+
+    @property
+    def body(self) -> bytes:
+        """Its JSON."""
+        return orjson.dumps(snapshot_json(self.snapshot))
+
+
+class Bodies(Mapping[str, bytes]):
+    """The JSON of snapshots by name, each made when it is asked for: few of many are."""
+
+    def __init__(self, snapshots: Mapping[str, SLOSnapshot]) -> None:
+        self._snapshots = snapshots
+
+    def __getitem__(self, name: str) -> bytes:
+        return orjson.dumps(snapshot_json(self._snapshots[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._snapshots)
+
+    def __len__(self) -> int:
+        return len(self._snapshots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +106,32 @@ def prepare(body: bytes, *, compress: bool = True) -> Content:
     return Content(body, gzip.compress(body, 1, mtime=0) if compress else None, tag)
 
 
+class Body:
+    """A body that is made when it is first asked for, and then once."""
+
+    def __init__(self, make: Callable[[], bytes]) -> None:
+        self._make = make
+        self._guard = Lock()
+        self._content: Content | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody wanted it."""
+        return self._content is not None
+
+    def content(self) -> Content:
+        """What is sent; large ones take a tenth of a second the first time."""
+        with self._guard:
+            if self._content is None:
+                self._content = prepare(self._make())
+            return self._content
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as they are before compression."""
+        return self.content().body
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """Everything there is to show after one tick.
@@ -86,13 +140,14 @@ class View:
     either: the next view should have been here.
     """
 
-    text: Content
-    openmetrics: Content
-    seed: Content
+    text: Body
+    openmetrics: Body
+    seed: Body
     snapshots: tuple[SLOSnapshot, ...] = ()  # in the order of names and labels
     definitions: Mapping[str, SLO] = field(default_factory=dict)  # by name
     slos: Mapping[str, bytes] = field(default_factory=dict)  # JSON by name, in the order of names; roll-ups
     groups: Mapping[str, tuple[Group, ...]] = field(default_factory=dict)  # of SLOs with groups, by name
+    names: tuple[str, ...] = ()  # of `slos`, in their order
     unready: tuple[str, ...] = ()
     fresh_until: float | None = None
     faults: tuple[str, ...] = ()  # of the last reload, which was refused for them
@@ -112,15 +167,17 @@ def compose(
     fresh_until: float | None = None,
     faults: Iterable[str] = (),
 ) -> View:
-    """The view of one tick, all bodies made once: to be called by the daemon's own thread."""
+    """The view of one tick; its bodies are made once, when they are asked for."""
     ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
+    firsts = _firsts(ordered)
     return View(
         snapshots=tuple(ordered),
         definitions=MappingProxyType({one.name: one for one in slos}),
-        text=prepare(metrics),
-        openmetrics=prepare(openmetrics(metrics)),
-        seed=prepare(orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
-        slos=MappingProxyType(_firsts(ordered)),
+        text=Body(lambda: metrics),
+        openmetrics=Body(lambda: openmetrics(metrics)),
+        seed=Body(lambda: orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
+        slos=Bodies(firsts),
+        names=tuple(firsts),
         groups=MappingProxyType(_groups(ordered)),
         unready=tuple(unready),
         fresh_until=fresh_until,
@@ -128,12 +185,11 @@ def compose(
     )
 
 
-def _firsts(snapshots: Iterable[SLOSnapshot]) -> dict[str, bytes]:
+def _firsts(snapshots: Iterable[SLOSnapshot]) -> dict[str, SLOSnapshot]:
     """The first instance of each name: of an SLO with groups the roll-up, which has no labels."""
-    found: dict[str, bytes] = {}
+    found: dict[str, SLOSnapshot] = {}
     for one in snapshots:
-        if one.name not in found:
-            found[one.name] = orjson.dumps(snapshot_json(one))
+        found.setdefault(one.name, one)
     return found
 
 
@@ -143,7 +199,7 @@ def _groups(snapshots: Iterable[SLOSnapshot]) -> dict[str, tuple[Group, ...]]:
         if one.rollup:
             found[one.name] = []
         elif one.name in found:
-            found[one.name].append(Group(one.labels, orjson.dumps(snapshot_json(one))))
+            found[one.name].append(Group(one))
     return {name: tuple(groups) for name, groups in found.items()}
 
 
@@ -184,6 +240,13 @@ class Display:
 
     @view.setter
     def view(self, view: View) -> None:
+        for old, new in (
+            (self._view.text, view.text),
+            (self._view.openmetrics, view.openmetrics),
+            (self._view.seed, view.seed),
+        ):
+            if old.asked:  # and so it will be again: nobody has to wait for it then
+                new.content()
         self._view = view
         for wake in self._wakes:
             wake()

@@ -103,8 +103,8 @@ def _operations(app: FastAPI, display: Display) -> None:
         """All gauges, in Prometheus' text format or as OpenMetrics, as of the last tick."""
         view = display.view
         if wants_openmetrics(request.headers.get("accept", "")):
-            return reply(request, view.openmetrics, OPENMETRICS_TYPE)
-        return reply(request, view.text, TEXT_TYPE)
+            return reply(request, view.openmetrics.content(), OPENMETRICS_TYPE)
+        return reply(request, view.text.content(), TEXT_TYPE)
 
     @app.get("/-/healthy", response_class=Response, tags=["operations"])
     async def healthy() -> Response:
@@ -145,7 +145,7 @@ def _snapshots(app: FastAPI, display: Display) -> None:
     @app.get("/slo", response_class=Response, responses={200: {"model": SeedForm}}, tags=["slos"])
     async def seed(request: Request) -> Response:
         """All SLOs at once, as slo-budget-tracker 0.1 showed them."""
-        return reply(request, display.view.seed, JSON)
+        return reply(request, display.view.seed.content(), JSON)
 
     @app.get("/api/v1/slos", response_class=Response, responses={200: {"model": SnapshotPage}}, tags=["slos"])
     async def slos(
@@ -154,9 +154,9 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         offset: Annotated[int, Query(ge=0, le=LARGEST_OFFSET)] = 0,
     ) -> Response:
         """A page of SLOs, in the order of their names."""
-        known = list(display.view.slos.values())
-        page = b",".join(known[offset : offset + limit])
-        rest = b'],"total":%d,"limit":%d,"offset":%d}' % (len(known), limit, offset)
+        view = display.view
+        page = b",".join([view.slos[name] for name in view.names[offset : offset + limit]])
+        rest = b'],"total":%d,"limit":%d,"offset":%d}' % (len(view.names), limit, offset)
         return json_reply(request, b'{"slos":[' + page + rest)
 
     @app.get(

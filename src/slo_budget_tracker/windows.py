@@ -8,7 +8,6 @@ mean traffic.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.budget import exhaustion_window
@@ -74,7 +73,7 @@ def to_date(history: History, calendar: Calendar, at: int, instance: int, *, int
     before = _counts(history, instance, Tick(last.start, period.start))
     usual = before if before.known else so_far
     rate = usual.total / usual.known if usual.known else 0.0
-    return replace(so_far, ahead=rate * max(period.end - at, 0))
+    return so_far._replace(ahead=rate * max(period.end - at, 0))
 
 
 def taken_out(
@@ -84,8 +83,7 @@ def taken_out(
     inside = [Tick(max(s.start, window.start), min(s.end, window.end)) for s in without]
     for span in (span for span in inside if span.start < span.end):
         gone = _counts(history, instance, span)
-        counts = replace(
-            counts,
+        counts = counts._replace(
             window=max(counts.window - span.seconds, 1),
             total=counts.total - gone.total,
             bad=counts.bad - gone.bad,
@@ -128,8 +126,7 @@ def _missing_is_bad(
     for length, counts in found.items():
         absent = min(counts.absent, watched.absent)
         missing = rate * absent
-        changed[length] = replace(
-            counts,
+        changed[length] = counts._replace(
             total=counts.total + missing,
             bad=counts.bad + missing,
             known=counts.known + absent,

@@ -1,10 +1,10 @@
-"""All benches one after the other: `python -m tests.bench`, or some of them by name."""
+"""All benches one after the other: `python -m tests.bench`, or some of them by name, each with its options."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, latency, lowtraffic, page, stores, thousand
+from tests.bench import amplification, latency, lowtraffic, page, stores, tenthousand, thousand
 from tests.worlds import table
 
 BENCHES = {
@@ -14,6 +14,7 @@ BENCHES = {
         amplification.main,
     ),
     "thousand": ("A thousand SLOs", thousand.main),
+    "scale": ("A hundred, a thousand and ten thousand SLOs, scraped live", tenthousand.main),
     "stores": ("What a ledger costs", stores.main),
     "page": ("The list of SLOs in a browser", page.main),
     "latency": ("From the first failing request to gauge, page, audit event and notification", latency.main),
@@ -23,10 +24,15 @@ BENCHES = {
 
 def main() -> None:
     """Run the named benches, or all of them."""
-    wanted = sys.argv[1:] or list(BENCHES)
-    for name in wanted:
+    wanted: dict[str, list[str]] = {}
+    for word in sys.argv[1:]:
+        if word in BENCHES:
+            options = wanted[word] = []
+        else:
+            options.append(word)
+    for name, options in (wanted or {key: [] for key in BENCHES}).items():
         title, bench = BENCHES[name]
-        sys.argv = [name]
+        sys.argv = [name, *options]
         print(f"\n## {title}\n", flush=True)
         bench()
 

@@ -65,7 +65,7 @@ class Stepped:
         """Samples read so far."""
         return sum(client.stats.samples for client in self.sources.values())
 
-    def age(self, *, days: int) -> None:
+    def age(self, *, days: int, share: float = 0.002) -> None:
         """Give the ledger the rows it would have after so many days, and mark them as filled."""
         ledger, ids = self.evaluator.ledger, np.array(sorted(self.evaluator.ids.values()))
         random = np.random.default_rng(1)
@@ -81,7 +81,7 @@ class Stepped:
                         end=end,
                         ids=ids,
                         total=total,
-                        bad=random.poisson(0.002 * total).astype(float),
+                        bad=random.poisson(share * total).astype(float),
                         known=np.full(len(ids), step, np.int32),
                         partial=nothing,
                         absent=nothing,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -30,6 +29,37 @@ def windows(draw, *, least=0, fractions=False):
     bad = draw(st.one_of(st.integers(0, total), st.integers(0, min(total, 20_000))))
     partial = draw(st.integers(0, known))
     return WindowCounts(WINDOW, total / unit, bad / unit, known / unit, partial / unit)
+
+
+@given(
+    st.one_of(windows(fractions=True), windows(), st.just(WindowCounts(WINDOW, 0, 0, 0))),
+    TARGETS,
+)
+def test_all_figures_at_once_are_each_by_itself(counts, target):
+    """The five figures of a window that are made together are to the last bit what each function says."""
+    sums, allowance = budget.exact(counts), budget.allowed(target)
+    assert (
+        budget.burn_rate(sums, allowance),
+        budget.success_ratio(sums),
+        budget.sample_count(sums),
+        budget.failures(sums),
+        budget.coverage(sums),
+    ) == budget.figures(sums, allowance)
+
+
+@given(st.floats(0, 1e9), st.one_of(st.floats(0, 1e9), st.integers(0, 10**9)), st.floats(0, WINDOW))
+def test_counts_over_one_denominator_are_the_same_numbers(total, bad, known):
+    """Whatever fractions an edge leaves, the integers over their scale are exactly the counts."""
+    sums = budget.exact(WindowCounts(WINDOW, total, bad, known, known / 3))
+    assume(sums.known)
+    assert (Fraction(total), Fraction(bad)) == (
+        Fraction(sums.total, sums.scale),
+        Fraction(sums.bad, sums.scale),
+    )
+    assert (Fraction(known), Fraction(known) - Fraction(known / 3)) == (
+        Fraction(sums.known, sums.second),
+        Fraction(sums.trusted, sums.second),
+    )
 
 
 @given(windows(least=1, fractions=True), TARGETS, FACTORS)
@@ -83,7 +113,7 @@ def test_one_more_failure_never_leaves_more(counts, target):
     """Neither the budget nor a bound of it nor the events remaining."""
     assume(counts.bad < counts.total)
     allowance = budget.allowed(target)
-    before, after = budget.exact(counts), budget.exact(replace(counts, bad=counts.bad + 1))
+    before, after = budget.exact(counts), budget.exact(counts._replace(bad=counts.bad + 1))
     assert budget.remaining(after, allowance) < budget.remaining(before, allowance)
     assert budget.events_remaining(after, allowance) < budget.events_remaining(before, allowance)
     assert budget.bounds(after, allowance).worst <= budget.bounds(before, allowance).worst
@@ -94,7 +124,7 @@ def test_one_more_failure_never_leaves_more(counts, target):
 def test_one_more_success_never_leaves_less(counts, target):
     """A good event adds its share of allowed failures."""
     allowance = budget.allowed(target)
-    more = replace(counts, total=counts.total + 1)
+    more = counts._replace(total=counts.total + 1)
     assert budget.remaining(budget.exact(more), allowance) >= budget.remaining(
         budget.exact(counts), allowance
     )
@@ -104,7 +134,7 @@ def test_one_more_success_never_leaves_less(counts, target):
 def test_ratios_do_not_depend_on_the_scale(counts, target, scale):
     """Twice the traffic with twice the failures burns alike, also for fractions of events."""
     allowance = budget.allowed(target)
-    scaled = budget.exact(replace(counts, total=counts.total * scale, bad=counts.bad * scale))
+    scaled = budget.exact(counts._replace(total=counts.total * scale, bad=counts.bad * scale))
     sums = budget.exact(counts)
     for figure in (budget.remaining, budget.burn_rate, budget.bounds, budget.exhausted, budget.breached):
         assert figure(sums, allowance) == figure(scaled, allowance)

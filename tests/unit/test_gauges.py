@@ -44,7 +44,7 @@ ODD_VALUES = {
 
 def burn(window: int, **changes) -> BurnRateSample:
     """One window's figures."""
-    return replace(BurnRateSample(window, 1.25, 0.99875, 5_400.0, 6.75, 1.0), **changes)
+    return BurnRateSample(window, 1.25, 0.99875, 5_400.0, 6.75, 1.0)._replace(**changes)
 
 
 def alert(long: int, short: int, *, state: str = "quiet", severity: str = "page") -> AlertStatus:

@@ -353,3 +353,16 @@ def test_environment_without_a_file(tmp_path):
     (tmp_path / "a.yaml").write_text(slos("queue"))
     assert before != files.digest(running)
     assert (Path(tmp_path / "a.yaml"),) == files.paths(running)
+
+
+def test_files_that_were_saved_a_while_ago_are_not_waited_for(tmp_path, monkeypatch):
+    """C2: only young files may still be being written; an SLO that did not change stays the very same."""
+    place = Place(tmp_path, settle=30.0)
+    (place.slos / "more.yaml").write_text(slos("queue"))
+    before = place.cycle.evaluator.slos[0]
+    later = time.time() + 60
+    monkeypatch.setattr("slo_budget_tracker.reloading.time.time", lambda: later)
+    place.start()
+    assert (200, ["queue", "shop"]) == (place.reload().status, place.names())
+    assert before is place.cycle.evaluator.slos[1]
+    place.end()

@@ -11,7 +11,7 @@ import pytest
 
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import SpecError
-from slo_budget_tracker.specfiles import load
+from slo_budget_tracker.specfiles import Kept, load
 from slo_budget_tracker.specs import LatencySli, PromqlSli, RequestsSli
 
 HERE = Path(__file__).parent.parent / "specfiles"
@@ -354,3 +354,21 @@ def test_the_ends_of_what_is_checked(tmp_path):
         '8:5: slos[4]: "x"',
     ]
     assert expected == told
+
+
+def test_files_that_did_not_change_are_not_understood_again(tmp_path):
+    """Their SLOs are the very same objects; a changed file, a clash of names and another tick are seen all the same."""
+    one, other, kept = tmp_path / "one.yaml", tmp_path / "other.yaml", Kept()
+    one.write_text(slo("shop"))
+    other.write_text(slo("queue"))
+    first = load([tmp_path], kept=kept).slos
+    other.write_text(slo("queue", "99%"))
+    second = load([tmp_path], kept=kept).slos
+    assert [False, True] == [old is new for old, new in zip(first, second, strict=True)]
+    assert [False, False] == [
+        old is new for old, new in zip(second, load([tmp_path], tick=30, kept=kept).slos, strict=True)
+    ]
+    other.write_text(slo("shop"))
+    assert 2 == len(faults_of(tmp_path, kept=kept))
+    other.unlink()
+    assert ["shop"] == [found.name for found in load([tmp_path], kept=kept).slos]

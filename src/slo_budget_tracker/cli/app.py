@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from slo_budget_tracker import __version__
+from slo_budget_tracker import __version__, garbage
 from slo_budget_tracker.configuration import Files
 from slo_budget_tracker.durations import parse_instant
 from slo_budget_tracker.errors import UsageError
@@ -75,7 +75,8 @@ def settings_of(config: Path | None) -> Settings:
 
 def configuration_of(files: Files) -> Configuration:
     """Settings and catalogue; warnings go to standard error."""
-    configuration = files.read()
+    with garbage.waiting():
+        configuration = files.read()
     for warning in configuration.catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
     return configuration

@@ -1,0 +1,43 @@
+"""Memos by identity, and when garbage is looked for."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+from slo_budget_tracker import garbage
+from slo_budget_tracker.memos import by_identity
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Equal to others of the same size."""
+
+    size: int
+
+
+def test_a_function_by_identity_is_called_once_for_each_object():
+    """Equal objects are two; one that is gone is forgotten, and its place in memory may be another's."""
+    calls = []
+
+    @by_identity
+    def doubled(thing):
+        calls.append(thing.size)
+        return 2 * thing.size
+
+    one, other = Thing(1), Thing(1)
+    assert [2, 2, 2] == [doubled(one), doubled(one), doubled(other)]
+    assert [1, 1] == calls
+    for size in range(50):
+        assert 2 * size == doubled(Thing(size))
+
+
+def test_no_garbage_is_looked_for_meanwhile():
+    """It goes on afterwards, also after an error, and stays off where it was off."""
+    assert gc.isenabled()
+    with garbage.waiting():
+        assert not gc.isenabled()
+        with garbage.waiting():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
