@@ -35,7 +35,7 @@ def live(story):
 def on_the_storys_clock(one):
     """A snapshot whose instants begin with the story."""
     alerts = tuple(
-        SimpleNamespace(**{name: getattr(alert, name) for name in alert.__slots__}) for alert in one.alerts
+        SimpleNamespace(**{name: getattr(alert, name) for name in alert._fields}) for alert in one.alerts
     )
     for alert in alerts:
         alert.since = None if alert.since is None else alert.since - BASE
