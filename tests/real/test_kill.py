@@ -128,7 +128,7 @@ def killed_and_checked(tmp_path, audit, *, count, audit_kills):
 
 
 def test_killed_everywhere(tmp_path, audit_stream):
-    """S1: 150 kills, at least a tenth in each place, the audit server killed three times among them."""
+    """S1, T9: 150 kills, at least a tenth in each place, the audit server killed three times among them."""
     histogram = killed_and_checked(tmp_path, audit_stream, count=150, audit_kills=3)
     assert all(histogram[place] >= 15 for place in PLACES), histogram
     assert histogram["broken"] == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from slo_budget_tracker.clocks import Leap, Reading, leap, read
 from slo_budget_tracker.notifying import Notifier
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.pulse import Pulse
+from slo_budget_tracker.ticks import data_instant
 
 START = Reading(1_000_000.0, 500.0, 900.0)
 
@@ -35,6 +38,25 @@ def later(*, wall, monotonic, boot):
 def test_what_happened_between_two_readings(after, expected):
     """T1 to T5: a set clock, sleep and a pause are told apart; a leap second and a busy machine are nothing."""
     assert expected == leap(START, later(**after), expected=1.0)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])
+@pytest.mark.parametrize(
+    "begin",
+    [1_792_800_000, 1_774_656_000, 1_483_142_400],
+    ids=["autumn", "spring", "leap"],
+)
+def test_civil_time_moves_no_tick(monkeypatch, zone, begin):
+    """T3: through daylight saving and a smeared leap second, wherever we are, ticks are a minute apart, each once."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    smear = 1 / 86_400
+    walls = [begin + second * (1 - smear) for second in range(0, 2 * 86_400, 7)]
+    instants = sorted({data_instant(wall, interval=60, delay=30) for wall in walls})
+    assert {60} == {later - earlier for earlier, later in pairwise(instants)}
+    assert {30} == {instant % 60 for instant in instants}
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_the_clocks_of_this_machine_agree():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from datetime import datetime
+from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,11 +16,15 @@ from slo_budget_tracker import cycle as cycling
 from slo_budget_tracker import stepping
 from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.readiness import MOST_IN_A_ROW
 from slo_budget_tracker.scheduling import Schedule
 from slo_budget_tracker.sources import Timebox, asks
+from slo_budget_tracker.web import build
 from tests.unit.cycling import Client, Clock, begin, events, metric, ticks, traffic_db
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Server, availability, ratio, traffic
+
+ROOT = Path(__file__).parents[2]
 
 SHOP = availability()
 
@@ -260,3 +268,43 @@ def test_a_fault_of_ours_in_one_slo_keeps_no_other_from_being_shown(monkeypatch)
     ticks(cycle, 2)
     cycle.adopt(cycle.settings, [availability("broken"), availability(), availability("new")])
     assert (True, False) == (metric(cycle, 'slo_total{slo="shop"}'), metric(cycle, 'slo_total{slo="broken"}'))
+
+
+def test_the_web_waits_for_nobody():
+    """T11: while a tick has the cycle and somebody the ledger, metrics, health and figures are served all the same."""
+    cycle = begin([availability()])
+    ticks(cycle, 1)
+    server = WebServer(build(cycle.publisher.display, listen="127.0.0.1:0"), listen="127.0.0.1:0")
+    server.start()
+    let_go, busy = threading.Event(), threading.Barrier(2)
+
+    def long_tick():
+        with cycle.lock, cycle.evaluator.ledger.still():
+            busy.wait()
+            let_go.wait(60)
+
+    def ask(path):
+        return httpx.get(f"{server.url}{path}", timeout=30, trust_env=False).status_code
+
+    threads = [threading.Thread(target=long_tick)]
+    threads[0].start()
+    busy.wait()
+    begun = BEGIN - HOUR
+    courses = f"/api/v1/slos/shop/history?start={begun}&end={BEGIN}&step=60"
+    threads += [threading.Thread(target=ask, args=(courses,)) for _ in range(2)]  # these have to wait
+    for thread in threads[1:]:
+        thread.start()
+    found = [ask(path) for path in ("/-/healthy", "/metrics", "/api/v1/slos", "/-/ready") for _ in range(3)]
+    let_go.set()
+    for thread in threads:
+        thread.join()
+    server.stop()
+    assert [200] * 12 == found
+
+
+def test_memory_follows_the_series():
+    """T9: five hundred SLOs over fifty series stay far below the limit of a small container."""
+    program = [sys.executable, "-m", "tests.unit.footprint", "500"]
+    said = subprocess.run(program, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    before, after = map(int, said.splitlines()[-1].split())
+    assert before < after < 150
