@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import subprocess
 
 import pytest
 
@@ -45,3 +47,15 @@ def url(request, tmp_path, engine):
     server = request.getfixturevalue("postgresql")
     yield server.url(namespace=namespace)
     server.sql(f"DROP SCHEMA IF EXISTS {namespace} CASCADE")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of eight megabytes; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets us mount nothing: the full disk is simulated by system calls only")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from slo_budget_tracker.alerts import AlertState
@@ -47,3 +49,10 @@ def lively(generator, span, ids):
     known = np.full(len(ids), span.seconds, np.int32)
     nothing = np.zeros(len(ids), np.int32)
     return Row(span.start, span.end, ids, total, bad, known, nothing, nothing, np.zeros(len(ids), np.uint8))
+
+
+def fill(path):
+    """Write until there is no space left."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(512)):
+            pass

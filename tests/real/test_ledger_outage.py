@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import shutil
-import subprocess
 
 import pytest
 
@@ -13,6 +10,7 @@ from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.ticks import Outcome
 from tests.real.failing_calls import SYNCS, WRITES, failing
+from tests.real.ledgers import fill
 from tests.unit.serving import BEGIN, DELAY, INTERVAL, Server, availability, ratio, traffic
 
 TICKS = 60
@@ -110,25 +108,6 @@ def test_half_an_hour_without_a_disk_changes_nothing(server, path, undisturbed, 
         return report
 
     check_outage(server, f"sqlite:///{path}", undisturbed, tick_of)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of eight megabytes; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets us mount nothing: the full disk is simulated by system calls only")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(path):
-    """Write until there is no space left."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(bytes(512)):
-            pass
 
 
 def test_a_disk_that_is_really_full_for_half_an_hour_changes_nothing(server, small_disk, undisturbed):
