@@ -69,25 +69,27 @@ class Search:
         """The newest events: a list that is made longer while that helps, shorter where it is too long."""
         limit = self.limit = min(self.limit * 10, FIRST_LIMIT)
         begun = False
-        while not (begun and (limit < FIRST_LIMIT or self._is_over(wanted, floor))):
+        while not (begun and self._is_over(wanted, floor)):
             try:
                 listed = stream.events(limit=limit)
             except AuditError as error:
                 if error.reason != "too_large":
                     raise
                 if begun:
-                    return  # further back one by one
-                if limit == 1:
-                    self._take([], *[stream.newest()] * 2)
                     return
+                if limit == 1:
+                    newest = stream.newest()
+                    self._take([], newest + 1, newest)
+                    return  # one by one from there
                 limit = self.limit = max(limit // 10, 1)
                 continue
             begun = True
             numbers = [receipt.server_event_id for one in listed if (receipt := receipt_of(one)) is not None]
-            whole = len(listed) < limit or not numbers or limit >= MOST_EVENTS
+            whole = len(listed) < limit or not numbers
             self._take(listed, 1 if whole else min(numbers), max(numbers, default=1))
-            if limit >= FIRST_LIMIT:
-                limit = min(limit * GROWTH, MOST_EVENTS)
+            if limit < FIRST_LIMIT or limit >= MOST_EVENTS:
+                return  # further back one by one
+            limit = min(limit * GROWTH, MOST_EVENTS)
 
     def _take(self, documents: Iterable[Any], low: int, high: int) -> None:
         """Note what was looked at."""

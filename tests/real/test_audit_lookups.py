@@ -166,3 +166,16 @@ def test_a_look_up_ends_at_what_was_confirmed_long_before(ledger, deliver):
         limits = [path.rpartition("limit=")[2] for method, path, *_ in server.asked if "source" in path]
         assert {"1000"} == set(limits)
         assert {"delivered": 1} == second.figures().deliveries
+
+
+def test_more_events_than_the_server_lists_at_all(ledger, deliver, monkeypatch):
+    """A17: beyond the longest list that the server gives, events are looked at one by one."""
+    monkeypatch.setattr(searches, "FIRST_LIMIT", 3)
+    monkeypatch.setattr(searches, "MOST_EVENTS", 9)
+    with FakeAuditStream() as server:
+        attempted(ledger, server)
+        for number in range(30):
+            server.store({"kind": "other", "source": "slo-budget-tracker", "payload": {"number": number}})
+        assert {"adopted": 1, "delivered": 2} == drained(deliver(server)).deliveries
+        limits = [path.rpartition("limit=")[2] for method, path, *_ in server.asked if "source" in path]
+        assert ["3", "9"] == limits
