@@ -11,6 +11,7 @@ import pytest
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.api import Source
 from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.horizons import reach
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.selectors import parse_selector
@@ -133,6 +134,20 @@ def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, tmp_path):
                 assert comparable(ask(query)) == comparable(simulator.ask(query)), query
                 compared += 1
     print(f"{HISTORIES} histories, {compared} queries compared with Prometheus {version}")
+
+
+@pytest.mark.prometheus
+def test_how_far_back_a_real_prometheus_goes(make_prometheus, tmp_path):
+    """P22: a quarter of an hour and forty minutes of samples are that much of a day, by `up` and by the SLO's own."""
+    history = History((Pod(-40, 2 * TICKS, frozenset(), (0, 0)),))
+    write([history.simulate(2 * TICKS)], tmp_path / "history.txt")
+    server = make_prometheus()
+    server.load(tmp_path / "history.txt")
+    with server, asking(server.url) as ask:
+        for subject in ("up[300s]", 'http_requests_total{job="shop"}[300s]'):
+            found = reach(ask, ["nothing[300s]", subject], at=after(TICKS), wanted=24 * 3_600)
+            assert abs(found - (TICKS * INTERVAL + 900)) <= 24 * 3_600 / 100 + 300
+        assert reach(ask, ["nothing[300s]"], at=after(TICKS), wanted=24 * 3_600) is None
 
 
 def day(job="shop"):
