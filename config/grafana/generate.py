@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -294,10 +294,21 @@ BOARDS = {"overview": overview, "slo": detail, "daemon": daemon}
 
 def generated() -> dict[str, str]:
     """The text of each file by its name."""
-    return {
-        f"{name}.json": json.dumps(json.loads(JSONEncoder(sort_keys=True, indent=2).encode(make().build())), indent=1) + "\n"
-        for name, make in BOARDS.items()
-    }  # fmt: skip
+    encoder = JSONEncoder(sort_keys=True, indent=2)
+    boards = {name: json.loads(encoder.encode(make().build())) for name, make in BOARDS.items()}
+    return {f"{name}.json": json.dumps(as_typed(board), indent=1) + "\n" for name, board in boards.items()}
+
+
+def as_typed(board: dict[str, Any]) -> dict[str, Any]:
+    """The dashboard as the types of Grafana's own schema have it, which the SDK does not keep to everywhere."""
+    for variable in board["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min"):  # of intervals only
+            variable.pop(key, None)
+    for panel in board["panels"]:
+        if panel["type"] == "table":
+            panel.get("options", {}).pop("footer", None)
+            panel["fieldConfig"]["defaults"].setdefault("custom", {})["cellOptions"] = {"type": "auto"}
+    return board
 
 
 if __name__ == "__main__":

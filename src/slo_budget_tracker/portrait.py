@@ -66,6 +66,7 @@ class Portrait:
     siblings: tuple[Line, ...]
     why: tuple[str, ...]
     ranges: tuple[tuple[str, int], ...]
+    opening: int  # seconds: the range that charts begin with
     allowed: float | None
 
     @property
@@ -107,6 +108,7 @@ def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str,
         tuple(siblings) if len(of_name) > 1 else (),
         tuple(_why(line)),
         _ranges(one),
+        _opening(line),
         None if one.total is None else one.total * budget_share(one),
     )
 
@@ -130,6 +132,14 @@ def _ranges(one: SLOSnapshot) -> tuple[tuple[str, int], ...]:
     return tuple(
         sorted({**usual, format_duration(one.window_seconds): one.window_seconds}.items(), key=_second)
     )
+
+
+def _opening(line: Line) -> int:
+    """The whole window; while a pair fires the range in which its long window is to be seen well."""
+    window = line.snapshot.window_seconds
+    firing = [alert for alert in line.snapshot.alerts if alert.firing]
+    wanted = min((6 * alert.long_window_seconds for alert in firing), default=window)
+    return next((seconds for _, seconds in _ranges(line.snapshot) if wanted <= seconds <= window), window)
 
 
 def _second(pair: tuple[str, int]) -> int:

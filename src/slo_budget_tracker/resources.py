@@ -112,6 +112,16 @@ class SnapshotPage(Resource):
     offset: int
 
 
+class GroupPage(Resource):
+    """An SLO with groups: over all of them, and a page of them; `total` counts all pages."""
+
+    rollup: Snapshot
+    groups: list[Snapshot]
+    total: int
+    limit: int
+    offset: int
+
+
 class HistoryPoint(Resource):
     """One step: what happened in it, and what remained and burned at its end; null where nothing is known."""
 

@@ -20,6 +20,7 @@ from slo_budget_tracker.notes import add_annotations
 from slo_budget_tracker.pages import add_pages
 from slo_budget_tracker.replies import JSON, json_reply, reply, unknown_slo, wants_openmetrics
 from slo_budget_tracker.resources import (
+    GroupPage,
     Problem,
     ProblemResponse,
     SeedForm,
@@ -160,7 +161,10 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         return json_reply(request, b'{"slos":[' + page + rest)
 
     @app.get(
-        "/api/v1/slos/{name}", response_class=Response, responses={200: {"model": Snapshot}}, tags=["slos"]
+        "/api/v1/slos/{name}",
+        response_class=Response,
+        responses={200: {"model": Snapshot | GroupPage}},
+        tags=["slos"],
     )
     async def slo(
         request: Request,

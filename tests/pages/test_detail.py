@@ -44,12 +44,23 @@ def test_four_charts_over_a_range_of_choice(open_page, server):
     assert 4 == page.locator(".plot canvas").count()
     inks = "[...document.querySelectorAll('.plot canvas')].map((one) => { const d = one.getContext('2d').getImageData(0, 0, one.width, one.height).data; const seen = new Set(); for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return seen.size > 3; })"
     assert [True] * 4 == page.evaluate(inks)
-    page.click(".ranges button:text-is('6h')")
+    page.click(".ranges button:text-is('1d')")
     drawn(page, 2)
-    assert page.url.endswith("?range=21600")
+    assert page.url.endswith("?range=86400")
     page.reload()
     drawn(page)
-    assert "6h" == page.locator(".ranges [aria-pressed=true]").inner_text()
+    assert "1d" == page.locator(".ranges [aria-pressed=true]").inner_text()
+
+
+def test_charts_begin_with_what_fires(open_page, server):
+    """While a page fires over an hour its last hours are shown; where nothing fires, the window."""
+    for path, range_ in (
+        (CHECKOUT, "6h"),
+        ("/slos/search-availability", "30d"),
+        ("/slos/search-latency", "7d"),
+    ):
+        page = drawn(open_page(server, path))
+        assert range_ == page.locator(".ranges [aria-pressed=true]").inner_text()
 
 
 def test_a_tick_updates_page_and_charts(open_page, showcase, server):
@@ -91,7 +102,7 @@ def test_an_slo_without_data_says_so(open_page, server):
 
 def test_deploys_incidents_and_corrections_are_on_the_charts(open_page, showcase, server):
     """Each in words below the charts; a flag on every chart says more on hover, focus or tap, and markup is text."""
-    page = drawn(open_page(server, CHECKOUT, width=390, touch=True))
+    page = drawn(open_page(server, f"{CHECKOUT}?range=2592000", width=390, touch=True))
     lines = page.locator("#marks li").all_inner_texts()
     assert ["Deploy", "Incident", "Deploy"] == [one.split(" ")[0] for one in lines]
     assert "checkout 1.42.0 <b>&</b>" in lines[2]

@@ -224,7 +224,7 @@ def test_a_pipeline_annotates(call, daemon, token, app):  # noqa: F811
 
 def test_what_hinders_a_pipeline(call, daemon, token, tmp_path, monkeypatch):  # noqa: F811
     """A sentence and a status: 2 for what the caller did wrong, 3 for a daemon out of reach."""
-    monkeypatch.delenv("SLO_BUDGET_TRACKER_ANNOTATIONS_TOKEN", raising=False)
+    monkeypatch.delenv("SLO_ANNOTATIONS_TOKEN", raising=False)
     (tmp_path / "odd").write_text("t\u00f6ken")
     tries = [
         (("--url", daemon), 2, "no token, expected --token-file"),
@@ -237,5 +237,5 @@ def test_what_hinders_a_pipeline(call, daemon, token, tmp_path, monkeypatch):  #
     for arguments, expected, said in tries:
         status, _, err = call("annotate", "x", *arguments)
         assert (expected, True) == (status, said in err), err
-    monkeypatch.setenv("SLO_BUDGET_TRACKER_ANNOTATIONS_TOKEN", "S3CR3T")
+    monkeypatch.setenv("SLO_ANNOTATIONS_TOKEN", "S3CR3T")
     assert 0 == call("annotate", "x", "--url", daemon)[0]

@@ -16,7 +16,7 @@ from slo_budget_tracker import guarding
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
-from slo_budget_tracker.resources import Problem, Snapshot, SnapshotPage
+from slo_budget_tracker.resources import GroupPage, Problem, Snapshot, SnapshotPage
 from slo_budget_tracker.snapshots import (
     AlertStatus,
     BudgetAlertStatus,
@@ -389,6 +389,20 @@ def test_answers_are_as_openapi_says(one):
     assert set(Snapshot.model_fields) == set(further)
     Snapshot.model_validate(further)
     SnapshotPage.model_validate({"slos": [sent], "total": 1, "limit": 1, "offset": 0})
+
+
+def test_an_slo_with_groups_is_as_openapi_says():
+    """The roll-up and its page of groups have a shape of their own, which the document names."""
+    groups = [replace(SLOS[0], labels={"handler": f"/{n}"}) for n in range(3)]
+    app = build(
+        Display(compose(snapshots=[replace(SLOS[0], rollup=True, labels={}), *groups])),
+        listen="127.0.0.1:9724",
+    )
+    name = SLOS[0].name
+    page = GroupPage.model_validate(ask(app, f"/api/v1/slos/{name}?limit=2&group.handler=/1").json())
+    assert (1, [{"handler": "/1"}]) == (page.total, [one.labels for one in page.groups])
+    answer = ask(app, "/openapi.json").json()["paths"]["/api/v1/slos/{name}"]["get"]["responses"]["200"]
+    assert "GroupPage" in str(answer)
 
 
 def test_errors_are_problems(app):

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from slo_budget_tracker.cli.app import app
+from slo_budget_tracker.cli.app import ConfigOption, app, settings_of
+from slo_budget_tracker.connection import tls_context
 from slo_budget_tracker.errors import PrometheusError, UsageError
 
-TIMEOUT = 10.0
+HERE = "http://localhost:9724"
 OUT_OF_REACH = PrometheusError.exit_status
-TOKEN = "SLO_BUDGET_TRACKER_ANNOTATIONS_TOKEN"  # noqa: S105 - the variable's name
+TOKEN = "SLO_ANNOTATIONS_TOKEN"  # noqa: S105 - the variable's name
 
 
 class Kind(StrEnum):
@@ -31,7 +32,13 @@ class Kind(StrEnum):
 def annotate(
     text: Annotated[str, typer.Argument(help="What people read, such as 'shop 1.42.0'.")],
     *,
-    url: Annotated[str, typer.Option("--url", help="The daemon's address.")] = "http://localhost:9724",
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", help=f"The daemon's address; else `daemon.url` of the configuration, else {HERE}."
+        ),
+    ] = None,
     kind: Annotated[Kind, typer.Option("--kind", help="What happened.")] = Kind.deploy,
     slo: Annotated[
         list[str] | None, typer.Option("--slo", help="An SLO it is about, or a glob; may be repeated.")
@@ -54,11 +61,20 @@ def annotate(
     """
     mark = {"kind": kind.value, "text": text, "slos": slo or [], "service": service, "author": author}
     mark |= {name: given for name, given in (("at", at), ("until", until), ("link", link)) if given}
-    address = f"{url.rstrip('/')}/api/v1/annotations"
+    daemon = settings_of(config).daemon
+    daemon = daemon.model_copy(update={"url": url or daemon.url or HERE})
+    address = f"{str(daemon.url).rstrip('/')}/api/v1/annotations"
     headers = {"authorization": f"Bearer {_token(token_file)}"}
     try:
-        reply = httpx.post(address, json=mark, headers=headers, timeout=TIMEOUT, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reply = httpx.post(
+            address,
+            json=mark,
+            headers=headers,
+            timeout=daemon.timeout,
+            follow_redirects=False,
+            verify=tls_context(daemon) or True,
+        )
+    except (PrometheusError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         sys.stderr.write(f"{address}: no answer: {type(error).__name__}\n")
         raise typer.Exit(OUT_OF_REACH) from error
     body = _body(reply)

@@ -11,7 +11,7 @@
   const groups = Object.entries(JSON.parse(box.dataset.group)).map(([key, value]) => [`group.${key}`, value]);
   const buttons = [...box.querySelectorAll(".ranges button")];
   const kept = Number(new URLSearchParams(location.search).get("range"));
-  let seconds = buttons.some((one) => Number(one.dataset.seconds) === kept) ? kept : Number(box.dataset.window);
+  let seconds = buttons.some((one) => Number(one.dataset.seconds) === kept) ? kept : Number(box.dataset.opening);
   let course = null, marks = [], notes = [], plots = [], asking = null;
 
   const duration = (value) => {
