@@ -44,11 +44,15 @@ def happen(ledger, *, slos=("shop",), numbers):
     ledger.commit(Entry(events=[told(slo, number) for number in numbers for slo in slos]))
 
 
-def delivery_of(ledger, url, **options):
+def delivery_of(ledger, url, *, may_send=None, **options):
     """A delivery that was not started, impatient."""
     chosen = {"timeout": 5.0, **options}
     return Delivery(
-        ledger=ledger, settings=Audit(url=url, **chosen), clock=lambda: NOW + 86_400.0, settle=0.05
+        ledger=ledger,
+        settings=Audit(url=url, **chosen),
+        clock=lambda: NOW + 86_400.0,
+        settle=0.05,
+        may_send=may_send,
     )
 
 

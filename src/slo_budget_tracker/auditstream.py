@@ -16,6 +16,8 @@ from slo_budget_tracker.receipts import LATER, SOURCE, decoded, patience
 from slo_budget_tracker.transport import Reply, Transport, mapped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slo_budget_tracker.outbox import Parcel
 
 MOST_BYTES = 64 << 10  # of an answer about one event
@@ -25,14 +27,19 @@ _OK, _NOT_FOUND, _UNPROCESSABLE = 200, 404, 422
 _LIST_PATIENCE = 10  # a list of events may take so many times longer than one of them
 
 
+def _always() -> bool:
+    return True
+
+
 class AuditStream:
     """Asks one audit stream over one connection at a time; for one thread at a time."""
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(self, url: str, *, timeout: float, may_send: Callable[[], bool] = _always) -> None:
         self._configured = SimpleNamespace(
             url=url, headers={}, basic_auth=None, bearer_token_file=None, tls=None, timeout=timeout
         )
         self._timeout = timeout
+        self._may_send = may_send
         self._door: Transport | None = None
 
     @property
@@ -42,9 +49,11 @@ class AuditStream:
         return address.removesuffix("/events").rstrip("/")
 
     def post(self, parcel: Parcel, *, kind: str, timestamp: str, connect: bool) -> Reply:
-        """Send an event: the same bytes at every attempt."""
+        """Send an event: the same bytes at every attempt; nothing once another daemon may send it."""
         head = f'{{"kind":"{kind}","source":"{SOURCE}","timestamp":"{timestamp}","payload":'
         body = f"{head}{parcel.text}}}".encode()
+        if not self._may_send():
+            raise AuditError("nothing is sent: this daemon's lease has run out", reason="lease")
         return self._send("POST", "/events", content=body, connect=connect)
 
     def event(self, number: int) -> Any:

@@ -127,5 +127,5 @@ def look_into(connection: Connection, namespace: str) -> None:
 def depose(connection: Connection, namespace: str, *, own: str, holder: str) -> None:
     """End the term of a shard that does not run: should it only be cut off, it may not write any more."""
     look_into(connection, namespace)
-    leases.take(connection, leases.read(connection), token="", holder=holder)
+    leases.take(connection, leases.read(connection), token="", holder=holder, place="")
     look_into(connection, own)

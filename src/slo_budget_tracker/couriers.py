@@ -124,6 +124,8 @@ class Courier:
         try:
             return self._send(parcel)
         except AuditError as error:
+            if error.reason == "lease":
+                return Trouble(str(error))
             late = error.reason == "timeout"
             self.note(error)
             return Trouble(str(error), wait=self.settle if late else error.wait or 0.0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from slo_budget_tracker import garbage, rollcall
+from slo_budget_tracker.errors import LedgerDeposed
 from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.inflight import Spread
@@ -78,6 +79,7 @@ class Cycle:
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
         moves: Moves | None = None,
+        publisher: Publisher | None = None,
     ) -> Self:
         """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published.
 
@@ -100,7 +102,7 @@ class Cycle:
             delays=settings.delays,
             surveys=True,
         )
-        publisher = Publisher(clock=clock)
+        publisher = publisher or Publisher(clock=clock)
         cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox, moves=moves)
         cycle.publisher.note(
             prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
@@ -157,6 +159,11 @@ class Cycle:
         return max((cursor for cursor in cursors if cursor is not None), default=otherwise)
 
     # what is shown
+
+    @property
+    def slos(self) -> Sequence[SLO]:
+        """The whole catalogue, other shards' SLOs too."""
+        return self.evaluator.slos if self.moves is None else self.moves.whole
 
     def show(self, unchanged: Container[str] = ()) -> None:
         """Publish what the ledger knows, without a tick; the caller holds the lock or is alone.
@@ -295,6 +302,8 @@ class Cycle:
         now = {**{key: str(error) for key, error in report.errors.items()}, **report.faults}
         if report.store_error is not None:
             now["ledger"] = str(report.store_error)
+        if isinstance(report.store_error, LedgerDeposed):
+            self.stop.set()
         for key in sorted(now.keys() - readiness.troubles):
             log.warning("trouble", of=key, detail=now[key])
         for key in sorted(readiness.troubles - now.keys()):

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from slo_budget_tracker import __version__, garbage, logs
-from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.cycle import Cycle
-from slo_budget_tracker.delivery import Delivery
-from slo_budget_tracker.errors import LedgerError, TrackerError, UsageError
+from slo_budget_tracker.errors import LedgerError, UsageError
 from slo_budget_tracker.evaluator import density_of
-from slo_budget_tracker.horizons import Horizons
+from slo_budget_tracker.following import Follower
+from slo_budget_tracker.leading import Leading
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
@@ -24,10 +23,11 @@ from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.notifying import Notifier
 from slo_budget_tracker.postgres import holder
 from slo_budget_tracker.protection import Protector
-from slo_budget_tracker.pulse import Pulse
+from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.reloading import Reloader
-from slo_budget_tracker.scheduling import Schedule
-from slo_budget_tracker.signals import STOP_WITHIN, Wishes
+from slo_budget_tracker.roles import Role
+from slo_budget_tracker.seats import Seat
+from slo_budget_tracker.signals import Wishes
 from slo_budget_tracker.sources import asks, clients
 from slo_budget_tracker.watching import Watcher
 from slo_budget_tracker.web import build
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
 EVENTS_KEPT = 400 * 86_400  # seconds, and as long as they may be sent again
-BACKUP_LOOK = 60.0  # seconds between two looks whether a backup is due
 
 log = structlog.get_logger()
 
@@ -61,6 +60,14 @@ class Daemon:
     shard: Shard | None = None
     wishes: Wishes = field(default_factory=Wishes)
     notifier: Notifier = field(default_factory=lambda: Notifier.of(os.environ))
+    publisher: Publisher = field(init=False)
+    _protector: Protector = field(init=False)
+    _reloader: Reloader | None = field(init=False, default=None)
+    _web: WebServer | None = field(init=False, default=None)
+    _digest: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        self.publisher = Publisher(clock=self.clock)
 
     @property
     def stop(self) -> threading.Event:
@@ -70,67 +77,21 @@ class Daemon:
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or `stop`; the exit status.
 
+        Over a ledger in PostgreSQL it leads or follows, and changes between the two as often as need be.
+
         Raises:
             TrackerError: the ledger or the address to listen on cannot be had.
         """
-        density = density_of(self.slos, interval=self.settings.evaluation.interval)
-        digest = self.files.digest(self.settings) if self.files is not None else ""
-        protector = Protector.of(self.settings.web, clock=self.clock)
-        now, force = int(self.clock()), self.settings.ledger.force
-        keep = EVENTS_KEPT + self.settings.audit.resend
-        with garbage.waiting():
-            ledger = Ledger.open(
-                self._database(),
-                density=density,
-                now=now,
-                force=force,
-                keep_events=keep,
-                keep_unsent=self.settings.audit.url is not None,
-            )
-        with ledger:
-            _introduce(ledger)
-            with garbage.waiting():
-                cycle = Cycle.begin(
-                    self.settings,
-                    self.slos,
-                    ledger,
-                    clock=self.clock,
-                    stop=self.stop,
-                    moves=self._moves(ledger),
-                )
-            garbage.settle()
-            reloader = self._reloader(cycle, protector)
-            server = self._server(cycle, reloader, protector)
-            schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
-            backfill = Backfill(cycle)
-            cycle.on_adoption = backfill.wake
-            delivery = Delivery(ledger=ledger, settings=self.settings.audit, clock=self.clock).start()
-            cycle.on_events = delivery.wake
-            cycle.publisher.delivery = delivery.figures
-            cycle.publisher.protection = protector.figures
-            if not self.stop.is_set():
-                schedule.start()
-                backfill.start()
-                Pulse(cycle, schedule, self.notifier).start()
-                Horizons(cycle).start()
-                threading.Thread(
-                    target=self._keep_backups, args=(ledger,), name="backup", daemon=True
-                ).start()
-                threading.Thread(target=self._gather, args=(cycle,), name="shards", daemon=True).start()
-                if reloader is not None:
-                    reloader.start(digest=digest)
-                self.notifier.ready(f"{len(self.slos)} SLOs")
-            self.stop.wait()
-            self.wishes.end()
-            self.notifier.stopping()
-            self._end(
-                cycle,
-                server=server,
-                schedule=schedule,
-                backfill=backfill,
-                reloader=reloader,
-                delivery=delivery,
-            )
+        self._digest = self.files.digest(self.settings) if self.files is not None else ""
+        self._protector = Protector.of(self.settings.web, clock=self.clock)
+        self.publisher.protection = self._protector.figures
+        if self._database().in_postgresql:
+            self._run_seated()
+        else:
+            self._lead(None)
+        self.wishes.end()
+        self.notifier.stopping()
+        self._close_doors()
         self.wishes.ended()
         log.info("stopped")
         logs.drain(0.5)
@@ -158,73 +119,156 @@ class Daemon:
         base = self.settings.ledger.database.namespace
         return Moves.of(ledger, self.shard, base=base, holder=holder())
 
-    def _gather(self, cycle: Cycle) -> None:
-        """Take over what other shards let go of, as soon as they do."""
-        while cycle.moves is not None and not self.stop.wait(cycle.evaluator.interval):
-            try:
-                cycle.gather()
-            except TrackerError as error:
-                log.warning("nothing taken over", shard=str(self.shard), detail=str(error))
+    def _run_seated(self) -> None:
+        ledger = self.settings.ledger
+        seconds = min(ledger.lease, self.settings.evaluation.interval)
+        seat = Seat(self._database(), seconds=seconds)
+        threading.Thread(target=self._end_with, args=(seat,), name="seat", daemon=True).start()
+        try:
+            while not self.stop.is_set():
+                if self._follow(seat):
+                    self._lead(seat)
+                    seat.release()
+        finally:
+            seat.close()
 
-    def _reloader(self, cycle: Cycle, protector: Protector) -> Reloader | None:
+    def _end_with(self, seat: Seat) -> None:
+        self.stop.wait()
+        seat.end()
+
+    def _follow(self, seat: Seat) -> bool:
+        """Show what another daemon concludes until the seat is free; whether it is ours now."""
+        follower = Follower(self.settings, self.slos, self.publisher, self._database(), self.stop)
+        try:
+            while not self.stop.is_set():
+                try:
+                    if seat.attempt():
+                        seat.keep()
+                        return True
+                except LedgerError as error:
+                    if self._web is None:
+                        raise
+                    follower.suffer(str(error))
+                else:
+                    self.publisher.play(seat.role)
+                    follower.look()
+                if self._open_doors(follower):
+                    log.info("following", leader=seat.role.leader or "nobody yet")
+                self.notifier.alive()
+                self.stop.wait(seat.pause)
+            return False
+        finally:
+            self.settings, self.slos = follower.settings, follower.slos
+            follower.leave()
+
+    def _lead(self, seat: Seat | None) -> None:
+        """Evaluate and send until the daemon's end, or until another one has the seat."""
+        over = self.stop if seat is None else seat.over
+        try:
+            with garbage.waiting():
+                ledger = self._opened(seat)
+            with ledger:
+                _introduce(ledger)
+                with garbage.waiting():
+                    cycle = Cycle.begin(
+                        self.settings,
+                        self.slos,
+                        ledger,
+                        clock=self.clock,
+                        stop=over,
+                        publisher=self.publisher,
+                        moves=self._moves(ledger),
+                    )
+                garbage.settle()
+                self.publisher.play(Role() if seat is None else seat.role)
+                self.publisher.refresh()
+                may_send = _always if seat is None else seat.valid
+                leading = Leading(cycle, ledger, self.notifier, self.clock, may_send)
+                self._open_doors(cycle)
+                leading.start()
+                over.wait()
+                if self.stop.is_set():
+                    self.wishes.end()
+                    self.notifier.stopping()
+                leading.halt()
+                if self.stop.is_set():
+                    self._close_doors()
+                leading.end()
+                garbage.loosen()
+                self.settings, self.slos = cycle.settings, cycle.slos
+        except LedgerError as error:
+            if seat is None or self._web is None:
+                raise
+            log.warning("trouble", of="ledger", detail=str(error))
+            self.stop.wait(seat.pause)
+
+    def _opened(self, seat: Seat | None) -> Ledger:
+        settings = self.settings
+        return Ledger.open(
+            self._database(),
+            density=density_of(self.slos, interval=settings.evaluation.interval),
+            now=int(self.clock()),
+            force=settings.ledger.force,
+            keep_events=EVENTS_KEPT + settings.audit.resend,
+            keep_unsent=settings.audit.url is not None,
+            term=None if seat is None else seat.term,
+        )
+
+    def _open_doors(self, runs: Cycle | Follower) -> bool:
+        """Serve, reload and say so, once; what runs may change later. Whether this was the first time."""
+        if self._web is not None:
+            if self._reloader is not None:
+                self._reloader.cycle = runs
+            return False
+        self._reloader = self._made_reloader(runs)
+        self._web = self._server(runs, self._reloader)
+        if not self.stop.is_set():
+            if self._reloader is not None:
+                self._reloader.start(digest=self._digest)
+            self.notifier.ready(f"{len(self.slos)} SLOs")
+        return True
+
+    def _close_doors(self) -> None:
+        if self._reloader is not None:
+            self._reloader.end()
+        web, self._web = self._web, None
+        if web is not None:
+            web.stop(within=2.0)
+
+    def _made_reloader(self, runs: Cycle | Follower) -> Reloader | None:
         files = self.files
         if files is None:
             return None
-        reloader = Reloader(cycle, files, self.notifier, protector)
+        reloader = Reloader(runs, files, self.notifier, self._protector, ends=self.stop)
         self.wishes.reload = reloader.request
 
         def paths() -> list[Path]:
-            named = files.paths(cycle.settings)
+            named = files.paths(reloader.cycle.settings)
             return [*named, *([files.config] if files.config is not None else [])]
 
         Watcher(paths, reloader.hint, self.stop).start()
         return reloader
 
-    def _server(self, cycle: Cycle, reloader: Reloader | None, protector: Protector) -> WebServer:
+    def _server(self, runs: Cycle | Follower, reloader: Reloader | None) -> WebServer:
         web = self.settings.web
         lever = None
         if web.reload and web.reload_token_file is not None and reloader is not None:
             lever = Lever(reloader.request, web.reload_token_file)
         pen = web.annotations_token_file if web.annotations else None
-        app = build(cycle.publisher.display, listen=web.listen, lever=lever, pen=pen, protector=protector)
-        server = WebServer(app, listen=web.listen, protector=protector)
+        app = build(
+            runs.publisher.display, listen=web.listen, lever=lever, pen=pen, protector=self._protector
+        )
+        server = WebServer(app, listen=web.listen, protector=self._protector)
         server.start()
-        protector.start(self.stop)
-        for warning in protector.warnings():
+        self._protector.start(self.stop)
+        for warning in self._protector.warnings():
             log.warning("web", warning=warning)
         log.info("started", version=__version__, slos=len(self.slos), listen=server.address)
         return server
 
-    def _keep_backups(self, ledger: Ledger) -> None:
-        """Now and then a copy of the ledger, in a thread of its own: copying takes its time."""
-        every = self.settings.ledger.backup_every
-        while every and not self.stop.wait(BACKUP_LOOK):
-            try:
-                ledger.keep_backup(self.clock(), every=every)
-            except LedgerError as error:
-                log.warning("no backup of the ledger", detail=str(error))
 
-    def _end(
-        self,
-        cycle: Cycle,
-        *,
-        server: WebServer,
-        schedule: Schedule,
-        backfill: Backfill,
-        reloader: Reloader | None,
-        delivery: Delivery,
-    ) -> None:
-        """Stop everything; what hangs is left behind after seconds: the ledger is consistent at any time."""
-        schedule.stop()
-        for client in cycle.sources.values():
-            client.close()
-        if reloader is not None:
-            reloader.end()
-        server.stop(within=2.0)
-        backfill.join(STOP_WITHIN)
-        with cycle.lock:
-            pass  # a tick under way has come to its end
-        delivery.stop(within=1.0)
+def _always() -> bool:
+    return True
 
 
 def _introduce(ledger: Ledger) -> None:

@@ -76,8 +76,10 @@ class Delivery:
         settings: Audit,
         clock: Callable[[], float] = time.time,
         settle: float = SETTLE_SECONDS,
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
+        self._may_send = may_send or (lambda: True)
         self._clock = clock
         self._settle = settle
         self._ledger = ledger
@@ -175,7 +177,7 @@ class Delivery:
 
     def _courier(self, url: str) -> Courier:
         return Courier(
-            AuditStream(url, timeout=self._settings.timeout),
+            AuditStream(url, timeout=self._settings.timeout, may_send=self._may_send),
             self._server,
             self._outbox,
             self._clock,

@@ -68,6 +68,8 @@ class OwnFigures:
     audit_target_ok: bool | None = None
     quarantined: int | None = None
     store_errors: int = 0
+    leader: bool = True  # whether this daemon evaluates and sends
+    lease_term: int | None = None  # of a ledger in PostgreSQL
     clock_jumps: Mapping[str, int] = field(default_factory=dict)  # by direction
     reload_successful: bool | None = None
     reload_at: float | None = None  # the last successful one

@@ -29,3 +29,8 @@ def waiting() -> Iterator[None]:
 def settle() -> None:
     """All that is there now will live long: it is not looked through again."""
     gc.freeze()
+
+
+def loosen() -> None:
+    """What was there may be of no use any more."""
+    gc.unfreeze()

@@ -268,6 +268,8 @@ def _own(own: OwnFigures) -> Iterator[str]:
     )
     yield _one("quarantined", "gauge", "Events the audit stream refuses for good.", own.quarantined)
     yield _one("store_errors_total", "counter", "Failed reads and writes of the ledger.", own.store_errors)
+    yield _one("leader", "gauge", "Whether this daemon leads: evaluates and sends events.", own.leader)
+    yield _one("lease_term", "gauge", "How often the lease of the ledger was taken.", own.lease_term)
     yield _one("clock_jumps_total", "counter", "Jumps of the wall clock.", _by("direction", own.clock_jumps))
     yield _one(
         "config_last_reload_successful",

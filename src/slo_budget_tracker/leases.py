@@ -24,40 +24,45 @@ CREATE TABLE IF NOT EXISTS lease (
     term bigint NOT NULL UNIQUE,
     beat bigint NOT NULL,
     token text NOT NULL,
-    holder text NOT NULL
+    holder text NOT NULL,
+    place text NOT NULL
 )
 """
 
 
 class Lease(NamedTuple):
-    """The row: which term it is, whether it still beats, whose it is (`token`), who that is in words."""
+    """The row: which term it is, whether it still beats, whose it is (`token`), who and where that is."""
 
     term: int
     beat: int
     token: str
     holder: str
+    place: str
 
 
 def make(connection: Connection) -> None:
     """The table with its row, where it is missing."""
     connection.execute(sa.text(_TABLE))
     connection.execute(
-        sa.text("INSERT INTO lease (term, beat, token, holder) VALUES (0, 0, '', '') ON CONFLICT DO NOTHING")
+        sa.text(
+            "INSERT INTO lease (term, beat, token, holder, place) VALUES (0, 0, '', '', '') "
+            "ON CONFLICT DO NOTHING"
+        )
     )
 
 
 def read(connection: Connection) -> Lease:
     """The row as it is now."""
-    return Lease(*connection.execute(sa.text("SELECT term, beat, token, holder FROM lease")).one())
+    return Lease(*connection.execute(sa.text("SELECT term, beat, token, holder, place FROM lease")).one())
 
 
-def take(connection: Connection, seen: Lease, *, token: str, holder: str) -> int | None:
+def take(connection: Connection, seen: Lease, *, token: str, holder: str, place: str) -> int | None:
     """Begin the next term, unless the lease is not what was seen any more; the new number."""
     update = sa.text(
-        "UPDATE lease SET term = term + 1, beat = beat + 1, token = :token, holder = :holder "
+        "UPDATE lease SET term = term + 1, beat = beat + 1, token = :token, holder = :holder, place = :place "
         "WHERE term = :term AND beat = :beat RETURNING term"
     )
-    values = {"term": seen.term, "beat": seen.beat, "token": token, "holder": holder}
+    values = {"term": seen.term, "beat": seen.beat, "token": token, "holder": holder, "place": place}
     term = connection.execute(update, values).scalar()
     return None if term is None else int(term)
 
@@ -70,7 +75,9 @@ def renew(connection: Connection, term: int) -> bool:
 
 def release(connection: Connection, term: int) -> None:
     """Let the next one begin at once."""
-    update = sa.text("UPDATE lease SET beat = beat + 1, token = '', holder = '' WHERE term = :term")
+    update = sa.text(
+        "UPDATE lease SET beat = beat + 1, token = '', holder = '', place = '' WHERE term = :term"
+    )
     connection.execute(update, {"term": term})
 
 
@@ -85,15 +92,20 @@ def fence(connection: Connection, term: int) -> None:
         raise LedgerDeposed(f"the ledger is led by {read(connection).holder or 'another daemon'} now")
 
 
-def end_sessions(connection: Connection, token: str) -> None:
-    """End what a writer may have left open: a paused or cut off one holds locks."""
+def end_sessions(connection: Connection, name: str) -> None:
+    """End what a daemon may have left open: a paused or cut off one holds locks."""
     query = sa.text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()"
     )
-    connection.execute(query, {"name": application(token)})
+    connection.execute(query, {"name": name})
 
 
 def application(token: str) -> str:
-    """How a writer's sessions are named."""
+    """How the session that writes is named."""
     return f"{APPLICATION} {token}"
+
+
+def lease_application(token: str) -> str:
+    """How the session that keeps the lease is named."""
+    return f"{APPLICATION} lease {token}"

@@ -224,6 +224,20 @@ class Ledger(Known):
         copies.finish_over(part, target, now=now)
         return True
 
+    def refresh(self) -> bool:
+        """For a ledger that is only read: read anew what another daemon wrote since; whether it wrote."""
+        with self._guard, self._store.begin() as connection:
+            query = sa.select(tables.facts.c.value).where(tables.facts.c.key == "commits")
+            if connection.execute(query).scalar() == self._now.meta.get("commits"):
+                return False
+            self._buckets.forget()
+            fresh = History(density=self.history.density)
+            try:
+                self._now = Contents.read(connection, self._buckets, fresh)
+            except UNREADABLE as error:
+                raise self._store.damaged(f"{type(error).__name__}: {error}") from error
+        return True
+
     # --- what changes ---------------------------------------------------------------------------------------
 
     def register(self, slo: str, labels: Mapping[str, str], sli_hash: str, *, at: int) -> int:

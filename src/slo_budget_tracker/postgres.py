@@ -22,6 +22,7 @@ from slo_budget_tracker import leases, schema, sessions
 from slo_budget_tracker.errors import LedgerDamaged, LedgerDeposed, LedgerError
 from slo_budget_tracker.marks import Mark, lineage
 from slo_budget_tracker.plugs import Plug
+from slo_budget_tracker.processes import this_process
 from slo_budget_tracker.rows import DamageError
 from slo_budget_tracker.tables import metadata
 
@@ -253,7 +254,7 @@ class Postgres:
         key = {"key": f"slo-budget-tracker/{self.database.namespace}"}
         lock = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
         with connection.begin():
-            leases.end_sessions(connection, self._token)
+            leases.end_sessions(connection, leases.application(self._token))
         while True:
             with connection.begin():
                 if connection.execute(lock, key).scalar_one():
@@ -267,7 +268,9 @@ class Postgres:
         with connection.begin():
             if self._term is None:
                 seen = leases.read(connection)
-                self._term = leases.take(connection, seen, token=self._token, holder=holder())
+                self._term = leases.take(
+                    connection, seen, token=self._token, holder=holder(), place=this_process()
+                )
             elif self._mark is not None:
                 leases.fence(connection, self._term)
                 self._compare(_read_mark(connection))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.gauges import Identity
     from slo_budget_tracker.prometheus import Prometheus, Stats
     from slo_budget_tracker.resources import Reloaded
+    from slo_budget_tracker.roles import Role
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
 
@@ -87,6 +88,12 @@ class Publisher:
         self.note(upstream_history=dict(reaches))
         self.display.remarks = tuple(remarks)
         self.refresh()
+
+    def play(self, role: Role) -> None:
+        """Say who leads; shown with the next view."""
+        with self._guard:
+            self.display.role = role
+            self.note(leader=role.leads, lease_term=role.term)
 
     def publish(
         self, evaluator: Evaluator, sources: Mapping[str, Prometheus], snapshots: tuple[SLOSnapshot, ...]

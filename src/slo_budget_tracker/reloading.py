@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.changes import Change
     from slo_budget_tracker.configuration import Configuration, Files
     from slo_budget_tracker.cycle import Cycle
+    from slo_budget_tracker.following import Follower
     from slo_budget_tracker.notifying import Notifier
     from slo_budget_tracker.protection import Protection, Protector
     from slo_budget_tracker.settings import Settings
@@ -42,18 +43,24 @@ class Unsettled(TrackerError):  # noqa: N818 - the word says what is the case
 class Reloader:
     """Reloads in a thread of its own, one reload at a time."""
 
-    cycle: Cycle
+    cycle: Cycle | Follower
     files: Files
     notifier: Notifier
     protector: Protector | None = None
     settle: float = SETTLE
     poll: float = POLL
+    ends: threading.Event | None = None  # the daemon's, where it outlives the cycle
     _wanted: threading.Event = field(default_factory=threading.Event)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _waiting: list[Future[Reloaded]] = field(default_factory=list)
     _digest: str = ""  # of the files that were tried last
     _again: bool = False  # the last try failed for a reason that may go away by itself
     _thread: threading.Thread | None = None
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set when it is to end."""
+        return self.ends or self.cycle.stop
 
     def start(self, *, digest: str) -> None:
         """Begin; `digest` is that of the files that run."""
@@ -75,12 +82,12 @@ class Reloader:
 
     def run(self) -> None:
         """Reload whenever it is asked for or the files are others."""
-        while not self.cycle.stop.is_set():
+        while not self.stop.is_set():
             self._wanted.wait(self.poll)
             self._wanted.clear()
             with self._guard:
                 waiting, self._waiting = self._waiting, []
-            if self.cycle.stop.is_set():
+            if self.stop.is_set():
                 break
             if waiting or self._again or self._changed():
                 reloaded = self._reload()
@@ -130,7 +137,7 @@ class Reloader:
         else:
             reloaded = _told(configuration, changes)
         self._note(reloaded)
-        self.notifier.ready(f"{len(self.cycle.evaluator.slos)} SLOs")
+        self.notifier.ready(f"{len(self.cycle.slos)} SLOs")
         return reloaded
 
     def _protection(self, settings: Settings) -> Protection | None:
@@ -156,7 +163,7 @@ class Reloader:
         for _ in range(MOST_READINGS):
             before = self.files.digest(running)
             quiet = time.time() - self.files.changed_at(running)
-            if self.cycle.stop.wait(self.settle - min(max(quiet, 0.0), self.settle)):
+            if self.stop.wait(self.settle - min(max(quiet, 0.0), self.settle)):
                 break
             if self.files.digest(running) == before:
                 self._digest = before

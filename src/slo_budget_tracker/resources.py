@@ -305,7 +305,7 @@ class Reloaded(Resource):
 
 
 class Status(Resource):
-    """The daemon itself: why it is not ready, and what was wrong with the last reload."""
+    """The daemon itself: why it is not ready, what was wrong with the last reload, who leads of a pair."""
 
     version: str
     slos: int
@@ -313,6 +313,9 @@ class Status(Resource):
     reasons: list[str]
     reload_successful: bool
     reload_faults: list[str]
+    role: Literal["leader", "follower"]
+    term: int | None
+    leader: str | None
     remarks: list[str] = []  # what is to be known and is no fault: a server's history that is too short
 
 

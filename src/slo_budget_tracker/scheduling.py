@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -50,7 +51,8 @@ class Schedule:
 
     def stop(self) -> None:
         """Start no more ticks; one under way is not waited for."""
-        self._scheduler.shutdown(wait=False)
+        with suppress(SchedulerNotRunningError):  # the end came before the start
+            self._scheduler.shutdown(wait=False)
 
     def _trigger(self) -> IntervalTrigger:
         aligned = (int(self.clock() // self.interval) + 1) * self.interval

@@ -113,6 +113,7 @@ class LedgerSettings(Section):
     namespace: str = NAMESPACE  # the schema of PostgreSQL with the ledger's tables
     password_file: Path | None = None
     timeout: Seconds = TIMEOUT  # of one statement of PostgreSQL
+    lease: Seconds = 15.0  # after which another daemon leads, and at most an interval
     backup_every: Annotated[WholeSeconds, Field(ge=0)] = 86_400  # seconds; 0: never
     force: bool = False  # also on a file system whose locks cannot be relied on
 

@@ -16,6 +16,7 @@ import orjson
 from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.exposition import openmetrics
+from slo_budget_tracker.roles import Role
 from slo_budget_tracker.snapshots import seed_json, snapshot_json
 from slo_budget_tracker.timeline import Found
 
@@ -213,6 +214,7 @@ class Display:
         remarks: what is to be known and is no fault.
         interval: seconds between two ticks.
         delay: seconds that data instants lie behind the clock.
+        role: whether this daemon leads, and who does.
     """
 
     def __init__(
@@ -232,6 +234,7 @@ class Display:
         self.remarks: tuple[str, ...] = ()
         self.interval = 60
         self.delay = 20
+        self.role = Role()
 
     @property
     def view(self) -> View:

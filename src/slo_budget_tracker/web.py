@@ -136,6 +136,9 @@ def _operations(app: FastAPI, display: Display) -> None:
             reload_successful=not view.faults,
             reload_faults=list(view.faults),
             remarks=list(display.remarks),
+            role="leader" if display.role.leads else "follower",
+            term=display.role.term,
+            leader=display.role.leader,
         )
         return json_reply(request, orjson.dumps(found.model_dump()))
 

@@ -1,0 +1,30 @@
+"""A pair of daemons in trouble: kills, pauses and cuts survived, events lost and doubled, holes in the gauges.
+
+python -m tests.bench pair [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.pairs import survive
+from tests.postgresql import PostgreSQLServer, postgresql_binary
+from tests.servers import AuditStreamServer
+
+
+def main() -> None:
+    """Each round puts the leader into each trouble once."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    if postgresql_binary() is None:
+        print("PostgreSQL is not installed: apt-get install postgresql")
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        PostgreSQLServer() as server,
+        AuditStreamServer(Path(folder) / "audit") as audit,
+    ):
+        print(survive(Path(folder), server.url(), audit, rounds=rounds))

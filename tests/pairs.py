@@ -1,0 +1,369 @@
+"""A pair of daemons over one PostgreSQL, each behind its own proxy, with an SLO that burns and recovers all the time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.outbox import Outbox
+from slo_budget_tracker.specfiles import load
+from slo_budget_tracker.ticks import Outcome
+from tests.proxy import Proxy
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTERVAL = 2
+PERIOD, BAD = 12, 4  # ticks: each period starts an alert and ends it
+PATIENCE = 90.0
+NAMES = ("one", "two", "three")
+SLO = """
+  - name: {name}
+    target: 99%
+    window: 1h
+    sli: {{promql: {{error_ratio: 'avg_over_time(ratio_{name}[$window])', window: 1m}}}}
+    alerts: [{{severity: page, long: 6s, short: 4s, burn_rate: 20}}]
+"""
+
+
+class Ratios:
+    """A Prometheus that knows only error ratios, by data instant: the same to whoever asks, whenever."""
+
+    def __init__(self):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                length = int(self.headers.get("Content-Length", 0))
+                form = {key: values[-1] for key, values in parse_qs(self.rfile.read(length).decode()).items()}
+                self.answer(form)
+
+            def do_GET(self):
+                self.answer({key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()})
+
+            def answer(self, form):
+                body = json.dumps({"status": "success", "data": data(form)}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        """End it."""
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def ratio_at(name, at):
+    """What an SLO's error ratio is at a data instant."""
+    return float((at // INTERVAL + 4 * NAMES.index(name)) % PERIOD < BAD)
+
+
+TAGGED = re.compile(r'ratio_(\w+)\[.*?"slo", "([^"]+)"')
+
+
+def data(form):
+    """The `data` of an answer: each ratio that the query names."""
+    named = TAGGED.findall(form.get("query", ""))
+    if "start" in form:
+        start, end, step = (float(form[key]) for key in ("start", "end", "step"))
+        times = [int(start + n * step) for n in range(int((end - start) / step) + 1)]
+        result = [
+            {"metric": {"slo": tag}, "values": [[at, str(ratio_at(name, at))] for at in times]}
+            for name, tag in named
+        ]
+        return {"resultType": "matrix", "result": result}
+    at = float(form.get("time", time.time()))
+    result = [{"metric": {"slo": tag}, "value": [at, str(ratio_at(name, int(at)))]} for name, tag in named]
+    return {"resultType": "vector", "result": result}
+
+
+@dataclass
+class Replica:
+    """One daemon of the pair: its process, and its way to PostgreSQL."""
+
+    folder: Path
+    name: str
+    url: str  # of the ledger, to the server itself
+    prometheus: str
+    audit: str
+    lease: float = 2.0
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen | None = None
+
+    def __post_init__(self):
+        self.folder = self.folder / self.name
+        (self.folder / "slos").mkdir(parents=True)
+        text = "".join(SLO.format(name=name) for name in NAMES)
+        (self.folder / "slos" / "all.yaml").write_text(f"slos:{text}")
+        target = int(re.search(r":(\d+)/", self.url)[1])
+        self.proxy = Proxy(target)
+        through = self.url.replace(f":{target}/", f":{self.proxy.port}/")
+        (self.folder / "tracker.yaml").write_text(
+            f"prometheus: {{url: '{self.prometheus}'}}\nslo_files: [slos]\n"
+            f"evaluation: {{interval: {INTERVAL}s, delay: 1s}}\n"
+            f"ledger: {{url: '{through}', timeout: 2s, lease: {self.lease}s}}\n"
+            f"audit: {{url: '{self.audit}'}}\nlog: {{format: json}}\n"
+        )
+
+    def start(self):
+        """Start it; wait for nothing."""
+        environ = {**os.environ, "SLO_BUDGET_TRACKER_WEB__LISTEN": f"127.0.0.1:{self.port}"}
+        command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(self.folder / "tracker.yaml")]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
+        return self
+
+    def send(self, number):
+        """Send a signal."""
+        os.kill(self.process.pid, number)
+
+    def end(self, number=signal.SIGTERM):
+        """End it, and wait."""
+        if self.process is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGCONT)
+            self.send(number)
+        status = self.process.wait(timeout=60)
+        self.process = None
+        return status
+
+    def get(self, path, timeout=3.0):
+        """A plain GET; None while nobody answers."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=timeout, trust_env=False)
+        return None
+
+    def figure(self, start, text=None):
+        """The greatest value of the samples that begin so; None where there is none."""
+        if text is None:
+            answer = self.get("/metrics")
+            text = "" if answer is None else answer.text
+        found = [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(start)]
+        return max(found, default=None)
+
+    def leads(self):
+        """Whether it says that it leads."""
+        return self.figure("slo_budget_tracker_leader ") == 1.0
+
+    @property
+    def said(self):
+        """Its log."""
+        return (self.folder / "log").read_text()
+
+
+def until(true, *, within=PATIENCE, what=""):
+    """Wait for something; how long it took."""
+    began = time.monotonic()
+    while time.monotonic() - began < within:
+        if true():
+            return time.monotonic() - began
+        time.sleep(0.05)
+    raise AssertionError(f"it never came: {what}")
+
+
+class Scraper:
+    """Scrapes both, as Prometheus does: how long none of them answered, and how old what they showed was at most."""
+
+    def __init__(self, replicas, *, every=0.25):
+        self.replicas = replicas
+        self.every = every
+        self.longest_hole = self.oldest = 0.0
+        self._answered = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop.wait(self.every):
+            newest = None
+            for one in self.replicas:
+                answer = one.get("/metrics", timeout=0.5)
+                text = "" if answer is None else answer.text
+                at = one.figure("slo_last_evaluation_timestamp_seconds", text)
+                newest = at if newest is None else max(newest, at or 0.0)
+            now = time.monotonic()
+            if newest is not None:
+                self._answered = now
+                self.oldest = max(self.oldest, time.time() - newest)
+            self.longest_hole = max(self.longest_hole, now - self._answered)
+
+    def stop(self):
+        """End, and give the figures."""
+        self._stop.set()
+        self._thread.join()
+        return self.longest_hole, self.oldest
+
+
+@contextlib.contextmanager
+def pair(folder, url, audit, *, lease=2.0):
+    """Two daemons, the first one leading, the second one following."""
+    prometheus = Ratios()
+    replicas = [Replica(folder, name, url, prometheus.url, audit, lease) for name in ("a", "b")]
+    try:
+        for one in replicas:
+            one.start()
+            wanted = one is replicas[0]
+            until(lambda one=one, wanted=wanted: one.leads() is wanted and shows(one), what=one.name)
+        yield replicas
+    finally:
+        for one in replicas:
+            if one.process is not None:
+                one.end(signal.SIGKILL)
+            one.proxy.close()
+        prometheus.close()
+
+
+def shows(one):
+    """Whether it shows gauges of all SLOs."""
+    answer = one.get("/metrics")
+    return answer is not None and all(f'slo_target{{slo="{name}"}}' in answer.text for name in NAMES)
+
+
+# --- chaos ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Survived:
+    """What a pair went through, and what came of it."""
+
+    troubles: Counter[str] = field(default_factory=Counter)
+    takeovers: list[float] = field(default_factory=list)  # seconds
+    hole: float = 0.0  # seconds in which neither daemon served gauges
+    oldest: float = 0.0  # seconds that the newest served verdict was old
+    events: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    def __str__(self):
+        told = ", ".join(f"{times} {kind}" for kind, times in sorted(self.troubles.items()))
+        return (
+            f"{told}; {self.events} events, {self.lost} lost, {self.doubled} doubled; takeover {max(self.takeovers):.1f} s "
+            f"at most, {sum(self.takeovers) / len(self.takeovers):.1f} s on average (tick {INTERVAL} s); longest hole in "
+            f"the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s"
+        )
+
+
+def kill(one):
+    """Kill -9, and start it again."""
+    one.end(signal.SIGKILL)
+    return one.start
+
+
+def pause(one):
+    """SIGSTOP past the lease."""
+    one.send(signal.SIGSTOP)
+    return lambda: one.send(signal.SIGCONT)
+
+
+def cut(one):
+    """Its connections to PostgreSQL end, and it gets no new ones."""
+    one.proxy.break_off()
+    return one.proxy.mend
+
+
+def silence(one):
+    """Its connections to PostgreSQL stay, and nothing passes."""
+    one.proxy.fall_silent()
+    return one.proxy.mend
+
+
+TROUBLES = {"kills": kill, "pauses": pause, "cuts": cut, "silences": silence}
+
+
+def survive(folder, url, audit, *, rounds, seed=7):
+    """Put the leader into trouble, again and again; then compare ledger and audit stream with an undisturbed daemon."""
+    rng = random.Random(seed)
+    found = Survived()
+    kinds = [kind for _ in range(rounds) for kind in rng.sample(sorted(TROUBLES), len(TROUBLES))]
+    with pair(folder, url, audit.url) as replicas:
+        scraper = Scraper(replicas)
+        leader, other = replicas
+        for kind in kinds:
+            time.sleep(rng.uniform(0, 2 * INTERVAL))
+            mend = TROUBLES[kind](leader)
+            found.takeovers.append(until(other.leads, what=f"{other.name} leads after {kind}"))
+            found.troubles[kind] += 1
+            mend()
+            until(lambda one=leader: follows(one), what=f"{leader.name} follows after {kind}")
+            leader, other = other, leader
+        until(lambda: leader.figure("slo_budget_tracker_outbox_pending") == 0.0, what="an empty outbox")
+        found.hole, found.oldest = scraper.stop()
+        other.end()
+        until(lambda: leader.figure("slo_budget_tracker_outbox_pending") == 0.0, what="an empty outbox")
+        leader.end()
+        slos = load([leader.folder / "slos"], tick=INTERVAL).slos
+    compare(found, url, audit, slos)
+    return found
+
+
+def follows(one):
+    """Whether it shows gauges as a follower."""
+    return one.figure("slo_budget_tracker_leader ") == 0.0 and shows(one)
+
+
+def compare(found, url, audit, slos):
+    """Count what is not as it would be had nothing happened."""
+    with Ledger.open(url) as ledger:
+        assert [] == ledger.check()
+        born = ledger.birth + PERIOD * INTERVAL  # by then it does not matter how it began
+        end = min(ledger.slo_cursor(number) for number in ledger.instances)
+        parcels = Outbox(ledger.transaction).parcels()
+        outcomes = [ledger.outcomes(number) for number in ledger.instances]
+        birth = ledger.birth
+    told = [(one.slo, one.event_id) for one in parcels if born < one.created <= end]
+    with Ledger.open("sqlite://") as undisturbed:
+        asks = {"default": ask}
+        Evaluator(slos, undisturbed, asks, interval=INTERVAL, delay=1).prepare(birth).advance(end)
+        wanted = [(one.slo, one.event_id) for one in undisturbed.events(limit=100_000) if born < one.created]
+    sent = audit.get("/events", limit=100_000, source="slo-budget-tracker").json()
+    there = Counter(one["payload"]["id"] for one in sent)
+    found.events = len(parcels)
+    found.lost = len({*wanted} - {*told}) + sum(one.event_id not in there for one in parcels)
+    found.doubled = len({*told} - {*wanted}) + sum(times - 1 for times in there.values())
+    for name in {one.slo for one in parcels}:
+        chain = [one["payload"] for one in sent if (one["payload"]["slo_name"] or "*") == name]
+        assert list(range(1, len(chain) + 1)) == [one["sequence"] for one in chain]
+        assert [None, *(one["id"] for one in chain[:-1])] == [one["previous_id"] for one in chain]
+    assert audit.get("/verify").json()["valid"]
+    assert {Outcome.OK} == {outcome for some in outcomes for outcome, seconds in some.items() if seconds}
+
+
+def ask(query):
+    """The same ratios, without a server."""
+    instants = [query.at] if isinstance(query, Query) else range(query.start, query.end + 1, query.step)
+    return Answer(
+        tuple(
+            Series({"slo": tag}, [at * 1000 for at in instants], [ratio_at(name, at) for at in instants])
+            for name, tag in TAGGED.findall(query.expression)
+        )
+    )
