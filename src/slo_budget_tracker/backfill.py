@@ -18,7 +18,7 @@ from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.rollcall import added_key, fill_key, kept_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from slo_budget_tracker.cycle import Cycle
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 PAUSE = 10.0  # seconds to wait when Prometheus cannot answer
 
+
+def _nobody(_done: int, _of: int) -> None:
+    """Nobody watches."""
+
+
 log = structlog.get_logger()
 
 
@@ -40,10 +45,12 @@ class Backfill:
     """Fills what is not filled; goes on where it was after a restart, and begins anew with each catalogue."""
 
     cycle: Cycle
+    on_progress: Callable[[int, int], None] = _nobody  # seconds of data time that are filled, of all
     _again: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _left: dict[str, int] = field(default_factory=dict)  # seconds of data time, by datasource
     _waits: dict[str, str] = field(default_factory=dict)  # why it waits, by datasource
+    _whole: int = 0
 
     def start(self) -> None:
         """Fill in a thread of its own."""
@@ -70,6 +77,7 @@ class Backfill:
             for filler in fillers(evaluator, guard=self.cycle.lock):
                 by_source.setdefault(filler.slos[0].datasource, []).append(filler)
             self._left = {name: sum(one.remaining for one in due) for name, due in by_source.items()}
+            self._whole = sum(self._left.values())
             others = [
                 threading.Thread(target=self._fill_all, args=(name, due, evaluator, asks), daemon=True)
                 for name, due in by_source.items()
@@ -96,6 +104,7 @@ class Backfill:
 
     def _note(self) -> None:
         self.cycle.filling = sum(self._left.values())
+        self.on_progress(self._whole - self.cycle.filling, self._whole)
         self.cycle.publisher.readiness.filling = "; ".join(sorted(set(self._waits.values())))
 
     def _fill(

@@ -59,6 +59,7 @@ class Daemon:
     clock: Callable[[], float] = time.time
     shard: Shard | None = None
     wishes: Wishes = field(default_factory=Wishes)
+    on_filling: Callable[[int, int], None] | None = None  # told how far the past is filled
     notifier: Notifier = field(default_factory=lambda: Notifier.of(os.environ))
     publisher: Publisher = field(init=False)
     _protector: Protector = field(init=False)

@@ -26,14 +26,20 @@ if TYPE_CHECKING:
 MOST_LINES = 10_000  # that wait to be written
 FROM_LIBRARIES = 10  # lines a minute of each library's logger
 MINUTE = 60.0
+_CLEAR = b"\r\x1b[2K"  # the line on which the cursor is
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]+@")
 
 
 class Channel(io.TextIOBase):
-    """Takes whole lines at once and writes them to a descriptor in its own thread."""
+    """Takes whole lines at once and writes them to a descriptor in its own thread.
+
+    On a terminal a text can be pinned below all lines, such as how far something is.
+    """
 
     def __init__(self, descriptor: int, *, most: int = MOST_LINES) -> None:
         self.dropped = 0
+        self._pinned = b""
+        self._shown = False
         self._descriptor = descriptor
         self._lines: queue.Queue[bytes | None] = queue.Queue(most)
         self._idle = threading.Event()
@@ -50,6 +56,11 @@ class Channel(io.TextIOBase):
             self.dropped += 1
         return len(text)
 
+    def pin(self, text: str) -> None:
+        """Show this text below all lines from now on; nothing for an empty one."""
+        self._pinned = text.encode("utf-8", "backslashreplace")
+        self.write("")
+
     def flush(self) -> None:
         """Nothing: flushing would wait."""
 
@@ -59,9 +70,16 @@ class Channel(io.TextIOBase):
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
-            self._write(line)
+            self._write(self._framed(line))
             if self._lines.empty():
                 self._idle.set()
+
+    def _framed(self, line: bytes) -> bytes:
+        """A line with what is pinned moved below it."""
+        pinned = self._pinned
+        before = _CLEAR if self._shown else b""
+        self._shown = bool(pinned)
+        return before + line + pinned
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(line)
@@ -140,6 +158,11 @@ def configure(form: str, level: str) -> None:
 def dropped() -> int:
     """Lines that nobody took, since the start."""
     return 0 if _channel is None else _channel.dropped
+
+
+def pin(text: str) -> None:
+    """Keep a text below all lines; only where somebody looks at a terminal."""
+    channel().pin(text)
 
 
 def drain(timeout: float) -> None:

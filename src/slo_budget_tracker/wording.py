@@ -84,6 +84,14 @@ def ends(seconds: float | None, window: int) -> str:
     return f"over {span(window)}" if seconds is not None and seconds > window else span(seconds)
 
 
+def bar(done: int, whole: int, elapsed: float, *, width: int = 30) -> str:
+    """How far something is, as a line of text: a bar, the share, and how long it still takes at this pace."""
+    part = min(done / whole, 1.0) if whole else 1.0
+    filled = int(part * width)
+    left = f", {span(elapsed * (1 - part) / part)} left" if 0 < part < 1 else ""
+    return f"{'━' * filled}{'╌' * (width - filled)} {part:.0%}{left}"
+
+
 def period(slo: SLO | None, seconds: int) -> str:
     """What a budget is for: a rolling window or a calendar period."""
     if slo is None or slo.calendar is None:

@@ -101,6 +101,21 @@ class Stepped:
             client.close()
 
 
+def restore(config: Path) -> float:
+    """Seconds to open the ledger, read what it remembers and render its last verdicts, as a restart does."""
+    settings = load_settings(config, {})
+    slos = specfiles.load(settings.slo_files).slos
+    started = time.perf_counter()
+    with Ledger.open(settings.ledger.url) as ledger:
+        cursors = [ledger.slo_cursor(instance) for instance in ledger.instances]
+        at = max(cursor for cursor in cursors if cursor is not None)
+        evaluator = Evaluator(slos=slos, ledger=ledger, asks={}, interval=60, delay=30).prepare(at)
+        page = render(evaluator.look(at), slos, OwnFigures(), now=time.time())
+        taken = time.perf_counter() - started
+    assert page.count(b"\nslo_error_budget_remaining{") == len(slos)
+    return taken
+
+
 def fill(
     config: Path, *, at: int, count: int | None = None, of: int | None = None, chunks: int = 10**6
 ) -> dict[str, Any]:

@@ -107,6 +107,13 @@ def fill_fresh(config: str, pid: int, end: int, **scope: int) -> dict[str, Any]:
     return {"prometheus_cpu": prometheus, "daemon_cpu": cpu, "wall": wall, **figures}
 
 
+def restore_ledger(config: str) -> float:
+    """In a process of its own: the ledger's part of a restart."""
+    from tests.bench.stepping import restore  # noqa: PLC0415 - the parent stays small
+
+    return restore(Path(config))
+
+
 def time_restart(config: Path, *, port: int) -> float:
     """Seconds from starting the real daemon to a /metrics page with budgets on it."""
     command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(config)]
@@ -159,6 +166,7 @@ def measure(bench: Bench, folder: Path) -> dict[str, Any]:
         start = bench.end - (bench.ticks + 1) * INTERVAL
         found["tick"] = pool.submit(step_ticks, config, server.pid, start, bench.ticks).result()
         found["prometheus_rss"] = server.resident_bytes()
+        found["restore"] = pool.submit(restore_ledger, config).result()
         found["restart"] = time_restart(Path(config), port=port)
         found["fill_all"] = pool.submit(fill_fresh, config, server.pid, bench.end, chunks=1).result()
         scope = {"count": len(shapes.SHAPES), "of": bench.slos}
@@ -183,6 +191,7 @@ def markdown(bench: Bench, found: dict[str, Any]) -> str:
         ("memory of the daemon", f"{tick['rss'] / 1e6:.0f} MB"),
         ("ledger with 30 days", f"{tick['ledger_bytes'] / 1e6:.0f} MB"),
         ("first gauges after a restart", f"{found['restart']:.2f} s"),
+        ("of that, from the ledger to the gauges", f"{found['restore']:.2f} s"),
         (f"filling {bench.fill_days} days of {len(shapes.SHAPES)} SLOs", f"{some['wall']:.0f} s"),
         ("of that, Prometheus CPU", f"{some['prometheus_cpu']:.0f} s for {some['samples']:,} samples"),
         (f"so {bench.fill_days} days of all SLOs take about", f"{some['wall'] * scale / 60:.0f} min"),

@@ -106,3 +106,22 @@ def test_closed_descriptors_are_not_somebody_elses(closed, tmp_path):
     (tmp_path / "code.py").write_text(code)
     done = subprocess.run(f"{sys.executable} {tmp_path / 'code.py'} {closed}", shell=True, check=False)
     assert (0, "") == (done.returncode, (tmp_path / "file").read_text())
+
+
+def test_what_is_pinned_stays_below_all_lines():
+    """A bar on a terminal: taken away before each line, shown again below it, and gone when it is let go."""
+    reader, writer = os.pipe()
+    channel = Channel(writer)
+    for say in (
+        lambda: channel.write("one\n"),
+        lambda: channel.pin("half"),
+        lambda: channel.write("two\n"),
+        lambda: channel.pin(""),
+        lambda: channel.write("three\n"),
+    ):
+        say()
+        channel.drain(5)
+    os.close(writer)
+    clear = "\r\x1b[2K"
+    with os.fdopen(reader, "rb") as lines:
+        assert f"one\nhalf{clear}two\nhalf{clear}three\n" == lines.read().decode()

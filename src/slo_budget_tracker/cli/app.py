@@ -13,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from slo_budget_tracker import __version__, garbage
+from slo_budget_tracker import __version__, garbage, logs
 from slo_budget_tracker.configuration import Files
 from slo_budget_tracker.durations import parse_instant
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.settings import Settings, load_settings
+from slo_budget_tracker.wording import bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +95,27 @@ def instant(text: str | None, *, option: str, default: float | None = None) -> f
     if found > now:
         raise UsageError(f"{option}: {text} is in the future, expected a time that has passed")
     return found
+
+
+@contextmanager
+def pinned_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """The same beside a log: a bar below the lines on a terminal; nothing where nobody looks at one."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    begun: float | None = None
+
+    def report(done: int, whole: int) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        begun = now if begun is None or done <= 0 else begun
+        going_on = done < whole and now - begun > PROGRESS_AFTER
+        logs.pin(f"{what} {bar(done, whole, now - begun)}" if going_on else "")
+
+    try:
+        yield report
+    finally:
+        logs.pin("")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from slo_budget_tracker.cli.app import (
     configuration_of,
     files_of,
     instant,
+    pinned_progress,
     progress,
     settings_of,
 )
@@ -89,10 +90,17 @@ def run(
     settings = settings_of(config)
     logs.configure(settings.log.format, settings.log.level)
     configuration = configuration_of(files)
-    daemon = Daemon(
-        configuration.settings, configuration.catalogue.slos, files=files, shard=one_of, wishes=wishes
-    )
-    raise typer.Exit(daemon.run())
+    with pinned_progress("filling from history") as report:
+        daemon = Daemon(
+            configuration.settings,
+            configuration.catalogue.slos,
+            files=files,
+            shard=one_of,
+            wishes=wishes,
+            on_filling=report,
+        )
+        status = daemon.run()
+    raise typer.Exit(status)
 
 
 @app.command()
