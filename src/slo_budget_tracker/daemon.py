@@ -184,7 +184,7 @@ class Daemon:
                 self.publisher.play(Role() if seat is None else seat.role)
                 self.publisher.refresh()
                 may_send = _always if seat is None else seat.valid
-                leading = Leading(cycle, ledger, self.notifier, self.clock, may_send)
+                leading = Leading(cycle, ledger, self.notifier, self.clock, may_send, self.on_filling)
                 self._open_doors(cycle)
                 leading.start()
                 over.wait()

@@ -42,6 +42,7 @@ class Leading:
     notifier: Notifier
     clock: Callable[[], float] = time.time
     may_send: Callable[[], bool] = _always
+    on_filling: Callable[[int, int], None] | None = None  # told how far the past is filled
     _schedule: Schedule = field(init=False)
     _backfill: Backfill = field(init=False)
     _delivery: Delivery = field(init=False)
@@ -49,7 +50,7 @@ class Leading:
     def __post_init__(self) -> None:
         cycle = self.cycle
         self._schedule = Schedule(cycle.safe_tick, interval=cycle.evaluator.interval, clock=self.clock)
-        self._backfill = Backfill(cycle)
+        self._backfill = Backfill(cycle) if self.on_filling is None else Backfill(cycle, self.on_filling)
         self._delivery = Delivery(
             ledger=self.ledger, settings=cycle.settings.audit, clock=self.clock, may_send=self.may_send
         )
