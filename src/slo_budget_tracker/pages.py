@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.assets import Asset
     from slo_budget_tracker.listing import Line
-    from slo_budget_tracker.views import Display, View
+    from slo_budget_tracker.views import Content, Display, View
 
 HTML = "text/html; charset=utf-8"
 POLICY = (
@@ -31,16 +31,17 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SPARK_POINTS = 40
+MOST_KEPT = 64  # lists of one view
 MOST_FIRING = 20  # shown above the list; the rest is a number
 CACHED = "public, max-age=31536000, immutable"
 
 
 class Pages:
-    """The templates, and the listing of the view that was last looked at."""
+    """The templates; of the view that was last looked at its listing, and the lists made of it."""
 
     def __init__(self, display: Display, files: Mapping[str, Asset]) -> None:
         self.display = display
-        self._listing: tuple[View, Listing] | None = None
+        self._listing: tuple[View, Listing, dict[object, Content]] | None = None
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("slo_budget_tracker"),
             autoescape=True,
@@ -59,13 +60,37 @@ class Pages:
 
     def listing(self, view: View) -> Listing:
         """The lines of a view, made once."""
+        return self._of(view)[1]
+
+    def overview(self, wish: Wish) -> Content:
+        """The list as somebody wishes it; between two ticks it is the same for all who wish the same."""
+        display, view = self.display, self.display.view
+        _, listing, made = self._of(view)
+        key = (wish, tuple(display.unready()), tuple(display.remarks))
+        content = made.get(key)
+        if content is None:
+            shown = listing.page(wish)
+            content = self.content(
+                "list.html",
+                listing=listing,
+                wish=wish,
+                shown=shown,
+                sparks=self.sparks(shown.lines),
+                orders=tuple(ORDERS),
+                most_firing=MOST_FIRING,
+            )
+            if len(made) < MOST_KEPT:
+                made[key] = content
+        return content
+
+    def _of(self, view: View) -> tuple[View, Listing, dict[object, Content]]:
         known = self._listing
         if known is None or known[0] is not view:
-            known = self._listing = (view, Listing.of(view))
-        return known[1]
+            known = self._listing = (view, Listing.of(view), {})
+        return known
 
-    def render(self, request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
-        """A page, with a tag, so that an unchanged one is not sent again."""
+    def content(self, template: str, **values: Any) -> Content:
+        """A page, ready to be sent."""
         display, view = self.display, self.display.view
         body = self._templates.get_template(template).render(
             at=view.at,
@@ -75,7 +100,11 @@ class Pages:
             interval=display.interval,
             **values,
         )
-        answer = reply(request, prepare(body.encode("utf-8", "replace")), HTML)
+        return prepare(body.encode("utf-8", "replace"))
+
+    def send(self, request: Request, content: Content, status: int = HTTPStatus.OK) -> Response:
+        """The answer with a page; by its tag an unchanged one is not sent again."""
+        answer = reply(request, content, HTML)
         if status != HTTPStatus.OK:
             answer.status_code = status
         answer.headers["content-security-policy"] = POLICY
@@ -104,18 +133,7 @@ def add_pages(app: FastAPI, display: Display) -> None:
     @app.get("/", response_class=Response, include_in_schema=False)
     def overview(request: Request) -> Response:
         """All SLOs, filtered and sorted as the address says."""
-        listing, wish = pages.listing(display.view), Wish.of(request.query_params)
-        shown = listing.page(wish)
-        return pages.render(
-            request,
-            "list.html",
-            listing=listing,
-            wish=wish,
-            shown=shown,
-            sparks=pages.sparks(shown.lines),
-            orders=tuple(ORDERS),
-            most_firing=MOST_FIRING,
-        )
+        return pages.send(request, pages.overview(Wish.of(request.query_params)))
 
     @app.get("/slos/{name}", response_class=Response, include_in_schema=False)
     def detail(request: Request, name: str) -> Response:
@@ -126,11 +144,12 @@ def add_pages(app: FastAPI, display: Display) -> None:
             return _message(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         if found is None:
             return _message(pages, request, HTTPStatus.NOT_FOUND, f"There is no SLO named “{name[:100]}”.")
-        return pages.render(request, "slo.html", one=found)
+        return pages.send(request, pages.content("slo.html", one=found))
 
 
 def _message(pages: Pages, request: Request, status: HTTPStatus, sentence: str) -> Response:
-    return pages.render(request, "message.html", status, title=status.phrase, sentence=sentence)
+    content = pages.content("message.html", title=status.phrase, sentence=sentence)
+    return pages.send(request, content, status)
 
 
 def _files(app: FastAPI, files: Mapping[str, Asset]) -> None:

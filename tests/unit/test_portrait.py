@@ -94,3 +94,22 @@ def test_groups_are_ranked():
     assert sorted(places) == places
     assert "h=/5</code></h1>" in ask(app, "/slos/shop?group.h=/5").text.replace(" </h1>", "</h1>")
     assert 404 == ask(app, "/slos/shop?group.h=/9").status_code
+
+
+def test_a_list_is_made_once_between_two_ticks():
+    """Whoever wishes the same gets the same page; another wish, a new view or trouble makes a new one."""
+    asked = []
+
+    def courses(name, _labels, ends, windows):
+        asked.append(name)
+        return KEPT.courses(1, ends, windows)
+
+    slo = availability("shop")
+    display = Display(compose(snapshots=[WELL], slos=[slo]))
+    display.past = Past(courses, PAST.events)
+    app = build(display, listen="127.0.0.1:0")
+    tags = [ask(app, path).headers["etag"] for path in ("/", "/", "/?q=shop", "/?nonsense=1")]
+    assert ([True, False, True], 2) == ([tags[0] == one for one in tags[1:]], len(asked))
+    display.view = compose(snapshots=[WELL], slos=[slo], unready=["the ledger is locked"])
+    assert "the ledger is locked" in ask(app, "/").text
+    assert 3 == len(asked)
