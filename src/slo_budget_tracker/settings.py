@@ -12,7 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from slo_budget_tracker.configfile import overlay, plain, read_config, strange
 from slo_budget_tracker.databases import NAMESPACE, TIMEOUT, Database, checked_namespace
@@ -20,6 +28,22 @@ from slo_budget_tracker.documents import Mapping
 from slo_budget_tracker.errors import LedgerError, SettingsError
 from slo_budget_tracker.sections import Bytes, Seconds, Section, WholeSeconds, faults_of, seconds
 from slo_budget_tracker.webconfig import Web
+
+
+def _header_name(name: str) -> str:
+    if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is None:
+        raise ValueError("a header of one line, such as X-Scope-OrgID: tenant")
+    return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isprintable():
+        raise ValueError("a header of one line, such as X-Scope-OrgID: tenant")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
 class BasicAuth(Section):
@@ -44,7 +68,7 @@ class PrometheusSettings(Section):
 
     url: str = "http://localhost:9090"
     timeout: Seconds = 10.0
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     basic_auth: BasicAuth | None = None
     bearer_token_file: Path | None = None
     tls: TlsSettings | None = None
