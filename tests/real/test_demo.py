@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.audit_server import wait_for
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOS = {
@@ -26,6 +28,7 @@ SLOS = {
     "search-latency",
     *(f"example-{path.stem}" for path in (ROOT / "config" / "examples").glob("*.yaml")),
 }
+FOUND = {"shop-availability", "shop-latency"}  # by `discover`
 START_SECONDS = 150
 
 
@@ -68,6 +71,47 @@ def deploys(output: str) -> list[str]:
     return [one["text"] for one in answer.json()["annotations"]]
 
 
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """One command of ours, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "slo_budget_tracker", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def from_nothing(folder: Path, prometheus: str) -> tuple[int, int, set[str], set[str]]:
+    """Discover, validate --live and run on a Prometheus: exit statuses, what was written, what was evaluated."""
+    listen = f"127.0.0.1:{free_port()}"
+    config, written = folder / "config.yaml", folder / "slos.yaml"
+    config.write_text(
+        f"prometheus: {{url: '{prometheus}'}}\nslo_files: [slos.yaml]\nweb: {{listen: '{listen}'}}\n"
+        f"evaluation: {{interval: 15s, delay: 10s}}\nledger: {{url: 'sqlite:///{folder}/ledger.db'}}\n"
+    )
+    found = command("discover", "-c", config, "--window", "6h", "--replay", "1h", "--write", written)
+    live = command("validate", "--live", "-c", config)
+    names = {slo["name"] for slo in yaml.safe_load(written.read_text())["slos"]}
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    evaluated: set[str] = set()
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while evaluated != names and time.monotonic() < deadline:
+            time.sleep(0.5)
+            with contextlib.suppress(httpx.HTTPError):
+                slos = httpx.get(f"http://{listen}/api/v1/slos", timeout=5, trust_env=False).json()["slos"]
+                evaluated = {slo["name"] for slo in slos if slo["total"]}
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=30)
+    return found.returncode, live.returncode, names, evaluated
+
+
 @pytest.mark.prometheus
 @pytest.mark.parametrize(
     "ending",
@@ -77,8 +121,12 @@ def deploys(output: str) -> list[str]:
         "SIGINT",
     ],
 )
-def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
-    """T6: every SLO has its line, the addresses answer until the end, then processes and files are gone."""
+def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, tmp_path_factory, ending):
+    """T6: every SLO has its line, the addresses answer until the end, then processes and files are gone.
+
+    Before it ends, `discover` finds SLOs in its Prometheus that `validate --live` accepts and `run` evaluates.
+    """
+    first_day = (0, 0, FOUND, FOUND)
     process = demo(tmp_path, *(["--seconds", "3"] if ending == "by itself" else []))
     try:
         output = read_until(process, "Ctrl-C stops everything")
@@ -86,6 +134,10 @@ def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
         answered = {port for port in ports if listening(port)}
         if ending == "SIGINT":
             wait_for(lambda: deploys(output), what="the mark of the first deploy")
+        if ending == "SIGTERM":  # one of those that take long
+            prometheus = re.search(r"Prometheus +(http://127\.0\.0\.1:\d+)", output)
+            assert prometheus, output
+            first_day = from_nothing(tmp_path_factory.mktemp("discovered"), prometheus[1])
         if ending != "by itself":
             process.send_signal(getattr(signal, ending))
         rest, _ = process.communicate(timeout=60)
@@ -93,5 +145,6 @@ def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, ending):
         process.kill()
         process.wait()
     assert process.returncode == 0, output + rest
+    assert first_day == (0, 0, FOUND, FOUND)
     assert (SLOS, 4, ports) == ({slo for slo in SLOS if slo in output}, len(ports), answered), output + rest
     assert (set(), []) == ({port for port in ports if listening(port)}, list(tmp_path.iterdir()))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import yaml
 
+from slo_budget_tracker.indicators import KINDS
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import (
@@ -18,6 +21,7 @@ from slo_budget_tracker.specs import (
     sli_hash,
 )
 
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "config" / "examples").glob("*.yaml"))
 SLI = 'requests: {total: x_total, bad: "x_total{code=~\\"5..\\"}"}'
 
 
@@ -138,3 +142,20 @@ def test_what_is_not_given_changes_no_hash(tmp_path):
         assert definition_hash(plain) != definition_hash(other)
         assert sli_hash(plain) == sli_hash(other)
     assert definition_hash(plain) == definition_hash(slo_of(tmp_path, SLI, "no_data: hold"))
+
+
+def test_each_kind_has_an_example_that_is_explained_in_two_lines():
+    """`config/examples` has a file for each kind of SLI, and for groups, slices, calendars and little traffic."""
+    kinds: set[str] = set()
+    for path in EXAMPLES:
+        lines = path.read_text().splitlines()
+        assert [True, True, False] == [line.startswith("# ") for line in lines[:3]], path.name
+        (slo,) = yaml.safe_load("\n".join(lines))["slos"]
+        kinds |= {
+            *slo["sli"],
+            *(slo.keys() & {"group_by", "slices", "low_traffic", "budget_alerts", "no_data"}),
+        }
+        kinds |= {"calendar"} if isinstance(slo["window"], dict) else set()
+    further = {"group_by", "slices", "low_traffic", "budget_alerts", "no_data", "calendar"}
+    assert {*KINDS, *further} == kinds
+    assert len(EXAMPLES) == len(load(EXAMPLES).slos)
