@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import socket
 import ssl
 import zlib
@@ -29,9 +30,11 @@ def endless(connection):
 
 
 def test_an_endless_body_is_cut_at_the_limit():
-    """P5: no Content-Length and no end: over at `max_response_bytes`."""
+    """P5: no Content-Length and no end: over at `max_response_bytes` (1 MiB here), in memory too."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with RawServer(endless) as server:
         fails(server, BadAnswer, reason="too_large")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
 
 
 def coded(content, coding):
