@@ -29,6 +29,7 @@ COLUMNS = (
     "error_budget_remaining_uncorrected",
 )
 SHADES = (0.01, 0.03, 0.1, 0.3)  # shares of the period's budget in one day: the colours of the calendar
+HOUR = 3_600
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -94,7 +95,7 @@ def as_markdown(reviews: Sequence[Review], period: Period) -> str:
             lines.append(f"- {_uncorrected(one)}")
             lines += [f"- {_cell(corrected(span))}" for span in one.corrections]
         lines += [f"- {_cell(noted(note))}" for note in one.notes]
-        lines += [f"- {_hour(stretch)}" for stretch in one.worst]
+        lines += [f"- {_hour(stretch)} {_cell(during(one, stretch))}".rstrip() for stretch in one.worst]
         lines += [
             f"- {instant_text(event.at)} {wording.KINDS.get(event.kind, event.kind)}:"
             f" {_cell(str(event.payload.get('reason') or ''))}"
@@ -120,6 +121,7 @@ def as_html(reviews: Sequence[Review], period: Period) -> str:
         calendar=drawing.calendar,
         course=course,
         corrected=corrected,
+        during=during,
         noted=noted,
         uncorrected=_uncorrected,
         steps=SHADES,
@@ -180,6 +182,14 @@ def noted(one: Annotation) -> str:
     return f"{instant_text(one.start)}{until} {wording.MARKS[one.kind]}: {one.text}{author}"
 
 
+def during(one: Review, hour: Stretch) -> str:
+    """What happened in an hour, behind its figures; nothing where nothing did."""
+    inside = [event for event in reversed(one.events.events) if hour.start <= event.at < hour.start + HOUR]
+    inside = [event for event in inside if event.kind != "slo_correction_applied"]
+    kinds = dict.fromkeys(wording.KINDS.get(event.kind, event.kind) for event in inside)
+    return f" ({'; '.join(kinds)})" if kinds else ""
+
+
 def _uncorrected(one: Review) -> str:
     return f"Corrections are taken out; without them {wording.share(one.raw)} of the budget would be left"
 
@@ -214,7 +224,10 @@ def _json(one: Review) -> dict[str, object]:
         "error_budget_remaining_before": one.before,
         "coverage": one.coverage,
         "days": [_stretch(stretch) for stretch in one.days],
-        "worst_hours": [_stretch(stretch) for stretch in one.worst],
+        "worst_hours": [
+            {**_stretch(stretch), "happened": during(one, stretch).strip(" ()") or None}
+            for stretch in one.worst
+        ],
         "error_budget_remaining_uncorrected": one.raw,
         "corrections": [
             {

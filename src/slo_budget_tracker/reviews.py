@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DAY, HOUR = 86_400, 3_600
 LITTLE = 0.25
 WORST = 5  # hours
-EVENTS = 20
+EVENTS = 200
 NOTES = 1_000  # of a period
 
 

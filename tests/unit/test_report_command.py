@@ -107,6 +107,13 @@ def test_a_period_can_be_overspent_or_unknown(call, config):  # noqa: F811
     )
 
 
+@pytest.mark.parametrize("form", ["json", "md", "html"])
+def test_worst_hours_say_what_happened_in_them(call, config, form):  # noqa: F811
+    """The alert that started in the worst hour stands beside its figures."""
+    said = {"json": '"happened": "Burn alert started"', "md": "of the budget (Burn alert started)"}
+    assert said.get(form, "of the budget (Burn alert started)</li>") in report(call, config, form)
+
+
 def test_csv_is_no_formula(call, config):  # noqa: F811
     """A spreadsheet takes nothing in it for a formula."""
     lines = list(csv.DictReader(io.StringIO(report(call, config, "csv"))))
