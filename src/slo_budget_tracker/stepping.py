@@ -249,6 +249,7 @@ class Stepper:
             verdict = self.assess(
                 name, tick.end, windows, live=True, late=late, states=known, suspicion=suspicion
             )
+            applied, told = applications(slo, tick.end, verdict.snapshot, {} if is_group(name) else known)
         except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
             report.faults[name] = f"internal error: {type(error).__name__}: {error}"
             return
@@ -256,7 +257,6 @@ class Stepper:
         piece.states[instance], transitions = _held(verdict, known, tick.end)
         piece.transitions += transitions
         if not is_group(name):
-            applied, told = applications(slo, tick.end, verdict.snapshot, known)
             piece.states[instance] = {**piece.states[instance], **applied}
             piece.transitions += told
 
@@ -306,15 +306,9 @@ class Stepper:
         return max(self.ledger.born(instance), self.ledger.cursor(f"added/{instance}") or 0)
 
     def windows(self, at: int, names: Iterable[str]) -> Windows:
-        """The windows that the verdicts at `at` need."""
-        wanted = list(names)
-        composites = [name for name in wanted if members_of(self.slos[name])]
-        instances = [(self.slos[name], self.ids[name]) for name in wanted if name not in composites]
-        history, born = self.ledger.history, self.ledger.born
-        found = dict(gather(history, at, instances, interval=self.interval, born=born))
-        for name in composites:
-            found[self.ids[name]] = self._composed(name, at)
-        return found
+        """The windows that the verdicts at `at` need, but for those of composites: `assess` makes them."""
+        instances = [(self.slos[name], self.ids[name]) for name in names if not members_of(self.slos[name])]
+        return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
 
     def _composed(self, name: str, at: int, taken: Sequence[Tick] = ()) -> Mapping[int, WindowCounts]:
         """The windows of a composite, from its members' without what is corrected of them."""
@@ -373,7 +367,7 @@ class Stepper:
     ) -> Verdict:
         """The verdict of one SLO or group at a data instant."""
         instance, slo = self.ids[name], self.slos[name]
-        counts = windows[instance]
+        counts = self._composed(name, at) if members_of(slo) else windows[instance]
         raw, reason = None, ""
         if slo.corrections and (spans := overlapping(slo.corrections, at - slo.past, at)):
             raw, reason = counts, ", ".join(sorted({one.correction.name for one in spans}))

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from slo_budget_tracker import auditstream, searches
+from slo_budget_tracker.auditstream import AuditStream
+from slo_budget_tracker.errors import AuditError
 from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import (
     NOW,
@@ -130,7 +132,16 @@ def test_a_newest_event_that_nobody_can_read_hinders_no_look_up(ledger, deliver,
 
 
 def test_a_long_search_goes_on_where_it_was(ledger, deliver, monkeypatch):
-    """A17: a search one by one takes its turns; a rest in between loses nothing of it."""
+    """A9, A17: a search one by one takes its turns; a rest in between loses nothing of it."""
+    event, rests = AuditStream.event, []
+
+    def busy(stream, number):
+        if number == 20 and not rests:
+            rests.append(number)
+            raise AuditError("busy", reason="later", wait=0.1)
+        return event(stream, number)
+
+    monkeypatch.setattr(AuditStream, "event", busy)
     monkeypatch.setattr(auditstream, "MOST_LIST_BYTES", 3_000)
     monkeypatch.setattr(searches, "SINGLES", 7)
     with FakeAuditStream() as server:
@@ -143,11 +154,11 @@ def test_a_long_search_goes_on_where_it_was(ledger, deliver, monkeypatch):
                     "payload": {"text": "x" * 2_000, "number": number},
                 }
             )
-        assert {"adopted": 1, "delivered": 2} == drained(deliver(server)).deliveries
+        assert {"adopted": 1, "delivered": 2, "later": 1} == drained(deliver(server)).deliveries
         singles = [
             path for method, path, *_ in server.asked if method == "GET" and path.startswith("/events/")
         ]
-        assert len(singles) == len(set(singles))
+        assert (1, len(singles)) == (len(rests), len(set(singles)))
 
 
 def test_a_look_up_ends_at_what_was_confirmed_long_before(ledger, deliver):

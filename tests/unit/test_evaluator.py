@@ -13,6 +13,7 @@ from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, Query
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.reading import RANGE_FROM
+from slo_budget_tracker.slis import CompositeSli, Member
 from slo_budget_tracker.ticks import Outcome
 from tests.unit.serving import (
     BEGIN,
@@ -304,6 +305,25 @@ def test_a_fault_in_judging_one_slo_is_its_own(server, ledger, monkeypatch):
         report.faults,
         [snapshot.name for snapshot in report.snapshots],
     )
+    assert after(3) == ledger.slo_cursor(2)
+
+
+@pytest.mark.parametrize("what", ["applications", "composed"])
+def test_a_fault_in_a_correction_or_a_composite_is_its_own(server, ledger, monkeypatch, what):
+    """T12: whatever of one SLO fails, in every tick, the others are stepped and shown."""
+    real = getattr(stepping, what)
+
+    def faulty(subject, *arguments):
+        if what == "composed" or subject.name == "broken":
+            raise ZeroDivisionError("oh")
+        return real(subject, *arguments)
+
+    monkeypatch.setattr(stepping, what, faulty)
+    sli = CompositeSli(members=(Member(slo="shop"),))
+    broken = {"applications": availability("broken"), "composed": availability("broken", sli=sli, alerts=())}
+    report = advance(evaluator(server, ledger, broken[what], SHOP), 1, 3)
+    assert {"broken": "internal error: ZeroDivisionError: oh"} == report.faults
+    assert "shop" in [snapshot.name for snapshot in report.snapshots]
     assert after(3) == ledger.slo_cursor(2)
 
 
