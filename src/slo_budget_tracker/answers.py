@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
 _QUOTED = 80  # so many characters of foreign text are quoted in a message
 
 
 class Query(NamedTuple):
-    """An instant query: `expression` at the data instant `at` (seconds)."""
+    """An instant query: `expression` at the data instant `at` (seconds).
+
+    Native histograms in the answer are read at these upper `bounds`; without any they are refused.
+    """
 
     expression: str
     at: int
+    bounds: tuple[Decimal, ...] = ()
 
 
 class RangeQuery(NamedTuple):
@@ -30,7 +35,8 @@ class RangeQuery(NamedTuple):
 class Series(NamedTuple):
     """One series of an answer: labels (with `__name__` where the server sends it), times in ms, values.
 
-    An instant vector or scalar comes as series of one sample.
+    An instant vector or scalar comes as series of one sample. A native histogram comes as a series of its
+    count (`le="+Inf"`) and one for each bound that was asked for, with names that `histograms` tells of.
     """
 
     labels: Mapping[str, str]

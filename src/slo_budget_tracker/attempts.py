@@ -118,7 +118,9 @@ class Attempts:
         """
         cursors = [self.ledger.cursor(key) for key in cursor_keys(unit)]
         known = [cursor for cursor in cursors if cursor is not None]
-        return max(known, default=min(self.ledger.born(self.ids[slo]) for slo in unit.slos))
+        born = min(self.ledger.born(self.ids[slo]) for slo in unit.slos)
+        former = (self.ledger.cursor(feed.former) for feed in unit.feeds if feed.former is not None)
+        return max(known, default=max([born, *(one for one in former if one is not None)]))
 
     def _read_until(self, name: str) -> int:
         """Up to which data instant the expressions of an SLO were read."""

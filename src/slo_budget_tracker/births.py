@@ -78,6 +78,7 @@ class Birth:
     kin: tuple[Kin, ...]
     scrapes: Scrapes
     unknown_until: int  # ms; what the series showed up to here the memory would not know
+    whole: int | None = None  # of a histogram: the key of all its observations
 
     @property
     def target(self) -> Target:
@@ -124,9 +125,9 @@ class Birth:
         zero = Beginning(self.time - 1, 0.0)
         if not self.target.instance:
             return self._undecided("no_instance")
-        earlier = evidence.earlier(self.key, self.labels, until=self.unknown_until)
+        earlier = self._earlier(evidence)
         if earlier is not None:
-            return Beginning(*earlier)
+            return earlier
         if self.renamed(evidence):
             return self._under_its_old_name(evidence) or baseline._replace(doubt="renamed")
         if self.known(evidence):
@@ -138,6 +139,24 @@ class Birth:
         reference = self.time if last is None else last
         young = start * 1000 > reference - SCRAPES * self.scrapes.spacing - SAME_START * 1000
         return zero if young else baseline._replace(doubt="baseline")
+
+    def whole_before(self, evidence: Evidence) -> tuple[int, float] | None:
+        """Of a count at a histogram's bound: the last one of all, if its own had another resolution then."""
+        if self.whole in (None, self.key):
+            return None
+        own, whole = (
+            evidence.earlier(key, self.labels, until=self.unknown_until) for key in (self.key, self.whole)
+        )
+        return whole if own is None else None
+
+    def _earlier(self, evidence: Evidence) -> Beginning | None:
+        """What it showed before the memory began, or its first value where nobody can say what that was."""
+        found = evidence.earlier(self.key, self.labels, until=self.unknown_until)
+        if found is not None:
+            return Beginning(*found)
+        if self.whole is not None and evidence.shown(self.whole):
+            return Beginning(self.time, self.value, doubt="baseline")
+        return None
 
     def _under_its_old_name(self, evidence: Evidence) -> Beginning | None:
         """The last sample before its target got other labels: at least the growth since then is new."""

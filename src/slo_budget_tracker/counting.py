@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.answers import Answer, Query
 from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
 from slo_budget_tracker.scan import Lines, Scan
 from slo_budget_tracker.sorting import Sorting, sorting_of
@@ -21,7 +20,7 @@ from slo_budget_tracker.strays import Strays
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Mapping, Sequence
 
-    from slo_budget_tracker.answers import Series
+    from slo_budget_tracker.answers import Answer, Query, Series
     from slo_budget_tracker.feeds import RawFeed, Slot
     from slo_budget_tracker.ticks import Tick
 
@@ -85,16 +84,19 @@ def count(
         if tick.end in keep:
             kept[tick.end] = memory
     sorting.trim(len(series))
-    read = sum(len(one.times) for one in series)
+    stored = feed.stored(series)
+    read = sum(len(one.times) for one in stored)
     return Tally(
-        counts, present, memory, samples=read, series=len(series), doubts=doubts, kept=kept, sizes=sizes
+        counts, present, memory, samples=read, series=len(stored), doubts=doubts, kept=kept, sizes=sizes
     )
 
 
 def _scope(feed: RawFeed) -> str:
     """What a feed selects, as a hash: when that changes, unknown series are no new ones."""
     selected = sorted({str(selector) for _, selector in feed.members})
-    return blake2b("\n".join((*selected, feed.replica_label or "")).encode(), digest_size=8).hexdigest()
+    how = "" if feed.histogram is None else f"\n{feed.histogram.base}"
+    text = "\n".join((*selected, f"{feed.replica_label or ''}{how}"))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _seeded(
@@ -104,18 +106,20 @@ def _seeded(
 
     Nothing moves of what was remembered before: its growth is still to be counted.
     """
-    answers = yield tuple(Query(expression, at) for expression in feed.expressions(SEED_SECONDS))
+    answers = yield feed.queries(SEED_SECONDS, at)
     begin = (at - SEED_SECONDS) * 1000
     if memory.until is None or at * 1000 - memory.until > KEPT_MS:
         memory = Memory.empty()
     lines = Lines.of(feed, sorting, [one for answer in answers for one in answer.series], begin)
     scan = Scan(memory, lines, sorting, begin, at * 1000)
     scan.run()
-    for line in scan.new:
+    for line in sorted(scan.new, key=lambda one: lines.times[one][-1]):
         samples = [one for one in scan.samples(line) if 0 <= one[1] < float("inf")]
         if samples and not scan.is_added(line):
             time, value = samples[-1]
             scan.add(line, gain=0.0, time=time, value=value, special=NOTHING_SPECIAL)
+            if feed.histogram is not None:  # of counts at a bound in several resolutions the newest are kept
+                scan.drop(sorting.relatives(lines.labels[line]) - {lines.places[line].key})
     seeded = scan.remember()
     kept = len(memory)
     return replace(

@@ -10,12 +10,14 @@ import json
 import math
 import re
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series, printable
 from slo_budget_tracker.errors import BadAnswer, Busy, PrometheusError, QueryFailed, QueryRejected
+from slo_budget_tracker.histograms import LE, Sample, cumulative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ SAID = 200  # characters of the server's own words: enough to find the place in 
 _PLAIN = re.compile(r"[0-9+\-.eE]*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Inf", re.ASCII)
 _ANNOTATION = re.compile(r"PromQL (info|warning):")  # the engine's remarks on a query; the answer is complete
+_TEXTS = itemgetter(1, 2, 3)  # of a bucket: [boundary rule, lower border, upper border, count]
 _TRUNCATED = "truncated due to limit"
 
 # Prometheus' errorType (web/api/v1) to what it means here; the keys are the closed list of reasons.
@@ -51,7 +54,7 @@ def decode(body: bytes, question: Query | RangeQuery) -> Answer:
     warnings, notes = _remarks(document)
     try:
         series = tuple(_series(data, question))
-    except (TypeError, KeyError, ValueError, OverflowError):
+    except (TypeError, LookupError, AttributeError, ValueError, OverflowError):
         raise BadAnswer("the answer's result is not formed as Prometheus' are", reason="bad_json") from None
     _refuse_double_keys(body, document)
     partial = bool(warnings) or bool(document.get("isPartial"))
@@ -99,11 +102,16 @@ def _texts(found: object) -> list[str]:
 def _series(data: dict[str, Any], question: Query | RangeQuery) -> Iterator[Series]:
     kind, result = data["resultType"], data["result"]
     ranged = isinstance(question, RangeQuery)
+    if kind in ("matrix", "vector") and any("histogram" in item or "histograms" in item for item in result):
+        if not isinstance(question, Query) or not question.bounds:
+            raise BadAnswer("native histogram samples where numbers are expected", reason="result_type")
+        _labels(result)
+        for item in result:
+            yield from _histogram(item, question)
+        result = [item for item in result if "value" in item or "values" in item]
     if kind == "matrix":
-        _refuse_histograms(result)
         yield from _matrix(result, question)
     elif kind == "vector" and not ranged:
-        _refuse_histograms(result)
         yield from _vector(result, question)
     elif kind == "scalar" and not ranged:
         yield from _vector([{"metric": {}, "value": result}], question)
@@ -111,9 +119,30 @@ def _series(data: dict[str, Any], question: Query | RangeQuery) -> Iterator[Seri
         raise BadAnswer(f"a result of type {printable(str(kind))} is of no use here", reason="result_type")
 
 
-def _refuse_histograms(result: Sequence[dict[str, Any]]) -> None:
-    if any("histogram" in item or "histograms" in item for item in result):
-        raise BadAnswer("native histogram samples where numbers are expected", reason="result_type")
+def _histogram(item: dict[str, Any], question: Query) -> Iterator[Series]:
+    """The native histogram samples of a series as counts at the bounds that were asked for."""
+    stamped = [item["histogram"]] if "histogram" in item else item.get("histograms", ())
+    if not stamped:
+        return
+    times = _times([stamp for stamp, _ in stamped])
+    _refuse_times(times, None, question.at * 1_000)
+    if times != sorted(times):
+        raise BadAnswer("samples of a series are not in the order of time", reason="bad_value")
+    buckets = [one.get("buckets", ()) for _, one in stamped]
+    parts = [
+        [one["count"], *chain.from_iterable(map(_TEXTS, some))]
+        for (_, one), some in zip(stamped, buckets, strict=True)
+    ]
+    numbers = _numbers(list(chain.from_iterable(parts)))
+    samples = []
+    end = 0
+    for texts in parts:
+        start, end = end, end + len(texts)
+        samples.append(
+            Sample(numbers[start], *(numbers[at:end:3] for at in (start + 1, start + 2, start + 3)))
+        )
+    for name, places, counts in cumulative(samples, question.bounds):
+        yield Series({**item["metric"], LE: name}, [times[at] for at in places], counts)
 
 
 def _vector(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
@@ -215,7 +244,14 @@ def _keys(document: dict[str, Any]) -> int:
     """How many keys a well-formed answer has, where there is nothing beside Prometheus' own fields."""
     data = document["data"]
     series = data["result"] if data["resultType"] != "scalar" else ()
-    return len(document) + len(data) + sum(map(len, series)) + sum([len(item["metric"]) for item in series])
+    inside = sum([len(item["metric"]) for item in series])
+    natives = (
+        item["histograms"] if "histograms" in item else [item["histogram"]]
+        for item in series
+        if "histograms" in item or "histogram" in item
+    )
+    inside += sum(len(one) for stamped in natives for _, one in stamped)
+    return len(document) + len(data) + sum(map(len, series)) + inside
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

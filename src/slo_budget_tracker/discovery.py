@@ -7,6 +7,7 @@ each metric, at most `MOST_METRICS` of both), and at last their history, as `eva
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from slo_budget_tracker import presets
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import QueryFailed, QueryRejected
 from slo_budget_tracker.filesets import Source
 from slo_budget_tracker.formats.names import slug
 from slo_budget_tracker.formats.texts import plain, values_text
@@ -42,6 +44,7 @@ _COUNTERS = (
     r".*(?:request|response|http|rpc|call|handled|processed|operation|probe_success).*(?:_total|_count)"
 )
 _HISTOGRAMS = r".*(?:request|response|http|rpc|call|handl|process|operation|latency).*_seconds_bucket"
+_NATIVES = _HISTOGRAMS.removesuffix("_bucket")
 _OURS = re.compile(r"(?:slo_|go_|promhttp_|process_|scrape_).*")
 _BYTES = re.compile(r".*_(?:bytes|size)_(?:total|count)")
 _STATUS = ("code", "status", "status_code", "http_status", "http_status_code", "response_code")
@@ -124,10 +127,14 @@ def discover(
         found.proposals += _requests(ask, metric, counters[metric], at, datasource)
     found.proposals += _of_presets(ask, wanted, at, datasource)
     bases = {metric.removesuffix("_bucket"): jobs for metric, jobs in histograms.items()}
+    natives = _names(ask, _NATIVES, at, 'quantile=""')
     for number, (base, jobs) in enumerate(sorted(bases.items())[:MOST_METRICS]):
         if progress is not None:
             progress(len(metrics) + number, len(metrics) + len(histograms))
         found.proposals += _latencies(ask, base, jobs, at, datasource)
+    for base, jobs in list(natives.items())[:MOST_METRICS]:
+        only = sorted(set(jobs) - set(bases.get(base, ())))
+        found.proposals += _natives(ask, base, only, at, datasource) if only else ()
     return found
 
 
@@ -283,11 +290,33 @@ def _latencies(ask: Ask, base: str, jobs: Sequence[str], at: int, datasource: st
         }
         bound = _bound(buckets)
         if bound is not None:
-            threshold = (
-                f"{bound.normalize():f}s" if bound * 1000 != int(bound * 1000) else format_duration(bound)
-            )
+            threshold = _threshold(bound)
             sli = {"latency": {"histogram": str(_selector(base, job)), "threshold": threshold}}
             yield Proposal("", job, "latency", f"Requests of {base} within {threshold}", sli, datasource)
+
+
+def _natives(ask: Ask, base: str, jobs: Sequence[str], at: int, datasource: str) -> Iterator[Proposal]:
+    """A power of two, a border of native buckets, that nearly all requests of the last day kept."""
+    grown = f"sum by (job) (increase({base}[1d]))"
+    try:  # a server that has no native histograms may not know the function
+        answer = ask(
+            Query(f"histogram_quantile({FAST_ENOUGH}, {grown}) and histogram_count({grown}) > 0", at)
+        )
+    except (QueryRejected, QueryFailed):
+        return
+    slowest = {series.labels.get("job", ""): series.values[-1] for series in answer.series if series.values}
+    for job in jobs:
+        value = slowest.get(job, math.nan)
+        if 0 < value < math.inf:
+            threshold = _threshold(Decimal(2.0 ** math.ceil(math.log2(value))))
+            sli = {"histogram": str(_selector(base, job)), "threshold": threshold, "type": "native"}
+            why = f"Requests of {base} within {threshold}"
+            yield Proposal("", job, "latency", why, {"latency": sli}, datasource)
+
+
+def _threshold(bound: Decimal) -> str:
+    fine = bound * 1000 != int(bound * 1000)
+    return f"{bound.normalize():f}s" if fine else format_duration(bound)
 
 
 def _bound(buckets: Mapping[str, float]) -> Decimal | None:

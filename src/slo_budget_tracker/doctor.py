@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from slo_budget_tracker import thresholds
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import QueryFailed, QueryRejected
@@ -19,16 +20,19 @@ from slo_budget_tracker.recordings import ENOUGH
 from slo_budget_tracker.rowlabels import as_vector
 from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
 from slo_budget_tracker.selectors import selectors_in
+from slo_budget_tracker.slis import LatencySli
 from slo_budget_tracker.suspicions import too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
     from slo_budget_tracker.answers import Answer
     from slo_budget_tracker.batches import ExpressionBatch
     from slo_budget_tracker.feeds import Role
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.selectors import Selector
+    from slo_budget_tracker.slis import Sli
     from slo_budget_tracker.specs import SLO
 
 Level = Literal["error", "warning", "note"]
@@ -58,11 +62,13 @@ class Doctor:
     clock: Callable[[], float]
     findings: list[Finding] = field(default_factory=list)
     _slo: str = ""
+    _bounds: tuple[Decimal, ...] = ()  # at which native histograms are read
     _slowest: float = 0.0
 
     def examine(self, slo: SLO) -> list[Finding]:
         """All that is to be said about one SLO; raises PrometheusError where nobody can say."""
         self.findings, self._slo, self._slowest = [], slo.name, 0.0
+        self._bounds = (slo.sli.threshold,) if isinstance(slo.sli, LatencySli) else ()
         try:
             self._examine(slo)
         except (QueryRejected, QueryFailed) as error:
@@ -75,8 +81,11 @@ class Doctor:
         self.findings.append(Finding(self._slo, level, check, sentence))
 
     def _asked(self, expression: str, *, at: int | None = None) -> Answer:
+        return self._answer(Query(expression, self.at if at is None else at, self._bounds))
+
+    def _answer(self, query: Query) -> Answer:
         begun = self.clock()
-        answer = self.ask(Query(expression, self.at if at is None else at))
+        answer = self.ask(query)
         self._slowest = max(self._slowest, self.clock() - begun)
         return answer
 
@@ -95,13 +104,15 @@ class Doctor:
         if planned.expressions:
             self._expressions(slo)
             return
-        if slo.sli.kind == "latency" and not self._buckets(slo):
-            return
         parts: dict[Role, list[Selector]] = {}
         for feed in planned.raw:
             for slot, selector in feed.members:
                 parts.setdefault(slot.role, []).append(selector)
-        if not self._series(parts["total"]):
+        form = self._form(slo.sli)
+        if form == "native":
+            assert isinstance(slo.sli, LatencySli)
+            parts["total"] = [slo.sli.histogram]
+        if form is None or not self._series(parts["total"]):
             return
         self._windows(slo, parts["total"])
         self._history(slo, parts["total"])
@@ -109,12 +120,31 @@ class Doctor:
             events = self._value(_sum("count_over_time", parts["total"], DAY))
             good = self._value(_sum("sum_over_time", parts["total"], DAY))
             self._ratio(events, events - good)
+        elif form == "native":
+            events = self._native_events(slo.sli)
         else:
             self._counters(parts["total"])
             events = self._value(_sum("increase", parts["total"], DAY))
             self._failures(parts, events)
         self._groups(slo, parts["total"])
         self._alerts(slo, events)
+
+    def _form(self, sli: Sli) -> str | None:
+        """In which form the events are there: of a histogram classic or native; None where they are not."""
+        if not isinstance(sli, LatencySli):
+            return sli.kind
+        found = thresholds.examine(sli, self._answer, self.at)
+        if found.level is not None:
+            self._say(found.level, "bucket", found.sentence)
+        return found.form
+
+    def _native_events(self, sli: Sli) -> float:
+        assert isinstance(sli, LatencySli)
+        grown = f"sum(increase({sli.histogram}[{DAY}s]))"
+        events = self._value(f"histogram_count({grown})")
+        share = self._value(f"histogram_fraction(0, {sli.threshold.normalize():f}, {grown})")
+        self._ratio(events, events * (1 - share))
+        return events
 
     def _expressions(self, slo: SLO) -> None:
         """Free PromQL is asked as a tick asks it, now, a window ago and on average."""
@@ -251,28 +281,6 @@ class Doctor:
         elif events and bad <= 0:
             self._say("note", "ratio", f"none of {events:.0f} events of a day was bad")
 
-    def _buckets(self, slo: SLO) -> bool:
-        assert slo.sli.kind == "latency"
-        bucket = str(slo.sli.histogram).replace(
-            slo.sli.histogram.metric, f"{slo.sli.histogram.metric}_bucket", 1
-        )
-        answer = self._asked(f"count by (le) ({bucket})")
-        bounds = sorted(
-            bound for one in answer.series if (bound := _float(one.labels.get("le", ""))) is not None
-        )
-        finite = [bound for bound in bounds if math.isfinite(bound)]
-        if not finite:
-            self._say("error", "bucket", f"no buckets of {slo.sli.histogram}")
-            return False
-        wanted = float(slo.sli.threshold)
-        if wanted not in finite:
-            below = [bound for bound in finite if bound < wanted][-1:]
-            above = [bound for bound in finite if bound > wanted][:1]
-            named = " and ".join(f"{bound:g}s" for bound in [*below, *above])
-            self._say("error", "bucket", f"no bucket at {wanted:g}s, the nearest are {named}")
-            return False
-        return True
-
     def _groups(self, slo: SLO, total: Sequence[Selector]) -> None:
         if slo.group_by:
             by = ", ".join(slo.group_by)
@@ -316,10 +324,3 @@ def _or(each: Iterable[str]) -> str:
 
 def _sum(function: str, selectors: Sequence[Selector], seconds: int) -> str:
     return f"sum({_or(f'sum({function}({one}[{seconds}s]))' for one in selectors)})"
-
-
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -8,10 +8,13 @@ from math import inf, isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.histograms import ALL, LE
 from slo_budget_tracker.index import alternation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
+
+    from slo_budget_tracker.feeds import RawFeed
 
     Labels = Mapping[str, str]
     Asking = Generator[tuple[Query, ...], tuple[Answer, ...], None]
@@ -71,13 +74,13 @@ class Evidence:
     """What a server said about some targets at the end of one tick.
 
     Args:
-        metric: the feed's.
+        feed: whose series are asked about.
         at: the tick's end, seconds.
         seconds: length of the tick and ten scrapes: how far back raw samples are asked for.
         key: the identity of a series by its labels.
     """
 
-    metric: str
+    feed: RawFeed
     at: int
     seconds: int
     key: Callable[[Labels], int]
@@ -88,6 +91,7 @@ class Evidence:
     _older_starts: dict[Target, list[tuple[Labels, int, float]]] = field(default_factory=dict)
     _window: dict[Target, list[Series]] = field(default_factory=dict)
     _before: dict[int, float] = field(default_factory=dict)
+    _shown: set[int] = field(default_factory=set)
 
     def look(self, targets: Iterable[Target]) -> Asking:
         """Ask for the last scrapes of these targets, and for their processes."""
@@ -100,14 +104,20 @@ class Evidence:
         targets = tuple(targets)
         yield from self.look_at_values(targets)
         before = f"last_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s)"
-        for (answer,) in (yield from self._ask("before", targets, before, (self.metric,))):
+        histogram = self.feed.histogram
+        for (answer,) in (yield from self._ask("before", targets, before, (self.feed.metric,))):
             for series in answer.series:
-                if is_count(series.values[-1]):
+                if histogram is not None and histogram.is_native(series.labels) and LE not in series.labels:
+                    # Prometheus 2.42 answers with a 0 that says nothing
+                    self._shown.add(self.key({**series.labels, LE: ALL}))
+                elif is_count(series.values[-1]):
                     self._before[self.key(series.labels)] = series.values[-1]
 
     def look_at_values(self, targets: Iterable[Target]) -> Asking:
         """Ask for all series of the metric that these targets showed in the last scrapes."""
-        for (window,) in (yield from self._ask("values", targets, f"{{0}}[{self.seconds}s]", (self.metric,))):
+        for (window,) in (
+            yield from self._ask("values", targets, f"{{0}}[{self.seconds}s]", (self.feed.metric,))
+        ):
             _sort_in(self._window, window)
 
     def look_back(self, targets: Iterable[Target]) -> Asking:
@@ -142,14 +152,23 @@ class Evidence:
                 str(alternation(label, frozenset(getattr(target, label) for target in some)))
                 for label in ("job", "instance")
             )
-            queries += [Query(text.format(f"{metric}{{{inside}}}"), self.at) for metric in metrics]
+            queries += [self._query(text, metric, inside) for metric in metrics]
         if not queries:
             return []
         answers = yield tuple(queries)
         width = len(metrics)
         return [answers[at : at + width] for at in range(0, len(answers), width)]
 
+    def _query(self, text: str, metric: str, inside: str) -> Query:
+        if metric != self.feed.metric:
+            return Query(text.format(f"{metric}{{{inside}}}"), self.at)
+        return Query(text.format(self.feed.targets(inside)), self.at, self.feed.bounds)
+
     # conclusions
+
+    def shown(self, whole: int) -> bool:
+        """Whether a native histogram was there before, though nobody can say with which counts."""
+        return whole in self._shown
 
     def was_up(self, labels: Labels, before: int) -> bool:
         """Whether a target whose labels are ALL among these was up before the instant (ms)."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from slo_budget_tracker.answers import Query
 from slo_budget_tracker.groups import group_of, key_of
-from slo_budget_tracker.index import Index, pieces
-from slo_budget_tracker.selectors import Selector
+from slo_budget_tracker.histograms import ALL, LE, plain
+from slo_budget_tracker.index import Index, alternation, cover, disjoint, literals, pieces
+from slo_budget_tracker.selectors import Matcher, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from decimal import Decimal
 
+    from slo_budget_tracker.answers import Series
     from slo_budget_tracker.groups import Group
 
 Role = Literal["total", "bad", "good", "error_ratio", "condition", "recorded"]
@@ -50,6 +55,9 @@ class RawFeed:
     replica_label: str | None = None
     gauge: bool = False
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by SLO: the labels it is grouped by
+    histogram: Histogram | None = (
+        None  # where `metric` has its buckets, and native histograms may do for them
+    )
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -60,13 +68,45 @@ class RawFeed:
 
     def expressions(self, seconds: int) -> tuple[str, ...]:
         """The range selectors to ask for, as instant queries, to get the samples of the last `seconds`."""
-        return tuple(f"{piece}[{seconds}s]" for selector in self.selectors for piece in pieces(selector))
+        return tuple(query.expression for query in self.queries(seconds, 0))
+
+    @property
+    def former(self) -> str | None:
+        """The key under which these series were read when there were no native histograms."""
+        return None if self.histogram is None else f"{self.datasource}/{self.metric}"
+
+    def queries(
+        self, seconds: int, at: int, selectors: Sequence[Selector] | None = None
+    ) -> tuple[Query, ...]:
+        """The questions for the samples of the `seconds` before an instant, of all series or of some."""
+        if self.histogram is not None:
+            return self.histogram.queries(self.selectors if selectors is None else selectors, seconds, at)
+        some = self.selectors if selectors is None else cover(selectors)
+        return tuple(Query(f"{piece}[{seconds}s]", at) for selector in some for piece in pieces(selector))
+
+    def targets(self, inside: str) -> str:
+        """The selector of all series of these targets; `inside` are matchers."""
+        return f"{self.metric}{{{inside}}}" if self.histogram is None else self.histogram.selector(inside)
+
+    @property
+    def bounds(self) -> tuple[Decimal, ...]:
+        """At which bounds native histograms are read."""
+        return () if self.histogram is None or not self.histogram.native else self.histogram.bounds
+
+    def stored(self, series: Sequence[Series]) -> Sequence[Series]:
+        """The series that the server has: of a native histogram's counts at its bounds only that of all."""
+        histogram = self.histogram
+        if histogram is None:
+            return series
+        return [one for one in series if not histogram.is_native(one.labels) or one.labels.get(LE) == ALL]
 
     def classify(self, labels: Mapping[str, str]) -> tuple[Slot, ...]:
         """Where the increments of a series go; each slot once, though several of its selectors match.
 
         Of an SLO with groups they go to its roll-up and to the group.
         """
+        if self.histogram is not None:
+            labels = self.histogram.as_bucket(labels)
         found = self._index.find(labels)
         return self.grouped(found, labels) if self.groups else found
 
@@ -88,46 +128,66 @@ class RawFeed:
         return tuple(found)
 
 
-def fill_expression(feed: RawFeed, slot: Slot, step: int) -> str:
-    """Events of one slot in the last `step` seconds without any memory: old history in few requests.
+@dataclass(frozen=True)
+class Histogram:
+    """A histogram by its base name: are classic buckets read, and native ones, at which bounds?"""
 
-    Of each series: the difference to its last value within a day; after a fall, what came before the fall and
-    the new value; of a new series everything, where its target was up before under the same labels or its
-    process has only just started; else nothing. Where it differs from raw samples it counts less.
-    `step` is best at about 10 scrapes.
-    """
-    selectors = dict.fromkeys(selector for member, selector in feed.members if member == slot)
-    if feed.gauge:
-        each = " or ".join(_sampled(selector, step, failed=slot.role == "bad") for selector in selectors)
-    else:
-        each = " or ".join(f"({_fill_form(selector, step, feed.replica_label)})" for selector in selectors)
-    if feed.replica_label is not None:
-        each = f"max without ({feed.replica_label}) ({each})"
-    by = feed.group_labels(slot.slo)
-    return f"sum by ({', '.join(by)}) ({each})" if by else f"sum({each})"
+    base: str
+    classic: bool
+    native: bool
+    bounds: tuple[Decimal, ...]
+
+    @property
+    def metric(self) -> str:
+        """What its classic buckets are called."""
+        return f"{self.base}_bucket"
+
+    def queries(self, buckets: Sequence[Selector], seconds: int, at: int) -> tuple[Query, ...]:
+        """The questions for raw samples; `buckets` select classic buckets by `le`."""
+        return tuple(
+            Query(
+                f"{self.selector(','.join(map(str, piece.matchers)))}[{seconds}s]",
+                at,
+                self.bounds if self.native else (),
+            )
+            for selector in self._apart(buckets)
+            for piece in pieces(selector)
+        )
+
+    def _apart(self, buckets: Sequence[Selector]) -> Sequence[Selector]:
+        """Selectors that share no histogram: where some read other buckets of one, `le` is joined."""
+        if not self.native:
+            return cover(buckets)
+        bounds: dict[Selector, set[str]] = {}
+        for selector in cover(buckets):
+            rest = Selector(selector.metric, tuple(m for m in selector.matchers if m.label != LE))
+            listed = [literals(m) or frozenset() for m in selector.matchers if m.label == LE]
+            bounds.setdefault(rest, set()).update(*listed)
+        if not all(disjoint(one, other) for one, other in combinations(bounds, 2)):
+            every = set[str]().union(*bounds.values())
+            bounds = dict.fromkeys(cover(list(bounds)), every)
+        if not self.classic:
+            return list(bounds)
+        return [_with(rest, alternation(LE, frozenset({"", *les}))) for rest, les in bounds.items()]
+
+    def selector(self, inside: str) -> str:
+        """The text that selects what is read, with these matchers."""
+        if not (self.classic and self.native):
+            return f"{self.metric if self.classic else self.base}{{{inside}}}"
+        names = alternation("__name__", frozenset({self.base, self.metric}))
+        return f"{{{','.join(filter(None, (str(names), inside)))}}}"
+
+    def is_native(self, labels: Mapping[str, str]) -> bool:
+        """Whether a series is part of a native histogram, by the name that servers send."""
+        return labels.get("__name__") == self.base
+
+    def as_bucket(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """The labels that the same counts have as a classic bucket."""
+        if not self.is_native(labels):
+            return labels
+        return {**labels, "__name__": self.metric, LE: plain(labels.get(LE, ""))}
 
 
-def _sampled(selector: Selector, step: int, *, failed: bool) -> str:
-    """The samples of a step, or those that are 0; its left edge is left out (Prometheus 2)."""
-    span = f"{selector}[{step * 1000 - 1}ms]"
-    return f"(count_over_time({span}) - sum_over_time({span}))" if failed else f"(count_over_time({span}))"
-
-
-def _fill_form(selector: Selector, step: int, replica_label: str | None) -> str:
-    target = tuple(m for m in selector.matchers if m.label in ("job", "instance"))
-    scraped = f"last_over_time({Selector('up', target)}[{step}s])"
-    alike = scraped if replica_label is None else f"count without ({replica_label}) ({scraped})"
-    now = f"last_over_time({selector}[{step}s])"
-    before = f"last_over_time({selector}[1d] offset {step}s)"
-    # All labels of `up` must have been there before: a label added to a running target renames its series,
-    # and their counters do not begin at 0. While both names are in the step, nobody can tell them apart.
-    known = f"(max_over_time({Selector('up', target)}[1d] offset {step}s) == 1) and {scraped}"
-    renamed = f"count by (job, instance) ({alike}) > 1"
-    started = f"last_over_time({Selector('process_start_time_seconds', target)}[{step}s])"
-    return (
-        f"({now} - {before} >= 0)"
-        f" or ({now} + clamp_min(max_over_time({selector}[{step}s]) - {before}, 0))"
-        f" or ({now} and on (job, instance) ({known}) unless on (job, instance) ({renamed}))"
-        f" or ({now} and on (job, instance) ({started} >= time() - {step * 6 // 5}))"
-        f" or ({now} * 0)"
-    )
+def _with(selector: Selector, matcher: Matcher) -> Selector:
+    matchers = sorted((*selector.matchers, matcher), key=lambda m: (m.label, m.operator, m.value))
+    return Selector(selector.metric, tuple(matchers))

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.density import Density, Stage
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
+from slo_budget_tracker.fillforms import fill_expression, presence
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.outcomes import combine
-from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
+from slo_budget_tracker.queries import Query, RangeQuery, Slot, plan
 from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, read, roles, split, units
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.slices import Part, cut
@@ -271,8 +272,11 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
         tick for tick in ticks if tick.seconds == step
     ]  # the oldest may be cut short: it stays unknown
     seen: dict[Slot, None] = dict.fromkeys(slot for _, slot in _slots(unit))
+    first, last = regular[0], regular[-1]
+    native = {feed.key: _is_native(feed, first.start, last.end, ask) for feed in unit.feeds}
     for feed, slot in _slots(unit):
-        answer = ask(RangeQuery(fill_expression(feed, slot, step), regular[0].end, regular[-1].end, step))
+        expression = fill_expression(feed, slot, step, native=native[feed.key])
+        answer = ask(RangeQuery(expression, first.end, last.end, step))
         for series in answer.series:
             samples += len(series.times)
             for one in feed.grouped([slot], series.labels):
@@ -288,6 +292,12 @@ def read_steps(unit: Unit, ticks: Sequence[Tick], ask: Ask) -> Reading:
             values = {slot.role: found[slot] for slot in wanted if slot in found}
             of_slo[tick.end] = combine(frozenset(s.role for s in wanted), values, partial=False)
     return Reading(counts, samples=samples)
+
+
+def _is_native(feed: RawFeed, start: int, end: int, ask: Ask) -> bool:
+    """Whether there are native histograms at all: not every server knows the functions that read them."""
+    asked = presence(feed, end - start)
+    return not asked or any(ask(Query(one, end)).series for one in asked)
 
 
 def read_ticks(unit: Unit, rows: Sequence[Tick], ask: Ask, *, interval: int) -> Reading:

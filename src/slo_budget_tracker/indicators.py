@@ -13,6 +13,7 @@ from slo_budget_tracker import documents, presets
 from slo_budget_tracker.documents import joined
 from slo_budget_tracker.selectors import Selector, parse_expression, parse_selector
 from slo_budget_tracker.slis import (
+    HISTOGRAM_TYPES,
     OPERATIONS,
     CompositeSli,
     ConditionSli,
@@ -122,18 +123,21 @@ def _requests(node: Node, fields: Fields) -> RequestsSli | None:
 
 
 def _latency(node: Node, fields: Fields) -> LatencySli | None:
-    found = fields.mapping(node, ("histogram", "threshold"), required=("histogram", "threshold"))
+    before = len(fields.faults)
+    found = fields.mapping(node, ("histogram", "threshold", "type"), required=("histogram", "threshold"))
     if not found:
         return None
     histogram = threshold = None
+    given = fields.choice(found["type"], HISTOGRAM_TYPES) if "type" in found else "auto"
     if "histogram" in found:
         expected = 'a histogram such as http_request_duration_seconds{job="shop"}'
         histogram = fields.parsed(found["histogram"], parse_selector, expected)
     if "threshold" in found:
         threshold = fields.fine_duration(found["threshold"])
-    if histogram is None or threshold is None:
+    if histogram is None or threshold is None or len(fields.faults) > before:
         return None
-    return sound(fields, node, lambda: LatencySli(histogram=histogram, threshold=threshold))
+    kind = next(one for one in HISTOGRAM_TYPES if one == given)
+    return sound(fields, node, lambda: LatencySli(histogram=histogram, threshold=threshold, type=kind))
 
 
 def _probe(node: Node, fields: Fields) -> ProbeSli | None:

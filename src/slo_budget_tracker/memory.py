@@ -13,7 +13,7 @@ import numpy as np
 from slo_budget_tracker.feeds import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -118,15 +118,20 @@ class Memory:
         oldest = self.until - KEPT_MS
         jobs = {name: job for name, job in self.jobs.items() if job.last > oldest}
         kept = [row for row, time in enumerate(self.times) if time > oldest]
-        if len(kept) == len(self.times):
-            return replace(self, jobs=jobs)
-        roll = Roll(tuple(self.roll.keys[row] for row in kept), tuple(self.roll.targets[row] for row in kept))
+        memory = self if len(kept) == len(self.times) else self._of(kept)
+        return replace(memory, jobs=jobs)
+
+    def without(self, keys: Container[int]) -> Memory:
+        """The memory without some series."""
+        return self._of([row for row, key in enumerate(self.roll.keys) if key not in keys])
+
+    def _of(self, rows: Sequence[int]) -> Memory:
+        roll = Roll(tuple(self.roll.keys[row] for row in rows), tuple(self.roll.targets[row] for row in rows))
         return replace(
             self,
             roll=roll,
-            times=[self.times[row] for row in kept],
-            values=[self.values[row] for row in kept],
-            jobs=jobs,
+            times=[self.times[row] for row in rows],
+            values=[self.values[row] for row in rows],
             special={key: one for key, one in self.special.items() if key in roll.index},
             replicas={key: one for key, one in self.replicas.items() if key in roll.index},
         )

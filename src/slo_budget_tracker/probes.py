@@ -14,7 +14,6 @@ from itertools import pairwise
 from math import isnan
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.answers import Query
 from slo_budget_tracker.counting import Tally
 from slo_budget_tracker.memory import KEPT_MS, Job, Memory, Roll
 from slo_budget_tracker.scan import USUAL_SPACING, Lines
@@ -23,7 +22,7 @@ from slo_budget_tracker.sorting import sorting_of
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Sequence
 
-    from slo_budget_tracker.answers import Answer, Series
+    from slo_budget_tracker.answers import Answer, Query, Series
     from slo_budget_tracker.feeds import RawFeed, Slot
     from slo_budget_tracker.sorting import Sorting
     from slo_budget_tracker.ticks import Tick
@@ -44,7 +43,7 @@ def count_samples(
     start = ticks[0].start * 1000
     scope = _scope(feed)
     if memory.until is None or memory.scope != scope or start - memory.until > KEPT_MS:
-        answers = yield tuple(Query(one, ticks[0].start) for one in feed.expressions(SEED_SECONDS))
+        answers = yield feed.queries(SEED_SECONDS, ticks[0].start)
         before = [one for answer in answers for one in answer.series]
         probing = _Probing(feed, replace(Memory.empty(), scope=scope, since=start))
         probing.take(before, start - SEED_SECONDS * 1000, start)

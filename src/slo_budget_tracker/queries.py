@@ -14,13 +14,14 @@ from slo_budget_tracker import recordings
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
 from slo_budget_tracker.batches import ExpressionBatch, Member, Test
 from slo_budget_tracker.durations import format_duration
-from slo_budget_tracker.feeds import TICKED, RawFeed, Role, Slot, fill_expression
+from slo_budget_tracker.feeds import TICKED, Histogram, RawFeed, Role, Slot
+from slo_budget_tracker.histograms import bound_text
 from slo_budget_tracker.index import cover
 from slo_budget_tracker.selectors import Matcher, substitute_window
 from slo_budget_tracker.slis import ConditionSli, LatencySli, ProbeSli, RequestsSli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from slo_budget_tracker.selectors import Selector
@@ -40,10 +41,11 @@ __all__ = [
     "Series",
     "Slot",
     "bound_spellings",
-    "fill_expression",
     "plan",
 ]
 
+PROBE, HISTOGRAM = "probe", "histogram"  # ways to read a metric, beside counters
+HISTOGRAMS = (HISTOGRAM, "classic", "native")
 BATCH_SLOS = (
     10  # SLOs per joined query: measured, 10 cost the server 2.4 ms each, 50 cost 4.6 ms, 200 cost 12.9 ms
 )
@@ -87,16 +89,19 @@ class Plan:
 
 def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Plan:
     """The plan of one tick, whatever the order of the SLOs; `replica_labels` by datasource."""
-    feeds: dict[tuple[str, str, bool], list[tuple[Slot, Selector]]] = {}
+    feeds: dict[tuple[str, str, str], list[tuple[Slot, Selector]]] = {}
+    bounds: dict[tuple[str, str, str], set[Decimal]] = {}
     expressions: dict[tuple[str, bool], list[list[Member]]] = {}
     grouped = {slo.name: slo.group_by for slo in slos if slo.group_by}
     for slo in sorted(slos, key=lambda one: one.name):
         if slo.sli.kind == "composite":  # its members are read
             continue
         if isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli)):
-            gauge = isinstance(slo.sli, ProbeSli)
+            kind = _kind(slo.sli)
             for slot, selector in _series(slo.name, slo.sli):
-                feeds.setdefault((slo.datasource, selector.metric, gauge), []).append((slot, selector))
+                feeds.setdefault((slo.datasource, selector.metric, kind), []).append((slot, selector))
+                if isinstance(slo.sli, LatencySli):
+                    bounds.setdefault((slo.datasource, selector.metric, kind), set()).add(slo.sli.threshold)
         else:
             members = list(_expressions(slo.name, slo.sli, slo.group_by))
             ticked = all(member.slot.role in TICKED for member in members)
@@ -104,18 +109,19 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
     return Plan(
         raw=tuple(
             RawFeed(
-                key=f"{datasource}/{'probe:' if gauge else ''}{metric}",
+                key=f"{datasource}/{_read_as(metric, kind)}",
                 datasource=datasource,
                 metric=metric,
                 members=tuple(dict.fromkeys(members)),
                 selectors=cover([selector for _, selector in members]),
                 replica_label=replica_labels.get(datasource),
-                gauge=gauge,
+                gauge=kind == PROBE,
                 groups=tuple(
                     sorted({(slot.slo, grouped[slot.slo]) for slot, _ in members if slot.slo in grouped})
                 ),
+                histogram=_histogram(metric, kind, bounds.get((datasource, metric, kind), ())),
             )
-            for (datasource, metric, gauge), members in feeds.items()
+            for (datasource, metric, kind), members in feeds.items()
         ),
         expressions=tuple(
             ExpressionBatch.of(
@@ -127,9 +133,32 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
     )
 
 
+def _kind(sli: RequestsSli | LatencySli | ProbeSli) -> str:
+    """How a metric is read: as counters, as buckets of one form or both, or its samples as events."""
+    if isinstance(sli, ProbeSli):
+        return PROBE
+    if isinstance(sli, LatencySli):
+        return HISTOGRAM if sli.type == "auto" else sli.type
+    return ""
+
+
+def _read_as(metric: str, kind: str) -> str:
+    """A metric and how it is read, as part of a key."""
+    if kind in HISTOGRAMS:
+        metric = metric.removesuffix("_bucket")
+    return f"{kind}:{metric}" if kind else metric
+
+
+def _histogram(metric: str, kind: str, bounds: Iterable[Decimal]) -> Histogram | None:
+    if kind not in HISTOGRAMS:
+        return None
+    base = metric.removesuffix("_bucket")
+    return Histogram(base, kind != "native", kind != "classic", tuple(sorted(bounds)))
+
+
 def bound_spellings(bound: Decimal) -> tuple[str, ...]:
     """How clients write an upper bound: `1` (Go), `1.0` (Python, Java, Prometheus 3), `1e+06`, `1.0E7`."""
-    plain = f"{bound.normalize():f}"
+    plain = bound_text(bound)
     number = float(bound)
     exponent = math.floor(math.log10(number)) if number else 0
     found = {plain, repr(number), f"{plain}.0" if "." not in plain else plain}

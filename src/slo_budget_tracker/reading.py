@@ -158,7 +158,7 @@ class _Brought:
     def add(self, feed: RawFeed, memory: Memory, ask: Ask) -> None:
         """Read one feed and count it."""
         start, end = self.ticks[0].start, self.ticks[-1].end
-        answers = [ask(Query(expression, end)) for expression in feed.expressions(end - start)]
+        answers = [ask(query) for query in feed.queries(end - start, end)]
         self.partial = self.partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
         counted = count_samples if feed.gauge else count

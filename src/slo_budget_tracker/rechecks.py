@@ -21,10 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.answers import Query
 from slo_budget_tracker.errors import PrometheusError
 from slo_budget_tracker.evidence import is_count
-from slo_budget_tracker.index import cover, pieces
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.scan import USUAL_SPACING, Lines
@@ -34,7 +32,7 @@ from slo_budget_tracker.ticks import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.answers import Answer, RangeQuery, Series
+    from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
     from slo_budget_tracker.attempts import Attempts
     from slo_budget_tracker.feeds import RawFeed
     from slo_budget_tracker.memory import Memory
@@ -327,14 +325,14 @@ class Comparison:
         found = 0
         start = (end - self.interval) * 1000
         for feed in self.unit.feeds:
-            for expression in feed.expressions(self.interval):
-                lines = Lines.of(feed, sorting_of(feed), self.ask(Query(expression, end)).series, start)
+            for query in feed.queries(self.interval, end):
+                lines = Lines.of(feed, sorting_of(feed), self.ask(query).series, start)
                 found += sum(map(len, lines.times)) - sum(lines.done)
         return found
 
     def _feed_is_late(self, feed: RawFeed) -> bool | None:
         end = self.block.end
-        answers = [self.ask(Query(expression, end)) for expression in feed.expressions(self.interval)]
+        answers = [self.ask(query) for query in feed.queries(self.interval, end)]
         if any(answer.partial for answer in answers):
             return None
         series = [one for answer in answers for one in answer.series]
@@ -352,11 +350,10 @@ class Comparison:
     def _fills(self, feed: RawFeed, holes: Mapping[int, frozenset[str]], names: frozenset[str]) -> bool:
         first, last = min(holes) - self.interval, max(holes)
         wanted = [selector for slot, selector in feed.members if slot.slo in names and slot.role != "bad"]
-        for selector in cover(wanted) if wanted else ():
-            for piece in pieces(selector):
-                answer = self.ask(Query(f"{piece}[{last - first}s]", last))
-                if any(self._is_in(feed, series, holes) for series in answer.series):
-                    return True
+        for query in feed.queries(last - first, last, wanted) if wanted else ():
+            answer = self.ask(query)
+            if any(self._is_in(feed, series, holes) for series in answer.series):
+                return True
         return False
 
     def _is_in(self, feed: RawFeed, series: Series, holes: Mapping[int, frozenset[str]]) -> bool:

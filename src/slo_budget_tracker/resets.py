@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Literal
 from slo_budget_tracker.memory import NOTHING_SPECIAL, Special
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     Newer = Callable[[int, int], bool | None]
 
-Doubt = Literal["baseline", "held", "guarded", "renamed", "no_instance", "replica", "bad_value"]
-DOUBTS: tuple[Doubt, ...] = ("baseline", "held", "guarded", "renamed", "no_instance", "replica", "bad_value")
+Doubt = Literal["baseline", "held", "guarded", "renamed", "no_instance", "replica", "bad_value", "resolution"]
+DOUBTS: tuple[Doubt, ...] = (
+    "baseline",
+    "held",
+    "guarded",
+    "renamed",
+    "no_instance",
+    "replica",
+    "bad_value",
+    "resolution",
+)
 
 VAIN_FALLS = (
     5  # after so many falls of one series that no new process explains, its falls are not asked about
@@ -33,6 +42,8 @@ class Walk:
         reset: other counters of the target fell when the process was replaced, so this one began again too,
             even where it shows no fall.
         scrape: usual time between two scrapes, ms.
+        also: instants (ms) at which the counter began again because others of its histogram did.
+        led: whether an undecided first value counts, where the count of all of its histogram decided it.
     """
 
     time: int
@@ -43,8 +54,12 @@ class Walk:
     switched: bool = False
     reset: bool = False
     scrape: int = 30_000
+    also: Container[int] = ()
+    led: bool | None = None
     gain: float = 0.0
     doubts: list[Doubt] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)  # when it began again, ms
+    held_counts: bool | None = None  # what was decided of an undecided first value
 
     def through(self, samples: Iterable[tuple[int, float]]) -> Walk:
         """Walk through the samples; what is not newer than the remembered one, or no count, is left out."""
@@ -61,10 +76,10 @@ class Walk:
 
     def _step(self, time: int, value: float) -> None:
         newer = self.newer(self.time, time)
-        if value < self.value:
-            self._fall(value, newer=newer)
-        elif newer and self.reset:
-            self._begin(value)
+        if time in self.also or (newer and self.reset and value >= self.value):
+            self._begin(time, value)
+        elif value < self.value:
+            self._fall(time, value, newer=newer)
         else:
             self._grow(value - self.value)
             if newer and self.value > 0:
@@ -75,7 +90,7 @@ class Walk:
         # A mark stays for good: two servers behind one address fall every other scrape.
         self.value = max(self.value, value) if self.special.marked else value
 
-    def _fall(self, value: float, *, newer: bool | None) -> None:
+    def _fall(self, time: int, value: float, *, newer: bool | None) -> None:
         slight = 2 * value > self.value
         if self.switched:
             self.doubts.append("replica")
@@ -89,22 +104,25 @@ class Walk:
             self.special = self.special._replace(marked=True)
         else:
             falls = 0 if newer else min(self.special.falls + 1, VAIN_FALLS)
-            self._begin(value)
+            self._begin(time, value)
             self.special = self.special._replace(falls=falls)
 
-    def _begin(self, value: float) -> None:
+    def _begin(self, time: int, value: float) -> None:
         """The counter began at zero again."""
         if self.special.held is not None:
             self.doubts.append("held")
         self.special = NOTHING_SPECIAL
+        self.begun.append(time)
         self.gain += value
 
     def _grow(self, growth: float) -> None:
         self.gain += growth
         held = self.special.held
-        if held is not None and growth > 0:
-            if held <= growth * self.special.allowance:
-                self.gain += held
-            else:
-                self.doubts.append("baseline")
-            self.special = self.special._replace(held=None, allowance=0.0)
+        if held is None or (growth <= 0 and self.led is None):
+            return
+        self.held_counts = held <= growth * self.special.allowance if self.led is None else self.led
+        if self.held_counts:
+            self.gain += held
+        else:
+            self.doubts.append("baseline")
+        self.special = self.special._replace(held=None, allowance=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from math import inf, isnan
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slo_budget_tracker.answers import Series
-    from slo_budget_tracker.feeds import RawFeed, Slot
+    from slo_budget_tracker.feeds import Histogram, RawFeed, Slot
     from slo_budget_tracker.memory import Special
     from slo_budget_tracker.sorting import Sorted, Sorting
 
@@ -32,6 +33,7 @@ class Lines:
     labels: list[Mapping[str, str]] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
     replicas: list[str] | None = None
+    twice: frozenset[int] = frozenset()  # keys of series that have several lines, one after the other
 
     @classmethod
     def of(cls, feed: RawFeed, sorting: Sorting, series: Iterable[Series], start: int) -> Lines:
@@ -56,7 +58,52 @@ class Lines:
             add_done(0 if times[0] > start else bisect_right(times, start))
             if lines.replicas is not None:
                 lines.replicas.append(labels.get(feed.replica_label or "", ""))
-        return lines
+        return lines if feed.histogram is None else lines._united(feed.histogram, sorting, start)
+
+    def _begin(self, place: Sorted, labels: Mapping[str, str], replica: str) -> None:
+        """A new line at the end, without samples."""
+        self.places.append(place)
+        self.labels.append(labels)
+        self.times.append([])
+        self.values.append([])
+        if self.replicas is not None:
+            self.replicas.append(replica)
+
+    def _united(self, histogram: Histogram, sorting: Sorting, start: int) -> Lines:
+        """The lines of histograms with one line for each series, whatever forms of it were read.
+
+        While the classic form of a bucket is there, the native one is left aside. A bound may be spelled in
+        two ways, one after the other.
+        """
+        together: dict[tuple[int, str], list[int]] = {}
+        for at, place in enumerate(self.places):
+            replica = "" if self.replicas is None else self.replicas[at]
+            together.setdefault((sorting.part(place.key, self.labels[at]).bound, replica), []).append(at)
+        if len(together) == len(self.places):
+            return self
+        united = Lines(replicas=None if self.replicas is None else [])
+        for (_, replica), some in together.items():
+            natives = {at for at in some if histogram.is_native(self.labels[at])}
+            classic = [time for at in some if at not in natives for time in self.times[at]]
+            first, last = min(classic, default=inf), max(classic, default=-inf)
+            points = {
+                time: (value, at)
+                for at in some
+                for time, value in zip(self.times[at], self.values[at], strict=True)
+                if at not in natives or not first <= time <= last
+            }
+            run: Sorted | None = None
+            for time, (value, at) in sorted(points.items()):
+                if self.places[at] != run:
+                    run = self.places[at]
+                    united._begin(run, self.labels[at], replica)
+                united.times[-1].append(time)
+                united.values[-1].append(value)
+        united.done = [bisect_right(times, start) for times in united.times]
+        replicas = united.replicas or [""] * len(united.places)
+        lines = Counter(zip((place.key for place in united.places), replicas, strict=True))
+        united.twice = frozenset(key for (key, _), times in lines.items() if times > 1)
+        return united
 
 
 @dataclass(slots=True)
@@ -86,6 +133,8 @@ class Scan:
     _limits: list[int] = field(init=False)
     _replicas: dict[int, str] = field(init=False)
     _added: dict[int, tuple[int, int, float]] = field(default_factory=dict)  # key -> target, time, value
+    _dropped: set[int] = field(default_factory=set)  # keys
+    _settled: dict[int, float] = field(default_factory=dict)  # by line: what was counted of a slow one
 
     def __post_init__(self) -> None:
         lanes = self.sorting.lanes
@@ -103,7 +152,8 @@ class Scan:
         """Count what is normal: a remembered series that goes on growing."""
         lines, memory, end = self.lines, self.memory, self.end
         find, old_times, old_values = memory.roll.index.get, memory.times, memory.values
-        times, values, highs, special = self.times, self.values, self.highs, self.special
+        times, values, highs = self.times, self.values, self.highs
+        odd = self.special.keys() | self._twice() if lines.twice else self.special
         gains, newest, gaps, limits = self.gains, self._newest, self._gaps, self._limits
         all_times, all_values, places, read = lines.times, lines.values, lines.places, self.read
         for at in self._chosen():
@@ -122,7 +172,7 @@ class Scan:
                 continue
             gap = stamps[low] - old_times[row]
             before = now = old_values[row]
-            if 0 < gap <= limits[lane] and key not in special:
+            if 0 < gap <= limits[lane] and key not in odd:
                 for value in all_values[at][low:high]:
                     if value >= now:
                         now = value
@@ -140,7 +190,18 @@ class Scan:
                             gaps[lane] = gap
                         continue
             self.slow.append(at)
+            self._settled[at] = 0.0
             self._note(at)
+
+    def _twice(self) -> set[int]:
+        """The keys of series that have several lines in this tick."""
+        lines = self.lines
+        seen = Counter(
+            place.key
+            for place, times in zip(lines.places, lines.times, strict=True)
+            if place.key in lines.twice and times[0] <= self.end and times[-1] > self.start
+        )
+        return {key for key, times in seen.items() if times > 1}
 
     def _note(self, at: int) -> None:
         """Note the newest sample of a line that is not normal."""
@@ -211,7 +272,10 @@ class Scan:
         """Take over what was decided about a remembered series, in place of what `run` made of it."""
         key, _, lane = self.lines.places[at]
         row = self.memory.roll.index[key]
-        counted = self.values[row] - self.memory.values[row]  # by `run`: zero for slow lines
+        counted = self._settled.get(at)
+        if counted is None:
+            counted = self.values[row] - self.memory.values[row]  # by `run`
+        self._settled[at] = gain
         if gain != counted:
             self.gains[lane] += gain - counted
         self.times[row], self.values[row] = time, value
@@ -222,11 +286,19 @@ class Scan:
         key, target, lane = self.lines.places[at]
         self.gains[lane] += gain
         self._added[key] = (target, time, value)
+        self._dropped.discard(key)
         self._mark(key, special)
 
     def is_added(self, at: int) -> bool:
         """Whether the line's series was added in this tick already (under another line)."""
         return self.lines.places[at].key in self._added
+
+    def drop(self, keys: Iterable[int]) -> None:
+        """Remember some series no more: others go on in their place."""
+        for key in keys:
+            if self._added.pop(key, None) is not None or key in self.memory.roll.index:
+                self._dropped.add(key)
+                self.special.pop(key, None)
 
     def forget_value(self, row: int) -> None:
         """A silent series of a process that was replaced: whatever it shows next, it began at zero."""
@@ -250,7 +322,7 @@ class Scan:
             times, values = [*times, *added_times], [*values, *added_values]
         present = self.present()
         later = 2 * self.end - self.start
-        return Memory(
+        remembered = Memory(
             scope=memory.scope,
             since=memory.since,
             until=self.end,
@@ -262,6 +334,7 @@ class Scan:
             replicas=self._replicas,
             present={slot: until for slot, until in present.items() if until > later},
         )
+        return remembered.without(self._dropped) if self._dropped else remembered
 
     def counts(self) -> dict[Slot, float]:
         """Events of each slot that had samples in this tick."""

@@ -74,12 +74,20 @@ class RequestsSli(Frozen):
                     yield Defect(role, f"{selector} twice", "each selector once", "it would be counted twice")
 
 
+HistogramType = Literal["auto", "classic", "native"]
+HISTOGRAM_TYPES: tuple[HistogramType, ...] = ("auto", "classic", "native")
+
+
 class LatencySli(Frozen):
-    """Requests faster than `threshold` seconds, from a classic histogram (base name, no _bucket)."""
+    """Requests faster than `threshold` seconds, from a histogram (base name, no _bucket).
+
+    `type` says which kind of histogram is read; `auto` is both, and where both are there the classic one.
+    """
 
     kind: Literal["latency"] = "latency"
     histogram: Selector
     threshold: Decimal
+    type: HistogramType = "auto"
 
     def _defects(self) -> Iterator[Defect]:
         base, _, suffix = self.histogram.metric.rpartition("_")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from slo_budget_tracker.evidence import Target
+from slo_budget_tracker.histograms import ALL, LE, identities, identity, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,13 @@ class Sorted(NamedTuple):
     lane: int
 
 
+class Part(NamedTuple):
+    """What a series is of a histogram: the keys of the count of all, and of its bound in classic buckets."""
+
+    whole: int
+    bound: int
+
+
 @dataclass(eq=False)
 class Sorting:
     """The memo of one feed: pure in the labels, so it may be shared and dropped at any time.
@@ -46,10 +54,12 @@ class Sorting:
 
     feed_key: str
     replica_label: str | None
+    histogram: bool = False
     lanes: list[Lane] = field(default_factory=list)
     _lane_of: dict[Lane, int] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
     memo: dict[tuple[str, ...], Sorted | None] = field(default_factory=dict)
+    _parts: dict[int, Part] = field(default_factory=dict)  # of histograms, by the key of a series
 
     def sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
         """The series' place; None where no SLO selects it."""
@@ -65,14 +75,33 @@ class Sorting:
         return Sorted(self.key(labels), target_key(target), self._lane_of[lane])
 
     def key(self, labels: Labels) -> int:
-        """The series' identity: a hash of its sorted labels without name and replica, the same for ever."""
+        """The series' identity: a hash of its sorted labels without name and replica, the same for ever.
+
+        A bucket is the same one however its bound is spelled, and be it classic or of a native histogram.
+        """
         ignored = ("__name__", self.replica_label)
+        if self.histogram and LE in labels:
+            labels = {**labels, LE: identity(labels[LE])}
         return _hash(*(part for pair in sorted(labels.items()) if pair[0] not in ignored for part in pair))
+
+    def part(self, key: int, labels: Labels) -> Part:
+        """What a series is of its histogram."""
+        found = self._parts.get(key)
+        if found is None:
+            whole, bound = ({**labels, LE: name} for name in (ALL, plain(labels.get(LE, ""))))
+            found = self._parts[key] = Part(self.key(whole), self.key(bound))
+        return found
+
+    def relatives(self, labels: Labels) -> frozenset[int]:
+        """The keys that the counts at a histogram's bound have at this and all other resolutions."""
+        names = identities(plain(identity(labels[LE])))
+        return frozenset(self.key({**labels, LE: name}) for name in names)
 
     def trim(self, current: int) -> None:
         """Forget series when far more were met than there are now."""
         if len(self.memo) > 2 * current + _SPARE:
             self.memo.clear()
+            self._parts.clear()
 
 
 def target_key(target: Target) -> int:
@@ -98,5 +127,5 @@ def sorting_of(feed: RawFeed) -> Sorting:
     """The memo that goes with a feed."""
     found = _SORTINGS.get(feed)
     if found is None:
-        found = _SORTINGS[feed] = Sorting(feed.key, feed.replica_label)
+        found = _SORTINGS[feed] = Sorting(feed.key, feed.replica_label, feed.histogram is not None)
     return found

@@ -11,6 +11,7 @@ from slo_budget_tracker.evidence import Evidence, Target
 from slo_budget_tracker.memory import KEPT_MS
 from slo_budget_tracker.resets import VAIN_FALLS, Walk
 from slo_budget_tracker.scan import GAP_SCRAPES
+from slo_budget_tracker.siblings import Siblings
 from slo_budget_tracker.sorting import NO_TARGET
 
 if TYPE_CHECKING:
@@ -39,18 +40,27 @@ class Strays:
     _scrapes: dict[str, Scrapes] = field(default_factory=dict)  # by job
     _born: dict[int, Birth] = field(default_factory=dict)  # by line
     _kin: dict[tuple[int, int], tuple[Kin, ...]] = field(default_factory=dict)  # by target and instant
+    _siblings: Siblings = field(init=False)
 
     def settle(self) -> Asking:
         """Decide about all odd series of the tick, and about all others of their targets."""
         scan, places = self.scan, self.scan.lines.places
-        odd = [at for at in scan.slow if self._needs_asking(at)]
-        odd += [at for at in scan.new if self._is_odd(at)]
+        self._siblings = Siblings(self.feed, scan, self.doubts).prepare()
+        slow = self._siblings.with_slow(scan.slow)
+        odd = [at for at in slow if self._needs_asking(at)]
+        odd += [at for at in self._siblings.in_order(scan.new) if self._is_odd(at)]
         asked = {places[at].target: Target.of(scan.lines.labels[at]) for at in odd}
-        for at in scan.slow:
+        for at in slow:
             if places[at].target not in asked:  # the others are walked once, when it is known what happened
                 self._walk(at, None)
-        if not asked:
-            return
+        if asked:
+            yield from self._settle_asked(asked)
+        self._siblings.settle()
+
+    def _settle_asked(self, asked: dict[int, Target]) -> Asking:
+        """Decide about all series of targets that must be asked about."""
+        scan = self.scan
+        places = scan.lines.places
         self._members = {target: [] for target in asked}
         for at in scan.read:
             countable = at in self._births or scan.remembered(at) is not None
@@ -58,7 +68,7 @@ class Strays:
                 self._members[places[at].target].append(at)
         evidence = yield from self._evidence(asked)
         for target, members in self._members.items():
-            self._decide(target, members, evidence)
+            self._decide(target, self._siblings.in_order(members), evidence)
 
     # what is odd
 
@@ -88,13 +98,15 @@ class Strays:
         samples = [one for one in scan.samples(at) if 0 <= one[1] < float("inf")]
         if not samples or scan.is_added(at):
             return False
+        if self._siblings.is_change(at, samples):
+            return False
         time, value = samples[0]
         if value == 0:
             self._add(at, Walk(time, value), samples)
             return False
         self._births[at] = samples
         if scan.lines.places[at].target == NO_TARGET:
-            self._begin(at, Evidence(self.feed.metric, 0, 0, scan.sorting.key))
+            self._begin(at, Evidence(self.feed, 0, 0, scan.sorting.key))
             return False
         return True
 
@@ -106,7 +118,7 @@ class Strays:
         scan = self.scan
         spacing = max(scan.spacing(target.job) for target in asked.values())
         seconds = -(-(scan.end - scan.start + LOOK_SCRAPES * spacing) // 1000)
-        evidence = Evidence(self.feed.metric, scan.end // 1000, seconds, scan.sorting.key)
+        evidence = Evidence(self.feed, scan.end // 1000, seconds, scan.sorting.key)
         yield from evidence.look(asked.values())
         births = [self._birth(at) for at in self._births]
         if scan.memory.since is not None and scan.end - scan.memory.since < KEPT_MS:
@@ -191,7 +203,8 @@ class Strays:
         )
         if evidence is not None:
             walk.newer = evidence.process(scan.lines.labels[at]).newer
-        walk.through(scan.samples(at))
+        self._siblings.lead(at, walk).through(scan.samples(at))
+        self._siblings.note(at, walk)
         self.doubts.update(walk.doubts)
         scan.settle(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)
 
@@ -209,6 +222,7 @@ class Strays:
             kin=self._kin_of(place.target, time) if place.target != NO_TARGET else (),
             scrapes=self._scrapes_of(scan.job_of(at)),
             unknown_until=min(scan.start, scan.memory.since or scan.start),
+            whole=self._siblings.whole(at),
         )
         return born
 
@@ -251,6 +265,10 @@ class Strays:
 
     def _begin(self, at: int, evidence: Evidence) -> None:
         birth = self._birth(at)
+        before = birth.whole_before(evidence)
+        if before is not None:
+            self._siblings.go_on_from(at, before)
+            return
         beginning = birth.begin(evidence)
         if beginning.doubt is not None:
             self.doubts[beginning.doubt] += 1
@@ -262,6 +280,7 @@ class Strays:
         self._add(at, walk, self._births[at])
 
     def _add(self, at: int, walk: Walk, samples: list[tuple[int, float]]) -> None:
-        walk.through(samples)
+        self._siblings.lead(at, walk).through(samples)
+        self._siblings.note(at, walk)
         self.doubts.update(walk.doubts)
         self.scan.add(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)

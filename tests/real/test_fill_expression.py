@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from slo_budget_tracker.fillforms import fill_expression
 from slo_budget_tracker.prometheus import Prometheus
-from slo_budget_tracker.queries import RangeQuery, Slot, fill_expression, plan
+from slo_budget_tracker.queries import RangeQuery, Slot, plan
 from slo_budget_tracker.selectors import Matcher, Selector
 from slo_budget_tracker.specs import SLO, RequestsSli
 from tests.servers import load_openmetrics

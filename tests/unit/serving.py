@@ -28,7 +28,7 @@ PAGE = BurnRateAlert(severity="page", long=HOUR, short=300, burn_rate=Decimal("1
 class Archive(Tsdb):
     """Samples in order of time, found by bisection."""
 
-    def between(self, selector, after, until):
+    def between(self, selector, after, until, bounds=()):
         """The series of a selector with their samples in (after, until], ms."""
         found = []
         for key, samples in self.samples.items():

@@ -9,7 +9,8 @@ import pytest
 
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import Evaluator
-from slo_budget_tracker.feeds import Slot, fill_expression
+from slo_budget_tracker.feeds import Slot
+from slo_budget_tracker.fillforms import fill_expression
 from slo_budget_tracker.gauges import render
 from slo_budget_tracker.groups import group_of, key_of, labels_of, name_of, readable
 from slo_budget_tracker.ledger import Ledger

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from slo_budget_tracker.feeds import RawFeed, Slot, fill_expression
+from slo_budget_tracker.feeds import RawFeed, Slot
+from slo_budget_tracker.fillforms import fill_expression
 from slo_budget_tracker.memory import Memory
 from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import plan

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from slo_budget_tracker.answers import Answer, Query, Series
 from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.feeds import RawFeed, Slot
+from slo_budget_tracker.histograms import Sample, cumulative
 from slo_budget_tracker.selectors import Matcher, Selector
 from slo_budget_tracker.ticks import Tick
 
-RAW = re.compile(r"(?P<metric>\w+)(?:\{(?P<inside>.*)\})?\[(?P<seconds>\d+)s\]$")
+RAW = re.compile(r"(?P<metric>\w*)(?:\{(?P<inside>.*)\})?\[(?P<seconds>\d+)s\]$")
 BEFORE = re.compile(
     r"(?P<how>last|max)_over_time\((?P<selector>.*)\[24h\] offset (?P<offset>\d+)s\)(?: == 1)?$"
 )
@@ -51,7 +52,7 @@ class Tsdb:
     def put(self, metric, labels, time, value):
         """Store one sample; times are ms."""
         key = tuple(sorted({"__name__": metric, **labels}.items()))
-        self.samples.setdefault(key, []).append((time, float(value)))
+        self.samples.setdefault(key, []).append((time, value if isinstance(value, Sample) else float(value)))
 
     def scrape(self, time, target, *, start=None, up=1, **values):
         """One scrape of a target: `up`, the process start (seconds), and http_requests_total by code (c200=…)."""
@@ -61,15 +62,22 @@ class Tsdb:
         for name, value in values.items() if up else ():
             self.put(METRIC, {**target, "code": name.removeprefix("c")}, time, value)
 
-    def between(self, selector, after, until):
-        """The series of a selector with their samples in (after, until], ms."""
+    def between(self, selector, after, until, bounds=()):
+        """The series of a selector with their samples in (after, until], ms; native ones as counts at bounds."""
         found = []
         for key, samples in self.samples.items():
             labels = dict(key)
-            if labels["__name__"] == selector.metric and selector.matches(labels):
+            if all(one.matches(labels) for one in selector.matchers) and selector.metric in (
+                "",
+                labels["__name__"],
+            ):
                 inside = [one for one in samples if after < one[0] <= until]
-                if inside:
-                    found.append(Series(labels, [t for t, _ in inside], [v for _, v in inside]))
+                times, values = [t for t, _ in inside], [v for _, v in inside]
+                if inside and isinstance(values[0], Sample):
+                    for name, places, counts in cumulative(values, bounds):
+                        found.append(Series({**labels, "le": name}, [times[at] for at in places], counts))
+                elif inside:
+                    found.append(Series(labels, times, values))
         return found
 
     def ask(self, query):
@@ -78,11 +86,11 @@ class Tsdb:
         at = query.at * 1000
         if raw := RAW.match(query.expression):
             selector = parse(query.expression[: query.expression.rindex("[")])
-            return Answer(tuple(self.between(selector, at - int(raw["seconds"]) * 1000, at)))
+            return Answer(tuple(self.between(selector, at - int(raw["seconds"]) * 1000, at, query.bounds)))
         before = BEFORE.match(query.expression)
         assert before is not None, query.expression
         until = at - int(before["offset"]) * 1000
-        series = self.between(parse(before["selector"]), until - DAY_MS, until)
+        series = self.between(parse(before["selector"]), until - DAY_MS, until, query.bounds)
         if before["how"] == "last":
             return Answer(tuple(Series(s.labels, [at], s.values[-1:]) for s in series))
         kept = [s for s in series if max(s.values) == 1]
@@ -93,11 +101,7 @@ class Tsdb:
     def count(self, feed, memory, ticks):
         """Drive `count` over contiguous ticks."""
         first, last = ticks[0].start, ticks[-1].end
-        series = [
-            one
-            for expression in feed.expressions(last - first)
-            for one in self.ask(Query(expression, last)).series
-        ]
+        series = [one for query in feed.queries(last - first, last) for one in self.ask(query).series]
         steps = count(feed, series, memory, ticks)
         try:
             wanted = next(steps)
@@ -113,6 +117,7 @@ class Story:
 
     db: Tsdb = field(default_factory=Tsdb)
     feed: RawFeed = field(default_factory=feed_of)
+    slots: tuple[Slot, ...] = (TOTAL, BAD)
     memory: Memory = field(default_factory=Memory.empty)
     at: int = 1_000_000
     doubts: dict[str, int] = field(default_factory=dict)
@@ -125,4 +130,4 @@ class Story:
         self.memory = Memory.loads(tally.memory.dumps())
         for doubt, times in tally.doubts.items():
             self.doubts[doubt] = self.doubts.get(doubt, 0) + times
-        return tuple(sum(one.get(slot, 0) for one in tally.counts.values()) for slot in (TOTAL, BAD))
+        return tuple(sum(one.get(slot, 0) for one in tally.counts.values()) for slot in self.slots)

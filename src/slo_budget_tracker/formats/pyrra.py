@@ -14,6 +14,7 @@ from slo_budget_tracker.formats.drafts import at, word
 from slo_budget_tracker.formats.names import ORIGINAL, labels_of, slug
 from slo_budget_tracker.formats.tiers import Tier, alerts_of
 from slo_budget_tracker.formats.trees import text, tree
+from slo_budget_tracker.histograms import is_border
 from slo_budget_tracker.specs import LEAST_TICKS
 
 if TYPE_CHECKING:
@@ -195,15 +196,17 @@ def _native(draft: Draft, node: Node) -> tuple[Node | None, Node | None]:
     seconds = draft.fields.fine_duration(found["latency"])
     if seconds is None:
         return None, None
-    labels = [one.text for item in draft.items(found.get("grouping")) if (one := draft.text(item))]
-    by = f" by ({', '.join(labels)})" if labels else ""
-    events = f"sum{by} (increase({histogram}[$window]))" if by else f"sum(increase({histogram}[$window]))"
-    total = f"histogram_count({events})"
-    good = f"histogram_fraction(0, {seconds.normalize():f}, {events}) * {total}"
-    draft.warn(node, "runs as PromQL, with the server's extrapolation: native histograms are no counters")
-    return tree(node, {"promql": {"good": text(place, good), "total": text(place, total)}}), found.get(
-        "grouping"
-    )
+    if not is_border(seconds):
+        draft.warn(
+            found["latency"],
+            "no power of two: requests in the native bucket around it are divided in proportion",
+        )
+    latency = {
+        "histogram": text(place, str(histogram)),
+        "threshold": text(found["latency"], shapes.threshold(seconds)),
+        "type": text(place, "native"),
+    }
+    return tree(node, {"latency": tree(node, latency)}), found.get("grouping")
 
 
 def _gauge(draft: Draft, node: Node) -> tuple[Node | None, Node | None]:

@@ -29,6 +29,11 @@ def ratio_of(slo: SLO) -> Ratio:
     sli = slo.sli
     if sli.kind == "requests":
         return Ratio(_sum(sli.good or sli.bad or ()), _sum(sli.total), sli.good is not None)
+    if sli.kind == "latency" and sli.type == "native":
+        rate = f"sum(rate({sli.histogram}[$window]))"
+        total = f"histogram_count({rate})"
+        share = f"histogram_fraction(0, {sli.threshold.normalize():f}, {rate})"
+        return Ratio(f"{share} * {total}", total, good=True)
     if sli.kind == "latency":
         buckets = bucket(sli.histogram, bound_spellings(sli.threshold))
         return Ratio(_sum([buckets]), _sum([_suffixed(sli.histogram, "_count")]), good=True)

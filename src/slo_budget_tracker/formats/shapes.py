@@ -193,7 +193,7 @@ def _latency(part: Selector, total: Selector) -> dict[str, Tree | None] | None:
         or (total.metric, total.matchers) not in whole
     ):
         return None
-    return {"histogram": str(Selector(base, rest)), "threshold": _duration(bound)}
+    return {"histogram": str(Selector(base, rest)), "threshold": threshold(bound)}
 
 
 def _bound(matchers: Sequence[Matcher]) -> Decimal | None:
@@ -209,7 +209,7 @@ def _bound(matchers: Sequence[Matcher]) -> Decimal | None:
     return next(iter(bounds)) if len(bounds) == 1 and max(bounds) > 0 else None
 
 
-def _duration(seconds: Decimal) -> str:
+def threshold(seconds: Decimal) -> str:
     """300ms, 5s, or 0.00025s where milliseconds are too coarse."""
     fine = seconds * 1_000 != int(seconds * 1_000)
     return f"{seconds.normalize():f}s" if fine else format_duration(seconds)
