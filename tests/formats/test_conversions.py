@@ -309,3 +309,19 @@ def test_a_histogram_of_no_seconds_is_asked_by_its_buckets_when_it_comes_back():
     assert ["its SLI is asked differently when it is read back"] == [one.found for one in warnings]
     sli = read(text)[1]["a"].sli
     assert ['x_milliseconds_bucket{le=~"300|300\\\\.0"}'] == [str(one) for one in sli.good]
+
+
+@pytest.mark.parametrize("form", ["sloth", "openslo", "prometheus-rules"])
+def test_a_native_histogram_is_read_by_its_functions(form, tmp_path):
+    """Other tools' files of an SLO with `type: native` ask for the share of a native histogram."""
+    path = tmp_path / "native.yaml"
+    path.write_text(
+        "service: api\nslos:\n  - {name: quick, target: 99%, sli: {latency: {histogram: 'took{job=\"a\"}',"
+        " threshold: 250ms, type: native}}}\n"
+    )
+    run = CliRunner().invoke(app, ["convert", str(path), "--to", form])
+    assert (0, True, False) == (
+        run.exit_code,
+        "histogram_fraction(0, 0.25, sum(rate(took{job=" in run.output.replace("\n", ""),
+        "took_bucket" in run.output,
+    )

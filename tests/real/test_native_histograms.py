@@ -9,17 +9,21 @@ from itertools import pairwise
 import pytest
 
 from slo_budget_tracker.answers import Query
+from slo_budget_tracker.discovery import discover
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.filling import read_steps
+from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import read, units
+from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.settings import PrometheusSettings
 from slo_budget_tracker.specs import SLO, LatencySli
 from slo_budget_tracker.ticks import Tick
 from tests.servers import PrometheusServer
-from tests.worlds.exposition import write
-from tests.worlds.twins import BASE, BEGIN, world
+from tests.worlds.exposition import Histogram, write, written_histogram
+from tests.worlds.twins import BASE, BEGIN, time_of, world
 
 pytestmark = pytest.mark.prometheus
 
@@ -36,10 +40,19 @@ def ask(tmp_path_factory):
         flags=("--enable-feature=native-histograms", "--web.enable-remote-write-receiver"),
     )
     with server:
-        write(server.url, world(len(TICKS)).run())
+        write(server.url, [*world(len(TICKS)).run(), *alone()])
         client = Prometheus(PrometheusSettings(url=server.url))
         yield lambda query: client.ask(query, budget_seconds=30)
         client.close()
+
+
+def alone():
+    """A service that has native histograms only, all of its requests between one and two seconds."""
+    one = Histogram()
+    for number in range(80):
+        one.observe(1.5, 3)
+        labels = {"__name__": "rpc_took_seconds", "job": "alone", "instance": "b:1"}
+        yield written_histogram(labels, time_of(40 + number), one)
 
 
 def latency(job, form, threshold="0.25", **more):
@@ -149,3 +162,31 @@ def test_old_history_is_filled_by_range_queries(ask, job):
     )
     assert 0.9 * classic <= native <= classic <= all_of_it
     assert job in {"pods", "restarts"} or native == classic
+
+
+@pytest.mark.parametrize("form", ["native", "auto"])
+def test_the_daemons_cycle_counts_native_histograms(ask, form):
+    """Evaluated from history, and stepped tick by tick with its looks at late data: the counts of classic ones."""
+    slos = [latency("restarts", kind, window=3_600) for kind in ("classic", form)]
+    end = TICKS[-1].end
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(slos=slos, ledger=ledger, asks={"default": ask}, interval=60, delay=30).prepare(BEGIN)
+        reports = [one.advance(tick.end) for tick in TICKS]
+        live = {each.name: (each.total, each.failures) for each in reports[-1].snapshots}
+    assert [{}] == [dict(errors) for errors in {tuple(report.errors.items()) for report in reports}]
+    at_once = {
+        each.name: (each.total, each.failures)
+        for each in evaluate_at(slos, {"default": ask}, at=end + 30, grid=Grid(interval=60, delay=30))
+    }
+    classic, native = (slo.name for slo in slos)
+    assert live[classic] == live[native]
+    assert at_once[classic] == at_once[native]
+    assert live[native][0] > 100
+
+
+def test_discover_proposes_a_native_latency(ask):
+    """A power of two that nearly all requests of a day kept, where there are no classic buckets."""
+    (found,) = (one for one in discover(ask, at=TICKS[-1].end).proposals if one.sli["latency"].get("type"))
+    assert {"histogram": 'rpc_took_seconds{job="alone"}', "threshold": "2s", "type": "native"} == found.sli[
+        "latency"
+    ]

@@ -107,6 +107,47 @@ def test_latency_reads_only_the_buckets_it_needs():
 
 
 @pytest.mark.parametrize(
+    ("form", "key", "text"),
+    [
+        (
+            "auto",
+            "default/histogram:took",
+            '{__name__=~"took|took_bucket",job="a",le=~"|\\\\+Inf|0\\\\.25"}[60s]',
+        ),
+        ("classic", "default/classic:took", 'took_bucket{job="a",le=~"\\\\+Inf|0\\\\.25"}[60s]'),
+        ("native", "default/native:took", 'took{job="a"}[60s]'),
+    ],
+)
+def test_each_type_of_histogram_is_one_request(form, key, text):
+    """Classic buckets, native histograms or both; native ones are read at the thresholds of all SLOs."""
+    sli = LatencySli(histogram=sel("took", job="a"), threshold=Decimal("0.25"), type=form)
+    (feed,) = planned(SLO(name="l", target=Decimal("0.99"), sli=sli)).raw
+    assert (key, (text,)) == (feed.key, feed.expressions(60))
+    assert ((Decimal("0.25"),) if form != "classic" else ()) == feed.queries(60, 1)[0].bounds
+    found = feed.classify({"__name__": "took_bucket", "job": "a", "le": "0.25"})
+    assert (Slot("l", "good"),) == found
+    if form != "classic":
+        assert found == feed.classify({"__name__": "took", "job": "a", "le": "0.25@3:0.2..0.3"})
+
+
+def test_thresholds_of_one_histogram_share_its_samples():
+    """Two thresholds of different jobs: no native histogram is selected twice, whatever buckets are wanted."""
+    slos = [
+        SLO(name=f"l{n}", target=Decimal("0.99"),
+            sli=LatencySli(histogram=sel("took", **labels), threshold=Decimal(threshold)))
+        for n, (labels, threshold) in enumerate([({"job": "a"}, "0.25"), ({"job": "b"}, "0.5"), ({}, "1")])
+    ]  # fmt: skip
+    (feed,) = planned(*slos).raw
+    assert (
+        '{__name__=~"took|took_bucket",le=~"|\\\\+Inf|0\\\\.25|0\\\\.5|1|1\\\\.0"}[60s]',
+    ) == feed.expressions(60)
+    (apart,) = planned(*slos[:2]).raw
+    assert (
+        '{__name__=~"took|took_bucket",job=~"a|b",le=~"|\\\\+Inf|0\\\\.25|0\\\\.5"}[60s]',
+    ) == apart.expressions(60)
+
+
+@pytest.mark.parametrize(
     ("bound", "expected"),
     [
         ("0.3", {"0.3"}),
