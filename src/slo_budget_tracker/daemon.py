@@ -21,6 +21,7 @@ from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.notifying import Notifier
+from slo_budget_tracker.overviews import Overview
 from slo_budget_tracker.postgres import holder
 from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.publishing import Publisher
@@ -58,6 +59,7 @@ class Daemon:
     files: Files | None = None
     clock: Callable[[], float] = time.time
     shard: Shard | None = None
+    overview: bool = False  # show what all shards concluded, evaluate nothing
     wishes: Wishes = field(default_factory=Wishes)
     on_filling: Callable[[int, int], None] | None = None  # told how far the past is filled
     notifier: Notifier = field(default_factory=lambda: Notifier.of(os.environ))
@@ -86,7 +88,9 @@ class Daemon:
         self._digest = self.files.digest(self.settings) if self.files is not None else ""
         self._protector = Protector.of(self.settings.web, clock=self.clock)
         self.publisher.protection = self._protector.figures
-        if self._database().in_postgresql:
+        if self.overview:
+            self._show_all()
+        elif self._database().in_postgresql:
             self._run_seated()
         else:
             self._lead(None)
@@ -105,20 +109,29 @@ class Daemon:
             UsageError: a shard without PostgreSQL.
         """
         found = self.settings.ledger.database
-        if self.shard is None:
+        if self.shard is None and not self.overview:
             return found
         if not found.in_postgresql:
             raise UsageError(
                 "shards hand over what they counted in a PostgreSQL that all of them share, expected "
                 "ledger.url postgresql+psycopg://… with --shard"
             )
-        return replace(found, namespace=self.shard.namespace(found.namespace))
+        return (
+            found if self.shard is None else replace(found, namespace=self.shard.namespace(found.namespace))
+        )
 
     def _moves(self, ledger: Ledger) -> Moves | None:
         if self.shard is None:
             return None
         base = self.settings.ledger.database.namespace
         return Moves.of(ledger, self.shard, base=base, holder=holder())
+
+    def _show_all(self) -> None:
+        """The page over all shards, until the end."""
+        overview = Overview(self.settings, self.slos, self.publisher, self._database(), self.stop)
+        overview.look()
+        self._open_doors(overview)
+        overview.run()
 
     def _run_seated(self) -> None:
         ledger = self.settings.ledger
@@ -215,7 +228,7 @@ class Daemon:
             term=None if seat is None else seat.term,
         )
 
-    def _open_doors(self, runs: Cycle | Follower) -> bool:
+    def _open_doors(self, runs: Cycle | Follower | Overview) -> bool:
         """Serve, reload and say so, once; what runs may change later. Whether this was the first time."""
         if self._web is not None:
             if self._reloader is not None:
@@ -236,7 +249,7 @@ class Daemon:
         if web is not None:
             web.stop(within=2.0)
 
-    def _made_reloader(self, runs: Cycle | Follower) -> Reloader | None:
+    def _made_reloader(self, runs: Cycle | Follower | Overview) -> Reloader | None:
         files = self.files
         if files is None:
             return None
@@ -250,7 +263,7 @@ class Daemon:
         Watcher(paths, reloader.hint, self.stop).start()
         return reloader
 
-    def _server(self, runs: Cycle | Follower, reloader: Reloader | None) -> WebServer:
+    def _server(self, runs: Cycle | Follower | Overview, reloader: Reloader | None) -> WebServer:
         web = self.settings.web
         lever = None
         if web.reload and web.reload_token_file is not None and reloader is not None:

@@ -314,7 +314,7 @@ def _unmark_moved(connection: Connection, names: Iterable[str]) -> None:
 
 
 def _copy_events(connection: Connection, source: str, own: str, names: Iterable[str]) -> None:
-    """The events of these SLOs in their places, and what became of them; those that wait do so here."""
+    """The events of these SLOs go over, in their places; those that wait to be delivered wait here."""
     chosen = {"names": sorted(names)}
     life = "SELECT coalesce((SELECT value FROM {}.fact WHERE key = 'audit_life'), '0')::integer"
     theirs, ours = (f"({life.format(schema_)})" for schema_ in (source, own))
@@ -325,7 +325,6 @@ def _copy_events(connection: Connection, source: str, own: str, names: Iterable[
         f"UPDATE {own}.delivery SET state = replace(state, '{MOVED}', '') WHERE slo = ANY(:names)",  # noqa: S608
         f"UPDATE {own}.delivery SET life = CASE WHEN life = {theirs} THEN {ours} ELSE -1 END "  # noqa: S608, ISC004
         "WHERE slo = ANY(:names) AND life IS NOT NULL",
-        f"UPDATE {source}.delivery SET state = '{MOVED}' || state "  # noqa: S608, ISC004
-        "WHERE slo = ANY(:names) AND state IN ('pending', 'attempted')",
+        f"DELETE FROM {source}.event WHERE slo = ANY(:names)",  # noqa: S608 - with their deliveries
     ):
         connection.execute(sa.text(statement), chosen)

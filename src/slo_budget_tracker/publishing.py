@@ -99,15 +99,35 @@ class Publisher:
         self, evaluator: Evaluator, sources: Mapping[str, Prometheus], snapshots: tuple[SLOSnapshot, ...]
     ) -> None:
         """Take in what a tick concluded, render once, swap once; only who holds the cycle's lock calls it."""
-        stats = evaluator.ledger.stats()
-        engine, engine_version = evaluator.ledger.engine
+        archive = Archive(evaluator.ledger)
+        self.publish_all(
+            [evaluator],
+            sources,
+            snapshots,
+            past=Past(archive.courses, archive.events),
+            notebook=Notebook(archive.marks, archive.annotate, archive.erase),
+        )
+
+    def publish_all(
+        self,
+        evaluators: Sequence[Evaluator],
+        sources: Mapping[str, Prometheus],
+        snapshots: tuple[SLOSnapshot, ...],
+        *,
+        past: Past,
+        notebook: Notebook,
+    ) -> None:
+        """The same of several evaluators, each with some of the SLOs, and what is known of their past."""
+        stats = [one.ledger.stats() for one in evaluators]
+        engine, engine_version = evaluators[0].ledger.engine if evaluators else ("", "")
+        slos = tuple(slo for one in evaluators for slo in one.slos)
         by_name = {name: client.stats for name, client in sources.items()}
         with self._guard:
             self.note(
                 version=__version__,
-                slos=len(evaluator.slos),
-                groups_limited=evaluator.limited(),
-                clamped={slo.name: n for slo in evaluator.slos if (n := self.own.clamped.get(slo.name))},
+                slos=len(slos),
+                groups_limited={name: n for one in evaluators for name, n in one.limited().items()},
+                clamped={slo.name: n for slo in slos if (n := self.own.clamped.get(slo.name))},
                 requests={
                     (name, outcome): times
                     for name, asked in by_name.items()
@@ -118,21 +138,22 @@ class Publisher:
                 prometheus_auth_ok=_known(by_name, "auth_ok"),
                 clock_skew=_known(by_name, "clock_skew_seconds"),
                 certificate_expires_at=_known(by_name, "certificate_expires"),
-                ledger_bytes=stats.bytes,
-                ledger_rows=stats.rows,
+                ledger_bytes=sum(one.bytes for one in stats),
+                ledger_rows=sum(one.rows for one in stats),
                 store_engine=engine,
                 store_version=engine_version,
             )
-            archive = Archive(evaluator.ledger)
-            self.display.past = Past(archive.courses, archive.events)
-            self.display.notebook = Notebook(archive.marks, archive.annotate, archive.erase)
+            self.display.past, self.display.notebook = past, notebook
             self.display.datasources = {name: client.address for name, client in sources.items()}
-            self.display.interval, self.display.delay = evaluator.interval, evaluator.delay
+            interval = self.display.interval
+            for one in evaluators[:1]:
+                self.display.interval, self.display.delay = interval, _delay = one.interval, one.delay
+            known = [_data_until(one) for one in evaluators]
             self._shown = Shown(
                 snapshots,
-                tuple(evaluator.slos),
-                _data_until(evaluator),
-                time.monotonic() + FRESH_FOR * evaluator.interval,
+                slos,
+                {key: until for one in known for key, until in one.items()},
+                time.monotonic() + FRESH_FOR * interval,
             )
             self.refresh()
 

@@ -115,9 +115,9 @@ class Life:
         """The lines of one event."""
         return [line for line in map(json.loads, self.said.splitlines()) if line["event"] == event]
 
-    def spawn(self, *, before=(), log=None, **options):
+    def spawn(self, *, before=(), log=None, further=(), **options):
         """Start the process, wait for nothing."""
-        command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(self.config)]
+        command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(self.config), *further]
         environ = {**os.environ, **options.pop("env", {})}
         environ["SLO_BUDGET_TRACKER_WEB__LISTEN"] = f"127.0.0.1:{self.port}"
         with (self.folder / "log").open("ab") as file:

@@ -73,7 +73,8 @@ def run(
         typer.Option(
             "--shard",
             metavar="I/N",
-            help="Evaluate one of N shares of the SLOs, the I-th from 0 on; the ledger is in PostgreSQL.",
+            help="Evaluate one of N shares of the SLOs, the I-th from 0 on, over one PostgreSQL; "
+            "or `all`: show what all shards concluded.",
             show_default=False,
         ),
     ] = None,
@@ -82,10 +83,12 @@ def run(
 
     Example: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
     One of three: `slo-budget-tracker run -c config/slo-budget-tracker.yaml --shard 0/3`
+    A page over all: `slo-budget-tracker run -c config/slo-budget-tracker.yaml --shard all`
     """
     wishes = Wishes()
     wishes.catch()
-    one_of = None if shard is None else Shard.parse(shard)
+    overview = shard == "all"
+    one_of = None if shard is None or overview else Shard.parse(shard)
     files = files_of(config, allow_empty=allow_empty)
     settings = settings_of(config)
     logs.configure(settings.log.format, settings.log.level)
@@ -96,6 +99,7 @@ def run(
             configuration.catalogue.slos,
             files=files,
             shard=one_of,
+            overview=overview,
             wishes=wishes,
             on_filling=report,
         )

@@ -1,0 +1,187 @@
+"""Overviews: all shards on one page, read from their ledgers; evaluates nothing, sends nothing."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from heapq import merge
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from slo_budget_tracker import sessions
+from slo_budget_tracker.annotations import Marked
+from slo_budget_tracker.archive import Archive
+from slo_budget_tracker.claims import Claims
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.leases import APPLICATION
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.lookout import looked
+from slo_budget_tracker.sources import clients
+from slo_budget_tracker.timeline import Found
+from slo_budget_tracker.views import Notebook, Past
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from slo_budget_tracker.annotations import Annotation, Sought
+    from slo_budget_tracker.changes import Change
+    from slo_budget_tracker.claims import Claim
+    from slo_budget_tracker.databases import Database
+    from slo_budget_tracker.lookout import Looked
+    from slo_budget_tracker.publishing import Publisher
+    from slo_budget_tracker.settings import Settings
+    from slo_budget_tracker.snapshots import SLOSnapshot
+    from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.ticks import WindowCounts
+    from slo_budget_tracker.timeline import Wanted
+
+LOOKS = 4  # in an interval
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Overview:
+    """Publishes what every shard has concluded last, each SLO as the shard has it that evaluates it."""
+
+    settings: Settings
+    slos: Sequence[SLO]
+    publisher: Publisher
+    database: Database
+    stop: threading.Event = field(default_factory=threading.Event)
+    _ledgers: dict[int, Ledger] = field(default_factory=dict)
+    _looked: dict[int, Looked] = field(default_factory=dict)
+    _claims: Mapping[str, Claim] = field(default_factory=dict)
+    _last: dict[str, tuple[SLOSnapshot, ...]] = field(default_factory=dict)  # by SLO
+    _stale: bool = True
+    _trouble: str = ""
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """Look again and again until the stop."""
+        while not self.stop.wait(self.settings.evaluation.interval / LOOKS):
+            self.look()
+        self.leave()
+
+    def adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
+        """Show another catalogue, as far as the shards know it."""
+        with self._guard:
+            self.settings, self.slos, self._stale = settings, slos, True
+        return ()
+
+    def look(self) -> None:
+        """Publish what the shards have written since the last look; troubles are told once."""
+        with self._guard:
+            try:
+                if self._read() or self._stale:
+                    self._show()
+                self._stale = False
+                told = ""
+            except LedgerError as error:
+                told = str(error)
+                self.leave()
+            if told != self._trouble:
+                log.warning("trouble", of="ledger", detail=told) if told else log.info("trouble is over")
+            self._trouble = told
+            self.publisher.readiness.troubles = {"ledger"} if told else set()
+            self.publisher.refresh()
+
+    def leave(self) -> None:
+        """Read no more."""
+        for ledger in self._ledgers.values():
+            with suppress(LedgerError):
+                ledger.close()
+        self._ledgers.clear()
+        self._stale = True
+
+    def _read(self) -> bool:
+        """Whether any shard has written, came or took something over."""
+        claims = Claims(self.database.namespace)
+        engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
+        try:
+            with engine.connect() as connection:
+                there = claims.ledgers(connection)
+                found = claims.read(connection) if there else {}
+        except SQLAlchemyError as error:
+            raise sessions.fault(self.database, error, verb="read") from error
+        finally:
+            engine.dispose()
+        fresh = found != self._claims or there.keys() != self._ledgers.keys()
+        self._claims = found
+        for number in self._ledgers.keys() - there.keys():
+            self._ledgers.pop(number).close()
+        for number, namespace in there.items():
+            if number in self._ledgers:
+                fresh |= self._ledgers[number].refresh()
+            else:
+                place = replace(self.database, namespace=namespace)
+                self._ledgers[number] = Ledger.open(place, read_only=True)
+        return fresh
+
+    def _show(self) -> None:
+        """Each SLO from the ledger of the shard that has it; one that moves just now as it was."""
+        self._looked.clear()
+        archives: dict[str, Archive] = {}
+        for number, ledger in self._ledgers.items():
+            mine = [s for s in self.slos if s.name in self._claims and self._claims[s.name].shard == number]
+            found = looked(ledger, mine, self.settings)
+            if found is None:
+                continue
+            self._looked[number] = found
+            for name in {one.name for one in found.snapshots}:
+                self._last[name] = tuple(one for one in found.snapshots if one.name == name)
+                archives[name] = Archive(ledger)
+        known = {slo.name for slo in self.slos}
+        self._last = {name: some for name, some in self._last.items() if name in known}
+        every = [Archive(ledger) for ledger in self._ledgers.values()]
+        self.publisher.readiness.ticked = bool(self._looked)
+        self.publisher.publish_all(
+            [one.evaluator for one in self._looked.values()],
+            clients(self.settings),
+            tuple(one for some in self._last.values() for one in some),
+            past=Past(_courses(archives), _events(archives, every)),
+            notebook=Notebook(_marks(every), _refused, _refused),
+        )
+
+
+def _courses(archives: Mapping[str, Archive]) -> Callable[..., Mapping[int, Sequence[WindowCounts]] | None]:
+    def courses(
+        name: str, labels: Mapping[str, str], ends: Sequence[int], windows: Iterable[int]
+    ) -> Mapping[int, Sequence[WindowCounts]] | None:
+        return archives[name].courses(name, labels, ends, windows) if name in archives else None
+
+    return courses
+
+
+def _events(archives: Mapping[str, Archive], every: Sequence[Archive]) -> Callable[[Wanted], Found]:
+    def events(wanted: Wanted) -> Found:
+        """Of one SLO from its shard, of all from all: as many of each as the page may need."""
+        own = archives.get(wanted.slo or "")
+        asked = every if own is None else [own]
+        whole = wanted._replace(limit=wanted.offset + wanted.limit, offset=0)
+        found = [one.events(whole) for one in asked]
+        ordered = list(merge(*(one.events for one in found), key=lambda event: (-event.at, event.slo)))
+        unique = list({event.event_id: event for event in reversed(ordered)}.values())[::-1]
+        return Found(
+            tuple(unique[wanted.offset : wanted.offset + wanted.limit]), sum(one.total for one in found)
+        )
+
+    return events
+
+
+def _marks(every: Sequence[Archive]) -> Callable[[Sought], Marked]:
+    def marks(sought: Sought) -> Marked:
+        whole = sought._replace(limit=sought.offset + sought.limit, offset=0)
+        found = [one.marks(whole) for one in every]
+        marked = sorted((mark for one in found for mark in one.marks), key=lambda mark: -mark.start)
+        page = tuple(dict.fromkeys(marked))[sought.offset : sought.offset + sought.limit]
+        return Marked(page, sum(one.total for one in found))
+
+    return marks
+
+
+def _refused(_: Annotation | str) -> bool:
+    raise LedgerError("this page only reads the shards' ledgers: annotations go to one of the shards")
