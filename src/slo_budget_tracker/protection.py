@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -47,6 +48,17 @@ class Protection:
     every: float = 0.0  # seconds between requests; 0: no limit
     burst: int = 1
     files: tuple[Path, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What is asked, in words."""
+        words = ["without TLS"]
+        if self.identity is not None:
+            words = [f"with TLS until {datetime.fromtimestamp(self.identity.expires, tz=UTC):%Y-%m-%d}"]
+            if self.identity.requires_client:
+                words.append("for clients with a certificate")
+        words.append(f"for {len(self.users)} users" if self.users else "without passwords")
+        return ", ".join(words)
 
     def looser(self, other: Protection) -> str:
         """What another one would open that this one closes; nothing when it is as closed."""

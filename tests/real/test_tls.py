@@ -15,7 +15,7 @@ import pytest
 
 from slo_budget_tracker import listening
 from slo_budget_tracker.listening import WebServer
-from slo_budget_tracker.protection import Protector
+from slo_budget_tracker.protection import Protector, protect
 from slo_budget_tracker.settings import load_settings
 from slo_budget_tracker.web import Display, build, compose
 from tests.authority import Authority
@@ -226,6 +226,16 @@ def test_a_rotated_certificate_is_shown_to_the_next(serve, authority, tmp_path):
     until(lambda: shown(server, authority) == first)
     stop.set()
     assert (True, 1) == (server.protector.figures().ok, server.protector.figures().failures)
+
+
+def test_tls_is_switched_on_by_a_reload(serve, authority, tmp_path):
+    """What was open is closed without a restart: the next connection is greeted in TLS."""
+    server = serve("")
+    assert 200 == httpx.get(f"{server.url}/metrics", trust_env=False).status_code
+    (tmp_path / "web.yaml").write_text(TLS + USERS)
+    server.protector.adopt(server.protector.web, protect(server.protector.web))
+    with client_of(server, authority) as known:
+        assert ("https", 200) == (server.url.partition(":")[0], known.get("/metrics").status_code)
 
 
 def test_a_broken_file_lets_nobody_in(serve, authority, tmp_path):

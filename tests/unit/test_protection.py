@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +12,7 @@ from structlog.testing import capture_logs
 from slo_budget_tracker.protection import DAY, Protector, WebFigures, protect
 from slo_budget_tracker.settings import load_settings
 from tests.authority import Authority
+from tests.unit.test_cli import call  # noqa: F401 - a fixture
 from tests.unit.test_webconfig import HASH
 
 OTHER = HASH.replace("zG", "zH")
@@ -189,3 +192,25 @@ def test_what_whoever_starts_it_should_know(folder, further, warnings):
 def test_nothing_of_it_is_printed(folder):
     """H14: no hash in a repr."""
     assert HASH not in repr(protect(web_of(folder)))
+
+
+def test_what_is_asked_is_told(folder, call):  # noqa: F811
+    """`validate -c` loads a configuration with everything it names, certificates and users too, or says why not."""
+    shutil.copy(Path(__file__).parents[2] / "config" / "slos" / "checkout.yaml", folder / "slos.yaml")
+    (folder / "c.yaml").write_text("web: {config_file: web.yaml}\nslo_files: [slos.yaml]\n")
+    status, out, _ = call("validate", "-c", folder / "c.yaml")
+    told = r"the configuration is valid: it listens on 127.0.0.1:9724, with TLS until \d{4}-\d\d-\d\d, for clients with a certificate, for 1 users"
+    assert (0, True) == (status, re.fullmatch(told, out.splitlines()[-1]) is not None), out
+    (folder / "c.yaml").write_text("web: {listen: ':1'}\nslo_files: [slos.yaml]\n")
+    status, out, err = call("validate", "-c", folder / "c.yaml")
+    expected = "the configuration is valid: it listens on :1, without TLS, without passwords"
+    warning = "warning: whoever reaches :1 reads everything: neither TLS nor passwords are set\n"
+    assert (0, expected, warning) == (status, out.splitlines()[-1], err)
+    (folder / "c.yaml").write_text("web: {config_file: web.yaml}\nslo_files: [slos.yaml]\n")
+    (folder / "tls.key").unlink()
+    status, _, err = call("validate", "-c", folder / "c.yaml")
+    assert (2, True) == (
+        status,
+        err.startswith(f"{folder}/tls.key:1:1: key_file: a file that cannot be opened"),
+    )
+    assert 2 == call("validate")[0]

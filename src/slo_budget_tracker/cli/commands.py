@@ -26,6 +26,7 @@ from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.daemon import Daemon
 from slo_budget_tracker.doctor import Doctor
 from slo_budget_tracker.errors import PrometheusError, UsageError
+from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.queries import plan as plan_of
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.replays import replay as replay_between
@@ -182,7 +183,8 @@ def validate(
 ) -> None:
     """Check SLO files offline; all faults of all files are reported at once.
 
-    With a configuration the alert windows are checked against its tick, else against one minute. `--live`
+    With a configuration the alert windows are checked against its tick, else against one minute; with a
+    configuration alone, that is checked with all files it names, certificates and users included. `--live`
     asks Prometheus whether what the SLOs need exists and moves; the configuration's own files will do then.
     Exit status: 0 fine, 1 a fault, 3 Prometheus is out of reach.
 
@@ -191,8 +193,11 @@ def validate(
     if live:
         _examine(paths, config, output)
         return
+    if not paths and config is not None:
+        _check(config)
+        return
     if not paths:
-        raise UsageError("validate: no SLO files; name files or folders")
+        raise UsageError("validate: no SLO files; name files or folders, or a configuration (-c)")
     settings = None if config is None else settings_of(config)
     if settings is None:
         catalogue = load(paths, tick=DEFAULT_TICK)
@@ -200,8 +205,22 @@ def validate(
         catalogue = load(paths, tick=settings.evaluation.interval, scrapes=settings.scrapes)
     for warning in catalogue.warnings:
         sys.stderr.write(f"{warning}\n")
-    noun = "SLO is" if len(catalogue.slos) == 1 else "SLOs are"
-    typer.echo(f"{len(catalogue.slos)} {noun} valid: {', '.join(slo.name for slo in catalogue.slos)}")
+    _valid(catalogue.slos)
+
+
+def _valid(slos: Sequence[SLO]) -> None:
+    noun = "SLO is" if len(slos) == 1 else "SLOs are"
+    typer.echo(f"{len(slos)} {noun} valid: {', '.join(slo.name for slo in slos)}")
+
+
+def _check(config: Path) -> None:
+    """A configuration with everything it names, as the daemon would load it."""
+    configuration = configuration_of(files_of(config))
+    protector = Protector.of(configuration.settings.web)
+    for warning in protector.warnings():
+        sys.stderr.write(f"warning: {warning}\n")
+    _valid(configuration.catalogue.slos)
+    typer.echo(f"the configuration is valid: it listens on {protector.web.listen}, {protector.current.told}")
 
 
 @app.command()
