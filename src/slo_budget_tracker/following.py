@@ -39,6 +39,7 @@ class Follower:
     stop: threading.Event = field(default_factory=threading.Event)
     _ledger: Ledger | None = None
     _next: float = 0.0  # monotonic
+    _any_change_at: float = 0.0  # monotonic
     _stale: bool = True
     _trouble: str = ""
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -89,10 +90,15 @@ class Follower:
 
     def _read(self) -> bool:
         """Whether there is anything new."""
-        if self._ledger is not None:
-            return self._ledger.refresh()
-        self._ledger = Ledger.open(self.database, read_only=True)
-        return True
+        now = time.monotonic()
+        if self._ledger is None:
+            self._ledger = Ledger.open(self.database, read_only=True)
+            fresh = True
+        else:
+            fresh = self._ledger.refresh(any_change=now >= self._any_change_at)
+        if fresh:
+            self._any_change_at = now + self.settings.evaluation.interval
+        return fresh
 
     def _show(self) -> None:
         assert self._ledger is not None
@@ -101,3 +107,9 @@ class Follower:
             return
         self.publisher.readiness.ticked = True
         self.publisher.publish(found.evaluator, clients(self.settings), found.snapshots)
+        display = self.publisher.display
+        display.notebook = display.notebook._replace(add=self._refused, erase=self._refused)
+
+    def _refused(self, _: object) -> bool:
+        leader = self.publisher.display.role.leader or "another daemon"
+        raise LedgerError(f"marks are taken by the daemon that leads, and that is {leader}")

@@ -224,11 +224,17 @@ class Ledger(Known):
         copies.finish_over(part, target, now=now)
         return True
 
-    def refresh(self) -> bool:
-        """For a ledger that is only read: read anew what another daemon wrote since; whether it wrote."""
+    def refresh(self, *, any_change: bool = True) -> bool:
+        """For a ledger that is only read: read anew what another daemon wrote since; whether it was read.
+
+        It is read as a whole, so that most looks do without `any_change`: only once a tick was stepped.
+        """
         with self._guard, self._store.begin() as connection:
             query = sa.select(tables.facts.c.value).where(tables.facts.c.key == "commits")
             if connection.execute(query).scalar() == self._now.meta.get("commits"):
+                return False
+            stepped = connection.execute(sa.select(sa.func.max(tables.slo_cursors.c.instant))).scalar()
+            if not any_change and stepped == max(self._now.slo_cursors.values(), default=None):
                 return False
             self._buckets.forget()
             fresh = History(density=self.history.density)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from slo_budget_tracker.databases import Database
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.following import Follower
-from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.roles import Role
 from tests.unit.cycling import begin, settings, ticks
@@ -106,6 +107,25 @@ def test_a_ledger_out_of_reach_is_told_once_and_the_last_figures_stay(leader, fo
     assert ["trouble with ledger"] == follower.publisher.display.unready()
     look_again(follower)
     assert [] == follower.publisher.display.unready()
+
+
+def test_what_changes_between_ticks_is_read_once_an_interval(leader, follower, monkeypatch):
+    """Reading costs as much as the ledger is large: deliveries alone do not make a follower read it again."""
+    follower.look()
+    assert not follower._ledger.refresh(any_change=False)
+    leader.evaluator.ledger.commit(Entry(meta={"something": "else"}))
+    assert not follower._ledger.refresh(any_change=False)
+    assert follower._ledger.refresh()
+    ticks(leader, 1)
+    assert follower._ledger.refresh(any_change=False)
+
+
+def test_marks_are_the_leaders_to_take(leader, follower):
+    """A follower shows annotations and says who takes new ones."""
+    follower.look()
+    for change in (follower.publisher.display.notebook.add, follower.publisher.display.notebook.erase):
+        with pytest.raises(LedgerError, match="by the daemon that leads, and that is process 7 on other"):
+            change(None)
 
 
 def test_no_ledger_yet_is_no_end(tmp_path):
