@@ -95,3 +95,14 @@ def test_sizes_are_the_samples_of_each_tick():
         scrape(told, after, c200=1, c500=1)
     ticks = [Tick(T, T + 60), Tick(T + 60, T + 120)]
     assert {T + 60: 6, T + 120: 2} == told.db.count(told.feed, told.memory, ticks).sizes
+
+
+def test_a_pod_that_is_replaced_in_its_first_tick_and_passes_its_old_value():
+    """No fall tells of it, only the process' start: what is missing waits for the next growth."""
+    told = Story()
+    steadily(told, 0)
+    scrape(told, 10, OTHER, start=T + 5, c200=20)
+    scrape(told, 40, OTHER, start=T + 30, c200=25)
+    assert (25, 0) == told.read()
+    scrape(told, 70, OTHER, start=T + 30, c200=45)
+    assert (40, 0) == told.read()
