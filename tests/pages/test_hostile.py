@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from slo_budget_tracker.annotations import Annotation
 from slo_budget_tracker.pages import POLICY, web
 from slo_budget_tracker.timeline import Happening
 from tests.pages.showcase import SERVICES, Showcase
@@ -72,12 +73,17 @@ class Hostile(Showcase):
                 replace(
                     one,
                     name=slo.name,
-                    alerts=tuple(replace(a, reason=slo.service, state="firing") for a in alerts),
+                    alerts=tuple(a._replace(reason=slo.service, state="firing") for a in alerts),
                 )
                 for slo in self.slos
             ],
             unready=CORPUS[:5],
         )
+        self.notes = [
+            Annotation("incident", self.at - 3_600, payload, self.at - 60, BAD_LINKS[n % len(BAD_LINKS)], payload,
+                       slos=(f"slo-{n}",))
+            for n, payload in enumerate(CORPUS)
+        ]  # fmt: skip
         self.events = [
             Happening(f"e{n}", f"slo-{n}", 1, "slo_burn_started", self.at, {"reason": payload, "severity": payload},
                       "quarantined", None, None, payload)
@@ -112,6 +118,8 @@ def test_no_payload_runs_on_a_page(open_page, hostile):
     for number in range(0, len(CORPUS), 26):
         page.goto(f"{hostile.url}/slos/slo-{number}")
         page.wait_for_selector(".live.on")
+        page.wait_for_selector("#marks li")
+        assert 0 == page.locator("#marks a, #marks img, #marks script").count()
         links = page.evaluate("[...document.querySelectorAll('main a')].map((one) => one.protocol)")
         assert {"http:", "https:"} >= set(links)
         assert None is page.evaluate("window.harm ?? null")
