@@ -65,7 +65,6 @@ class Histogram:
 
     schema: int = 3
     bounds: Sequence[float] = ()  # of the classic buckets; none: native only
-    native: bool = True
     zero_threshold: float = 1e-6
     count: int = 0
     total: float = 0.0
@@ -90,14 +89,14 @@ class Histogram:
             merged[-(-index // 2)] += times
         self.schema, self.buckets = self.schema - 1, merged
 
-    def message(self) -> bytes:
-        """`io.prometheus.client.Histogram`."""
+    def message(self, *, native: bool) -> bytes:
+        """`io.prometheus.client.Histogram`, with native buckets or with classic ones."""
         parts = [_number(1, self.count), _double(2, self.total)]
         below = 0
-        for bound in self.bounds:
+        for bound in () if native else self.bounds:
             below += self.classic[bound]
             parts.append(_field(3, _BYTES, _number(1, below) + _double(2, bound)))
-        if self.native:
+        if native:
             parts += [
                 _number(5, _zigzag(self.schema)),
                 _double(6, self.zero_threshold),
@@ -138,11 +137,9 @@ def _family(name: str, kind: int, metrics: Iterable[bytes]) -> bytes:
     return _varint(len(inside)) + inside
 
 
-def histograms(name: str, series: Iterable[tuple[Mapping[str, str], Histogram]]) -> bytes:
-    """A family of histograms."""
-    return _family(
-        name, HISTOGRAM, (_metric(labels, _field(7, _BYTES, one.message())) for labels, one in series)
-    )
+def histograms(name: str, series: Iterable[tuple[Mapping[str, str], bytes]]) -> bytes:
+    """A family of histograms, by their labels and messages."""
+    return _family(name, HISTOGRAM, (_metric(labels, _field(7, _BYTES, one)) for labels, one in series))
 
 
 def gauge(name: str, value: float) -> bytes:
