@@ -21,9 +21,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import Outbox
+from slo_budget_tracker.settings import Audit
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.ticks import Outcome
 from tests.proxy import Proxy
@@ -264,13 +266,15 @@ class Survived:
     events: int = 0
     lost: int = 0
     doubled: int = 0
+    missing: list[str] = field(default_factory=list)
 
     def __str__(self):
         told = ", ".join(f"{times} {kind}" for kind, times in sorted(self.troubles.items()))
+        lines = "".join(f"\n  {one}" for one in self.missing)
         return (
             f"{told}; {self.events} events, {self.lost} lost, {self.doubled} doubled; takeover {max(self.takeovers):.1f} s "
             f"at most, {sum(self.takeovers) / len(self.takeovers):.1f} s on average (tick {INTERVAL} s); longest hole in "
-            f"the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s"
+            f"the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s{lines}"
         )
 
 
@@ -336,6 +340,11 @@ def compare(found, url, audit, slos):
     """Count what is not as it would be had nothing happened."""
     with Ledger.open(url) as ledger:
         assert [] == ledger.check()
+        last = Delivery(
+            ledger=ledger, settings=Audit(url=audit.url)
+        ).start()  # what its end left in the queue
+        until(lambda: last.figures().pending == 0, what="an empty outbox")
+        last.stop()
         born = ledger.birth + PERIOD * INTERVAL  # by then it does not matter how it began
         end = min(ledger.slo_cursor(number) for number in ledger.instances)
         parcels = Outbox(ledger.transaction).parcels()
@@ -349,7 +358,11 @@ def compare(found, url, audit, slos):
     sent = audit.get("/events", limit=100_000, source="slo-budget-tracker").json()
     there = Counter(one["payload"]["id"] for one in sent)
     found.events = len(parcels)
-    found.lost = len({*wanted} - {*told}) + sum(one.event_id not in there for one in parcels)
+    found.missing = [
+        *(f"never concluded: {one}" for one in sorted({*wanted} - {*told})),
+        *(f"never sent: {one}" for one in parcels if one.event_id not in there),
+    ]
+    found.lost = len(found.missing)
     found.doubled = len({*told} - {*wanted}) + sum(times - 1 for times in there.values())
     for name in {one.slo for one in parcels}:
         chain = [one["payload"] for one in sent if (one["payload"]["slo_name"] or "*") == name]
