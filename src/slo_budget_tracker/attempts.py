@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.counting import SEED_SECONDS, Memory
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
+from slo_budget_tracker.joints import Shared
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.sorting import sorting_of
@@ -63,6 +64,7 @@ class Attempts:
     _piece: dict[str, int] = field(default_factory=dict)
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
+    _shared: Shared = field(default_factory=Shared)
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
     def __post_init__(self) -> None:
@@ -71,10 +73,12 @@ class Attempts:
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
         self.units = [part for unit in self.planned for part in apart(unit, self._read_until)]
+        self._shared = Shared.of(unit.feeds[0] for unit in self.units if len(unit.feeds) == 1)
         return self
 
     def begin(self, goals: Mapping[str, int]) -> None:
         """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
+        self._shared.begin()
         if goals != self.goals:
             self._answered.clear()
         self.goals = goals
@@ -205,7 +209,7 @@ class Attempts:
         """Read the ticks of an attempt, going on from these memories."""
         unit = attempt.unit
         try:
-            ask = self.asks[unit.datasource]
+            ask = self._ask(attempt)
             reading = read(unit, attempt.ticks, memories, ask, keep=self._borders(attempt))
         except PrometheusError as error:
             return Attempt(unit, attempt.ticks, error=error)
@@ -213,6 +217,21 @@ class Attempts:
             fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
             return Attempt(unit, attempt.ticks, error=fault)
         return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts), memories=memories)
+
+    def _ask(self, attempt: Attempt) -> Ask:
+        """How to ask for an attempt: together with others that stand where it does."""
+        unit, ask = attempt.unit, self.asks[attempt.unit.datasource]
+        joint = self._shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
+        if joint is None:
+            return ask
+        start, end = attempt.ticks[0].start, attempt.ticks[-1].end
+        mine = self.ledger.cursor(unit.feeds[0].key)
+        beside = sum(self.ledger.cursor(feed.key) == mine for feed in joint.feeds)
+        return self._shared.ask(unit.feeds[0], (end - start, SEED_SECONDS), ask) if beside > 1 else ask
+
+    def fresh(self) -> None:
+        """What is asked from now on is asked anew, whatever was answered before."""
+        self._shared.begin()
 
     def _borders(self, attempt: Attempt) -> frozenset[int]:
         """The instants at which a block of ticks ends: what was remembered there is kept for a while."""

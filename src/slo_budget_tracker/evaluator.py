@@ -191,6 +191,7 @@ class Evaluator:
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not stopped and not self._attempts.under_way:
+            self._attempts.fresh()
             self._rechecks.run(report)
             self._age_out(until, report)
             self._survey(goals, report)

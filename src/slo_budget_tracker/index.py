@@ -96,7 +96,7 @@ def _cover(selectors: Sequence[Selector]) -> Sequence[Selector]:
         default=("", ()),
     )
     if len(parts) < 2:  # noqa: PLR2004 - nothing to cut
-        return [_superset(selectors)]
+        return [superset(selectors)]
     equal: dict[Selector, set[str]] = {}
     for values, part in parts:
         for rest in _cover(_absorbed([_without(selector, label) for selector in part])):
@@ -107,8 +107,8 @@ def _cover(selectors: Sequence[Selector]) -> Sequence[Selector]:
     alike: dict[tuple[str, ...], list[Selector]] = {}
     for selector in found:
         alike.setdefault(tuple(m.label for m in selector.matchers), []).append(selector)
-    merged = [_superset(group) for group in alike.values()]
-    return merged if len(merged) <= MOST_PIECES and _apart(merged) else [_superset(found)]
+    merged = [superset(group) for group in alike.values()]
+    return merged if len(merged) <= MOST_PIECES and _apart(merged) else [superset(found)]
 
 
 def _absorbed(selectors: Sequence[Selector]) -> list[Selector]:
@@ -142,7 +142,7 @@ def _parts(selectors: Sequence[Selector], label: str) -> Sequence[tuple[frozense
     return [(frozenset(values), members) for values, members in groups.values()]
 
 
-def _superset(selectors: Sequence[Selector]) -> Selector:
+def superset(selectors: Sequence[Selector]) -> Selector:
     """One selector with what all demand; where all demand something of a label, any of it."""
     kept = set(selectors[0].matchers).intersection(*(selector.matchers for selector in selectors[1:]))
     settled = {m.label for m in kept}

@@ -17,6 +17,7 @@ from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.feeds import TICKED, Histogram, RawFeed, Role, Slot
 from slo_budget_tracker.histograms import bound_text
 from slo_budget_tracker.index import cover
+from slo_budget_tracker.joints import joints
 from slo_budget_tracker.selectors import Matcher, substitute_window
 from slo_budget_tracker.slis import ConditionSli, LatencySli, ProbeSli, RequestsSli
 
@@ -69,11 +70,23 @@ class Plan:
 
     def describe(self, tick_seconds: int) -> tuple[PlannedRead, ...]:
         """Each read with its query texts for a tick of this length and the SLOs that share it."""
+        together = joints(self.raw)
+        shared = {feed.key for joint in together for feed in joint.feeds}
         raw = (
             PlannedRead(
                 feed.key, feed.datasource, feed.expressions(tick_seconds), _names(s for s, _ in feed.members)
             )
             for feed in self.raw
+            if feed.key not in shared
+        )
+        small = (
+            PlannedRead(
+                joint.key,
+                joint.feeds[0].datasource,
+                (joint.expression(tick_seconds),),
+                _names(slot for feed in joint.feeds for slot, _ in feed.members),
+            )
+            for joint in together
         )
         joined = (
             PlannedRead(
@@ -84,7 +97,7 @@ class Plan:
             )
             for batch in self.expressions
         )
-        return (*raw, *joined)
+        return (*raw, *small, *joined)
 
 
 def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Plan:

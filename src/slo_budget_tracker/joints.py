@@ -1,0 +1,168 @@
+"""Joints: raw reads of several metrics in one request, where each metric belongs to few SLOs.
+
+`m[60s]` of ten metrics is `{__name__=~"m0|…|m9"}[60s]`, with the matchers that all of them share. It may
+select more than the feeds do, which their counting leaves out; each series says in its name whose it is. A
+joint is only a way to ask: each feed keeps its own cursor and memory, and asks alone where the joint fails.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.answers import Answer, Query
+from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
+from slo_budget_tracker.index import alternation, superset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from slo_budget_tracker.answers import RangeQuery
+    from slo_budget_tracker.feeds import RawFeed
+
+    Ask = Callable[[Query | RangeQuery], Answer]
+
+MANY = 100  # small feeds of a datasource: fewer are asked one by one
+JOINED = 10  # feeds in one request
+FEW = 3  # SLOs: a feed of more is worth a request of its own
+SUPERFLUOUS = 2  # times as many series as the feeds select are read at most
+SOME = 100  # series more than that do not matter
+NAME = "__name__"
+REFUSED = (QueryRejected, QueryFailed, BadAnswer)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Feeds that are asked about together; each is read by one selector."""
+
+    feeds: tuple[RawFeed, ...]
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return self.feeds[0].key
+
+    def expression(self, seconds: int) -> str:
+        """The range selector that brings the samples of all feeds."""
+        selectors = [feed.selectors[0] for feed in self.feeds]
+        every = superset([replace(one, metric="") for one in selectors])
+        name = alternation(NAME, frozenset(one.metric for one in selectors))
+        return f"{replace(every, matchers=(name, *every.matchers))}[{seconds}s]"
+
+    def parts(self, answer: Answer) -> dict[str, Answer]:
+        """The answer to each feed by its key."""
+        of_metric: dict[str, list[int]] = {feed.metric: [] for feed in self.feeds}
+        for at, series in enumerate(answer.series):
+            if (found := of_metric.get(series.labels.get(NAME, ""))) is not None:
+                found.append(at)
+        return {
+            feed.key: replace(answer, series=tuple(answer.series[at] for at in of_metric[feed.metric]))
+            for feed in self.feeds
+        }
+
+    def wasteful(self, answer: Answer) -> bool:
+        """Whether the request brought far more than the feeds select."""
+        selectors = {feed.metric: feed.selectors[0] for feed in self.feeds}
+        wanted = 0
+        for series in answer.series:
+            selector = selectors.get(series.labels.get(NAME, ""))
+            wanted += selector is not None and selector.matches(series.labels)
+        return len(answer.series) > SUPERFLUOUS * wanted + SOME
+
+
+def joints(feeds: Iterable[RawFeed]) -> tuple[Joint, ...]:
+    """Small feeds in tens, by datasource and by the labels they select by; those left alone are no joint."""
+    alike: dict[tuple[str, tuple[str, ...]], dict[str, RawFeed]] = {}
+    small = [feed for feed in feeds if _is_small(feed)]
+    counts = Counter(feed.datasource for feed in small)
+    for feed in small:
+        if counts[feed.datasource] < MANY:
+            continue
+        labels = tuple(matcher.label for matcher in feed.selectors[0].matchers)
+        alike.setdefault((feed.datasource, labels), {})[feed.metric] = feed
+    found = []
+    for by_metric in alike.values():
+        some = list(by_metric.values())
+        found += [Joint(tuple(some[at : at + JOINED])) for at in range(0, len(some), JOINED)]
+    return tuple(joint for joint in found if len(joint.feeds) > 1)
+
+
+def _is_small(feed: RawFeed) -> bool:
+    few = len({slot.slo for slot, _ in feed.members}) <= FEW
+    plain = not feed.gauge and feed.histogram is None
+    return few and plain and len(feed.expressions(1)) == 1
+
+
+@dataclass(slots=True)
+class Shared:
+    """Asks for feeds of a joint together: the first that wants an answer asks, the others wait for it.
+
+    Each part is handed out once; who wants it again asks alone, and so do the feeds of a joint that was
+    refused or brought too much.
+    """
+
+    joint_of: dict[str, Joint] = field(default_factory=dict)
+    _asked: dict[tuple[str, int, int], Future[dict[str, Answer] | None]] = field(default_factory=dict)
+    _guard: Lock = field(default_factory=Lock)
+
+    @classmethod
+    def of(cls, feeds: Iterable[RawFeed]) -> Shared:
+        """All joints of some feeds."""
+        return cls({feed.key: joint for joint in joints(feeds) for feed in joint.feeds})
+
+    def begin(self) -> None:
+        """Nothing that was answered before is handed out from now on."""
+        with self._guard:
+            self._asked.clear()
+
+    def ask(self, feed: RawFeed, lengths: Iterable[int], ask: Ask) -> Ask:
+        """How a feed asks for its raw samples of these lengths (seconds)."""
+        joint = self.joint_of.get(feed.key)
+        if joint is None:
+            return ask
+        seconds = {feed.expressions(length)[0]: length for length in lengths}
+
+        def asked(query: Query | RangeQuery) -> Answer:
+            length = seconds.get(query.expression) if isinstance(query, Query) else None
+            part = None
+            if length is not None and isinstance(query, Query):
+                part = self._part(joint, feed, length, query.at, ask)
+            return ask(query) if part is None else part
+
+        return asked
+
+    def _part(self, joint: Joint, feed: RawFeed, seconds: int, at: int, ask: Ask) -> Answer | None:
+        if feed.key not in self.joint_of:
+            return None
+        key = joint.key, seconds, at
+        with self._guard:
+            future = self._asked.get(key)
+            first = future is None
+            if future is None:
+                future = self._asked[key] = Future()
+        if first:
+            self._fetch(joint, future, Query(joint.expression(seconds), at), ask)
+        parts = future.result()
+        with self._guard:
+            return None if parts is None else parts.pop(feed.key, None)
+
+    def _fetch(self, joint: Joint, future: Future[dict[str, Answer] | None], query: Query, ask: Ask) -> None:
+        parts: dict[str, Answer] | None = None
+        try:
+            answer = ask(query)
+            if joint.wasteful(answer):
+                self._part_ways(joint)
+            parts = joint.parts(answer)
+        except REFUSED:
+            self._part_ways(joint)
+        except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
+            future.set_exception(error)
+            return
+        future.set_result(parts)
+
+    def _part_ways(self, joint: Joint) -> None:
+        for feed in joint.feeds:
+            self.joint_of.pop(feed.key, None)

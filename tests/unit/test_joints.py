@@ -1,0 +1,139 @@
+"""Joints: metrics that few SLOs select are read together, and counted as if each had been read alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from slo_budget_tracker import joints
+from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.errors import QueryRejected, Unreachable
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.specs import SLO, RequestsSli
+from tests.unit.tsdb import Tsdb
+
+START = 1_700_000_040 // 60 * 60
+
+
+def slo(number):
+    """An SLO over a metric of its own."""
+    total = parse_selector(f'm{number}{{job="x{number}"}}')
+    bad = parse_selector(f'm{number}{{job="x{number}",code="500"}}')
+    sli = RequestsSli(total=(total,), bad=(bad,))
+    return SLO(name=f"s{number}", target=Decimal("0.99"), window=86_400, sli=sli)
+
+
+SLOS = tuple(slo(number) for number in range(25))
+
+
+@pytest.fixture
+def database():
+    """Ten minutes of scrapes of every metric, each growing at a pace of its own; series nobody selects beside."""
+    db = Tsdb()
+    for number in range(25):
+        for second in range(0, 930, 30):
+            at = (START - 600 + second) * 1000
+            for code in ("200", "500"):
+                labels = {"job": f"x{number}", "instance": "i", "code": code}
+                db.put(f"m{number}", labels, at, second * (number + 1))
+            db.put(f"m{number}", {"job": "other", "instance": "i", "code": "200"}, at, second)
+            db.put("up", {"job": f"x{number}", "instance": "i"}, at, 1)
+    return db
+
+
+def run(ask):
+    """Five ticks; the windows of all SLOs, by name."""
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(slos=SLOS, ledger=ledger, asks={"default": ask}, delay=0).prepare(START)
+        report = one.advance(START + 300)
+        windows = ledger.history.window(START + 300, [300])
+        return {name: windows[instance][300] for name, instance in one.ids.items()}, report
+
+
+def test_many_small_metrics_are_read_ten_at_a_time_and_counted_alike(database, monkeypatch):
+    """Twenty-five metrics are three requests instead of twenty-five; the counts are the same to the event."""
+    alone, _ = run(database.ask)
+    asked_alone = len(database.asked)
+    database.asked.clear()
+    monkeypatch.setattr(joints, "MANY", 20)
+    together, report = run(database.ask)
+    assert alone == together
+    assert {(300 * (n + 1) * 2, 300 * (n + 1)) for n in range(25)} == {
+        (o.total, o.bad) for o in together.values()
+    }
+    assert {"ok": 125} == dict(report.outcomes)
+    assert (50, 6) == (asked_alone, len(database.asked))  # the first samples and the ticks
+
+
+def test_a_joint_that_is_refused_leaves_each_to_itself(database, monkeypatch):
+    """A server that refuses such a query is asked for each metric, now and from then on."""
+    monkeypatch.setattr(joints, "MANY", 20)
+
+    def ask(query):
+        if query.expression.startswith("{"):
+            raise QueryRejected("no such thing", reason="bad_data")
+        return database.ask(query)
+
+    found, report = run(ask)
+    assert ({}, 25) == (report.errors, len(found))
+    assert {300} == {one.known for one in found.values()}
+
+
+def test_a_server_out_of_reach_is_out_of_reach_for_all(database, monkeypatch):
+    """Nobody asks again alone: that would be ten times as much waiting."""
+    monkeypatch.setattr(joints, "MANY", 20)
+    asked = []
+
+    def ask(query):
+        asked.append(query)
+        raise Unreachable("gone", reason="refused")
+
+    _, report = run(ask)
+    assert (25, 3) == (len(report.errors), len(asked))
+
+
+def test_a_joint_that_brings_too_much_is_asked_once(database, monkeypatch):
+    """Where most of what it selects is nobody's, each metric is read by its own selector from then on."""
+    monkeypatch.setattr(joints, "MANY", 20)
+    feeds = plan(SLOS[:20], replica_labels={}).raw
+    shared = joints.Shared.of(feeds)
+    asked = []
+    stray = tuple(Series({"__name__": "m1", "job": "y", "n": str(n)}, [1], [1.0]) for n in range(200))
+
+    def ask(query):
+        asked.append(query.expression)
+        return Answer(stray)
+
+    feed = next(one for one in feeds if one.metric == "m1")
+    query = Query(feed.expressions(60)[0], START)
+    first = shared.ask(feed, (60,), ask)(query)
+    assert (200, True) == (len(first.series), asked[0].startswith("{__name__=~"))
+    assert ask is shared.ask(feed, (60,), ask)
+    shared.ask(feed, (60,), ask)(query)
+    assert feed.expressions(60)[0] == asked[-1]
+
+
+def test_a_part_is_handed_out_once(database, monkeypatch):
+    """Who asks again wants to know anew what there is."""
+    monkeypatch.setattr(joints, "MANY", 20)
+    feeds = plan(SLOS[:20], replica_labels={}).raw
+    shared = joints.Shared.of(feeds)
+    query = Query(feeds[0].expressions(60)[0], START)
+    ask = shared.ask(feeds[0], (60,), database.ask)
+    assert ask(query).series == ask(query).series
+    assert [True, False] == [one.expression.startswith("{") for one in database.asked]
+    shared.begin()
+    ask(query)
+    assert database.asked[-1].expression.startswith("{")
+
+
+def test_a_plan_shows_joints_as_they_are_asked(monkeypatch):
+    """What users see of a plan are the queries that are sent."""
+    monkeypatch.setattr(joints, "MANY", 20)
+    shown = plan(SLOS, replica_labels={}).describe(60)
+    assert (3, 25) == (len(shown), sum(len(one.slos) for one in shown))
+    assert shown[0].queries[0].startswith('{__name__=~"m0|m1|')
