@@ -92,13 +92,25 @@ def around(name: str, further: tuple[Label, ...]) -> tuple[str, str]:
 
 def sample(name: str, where: str, value: float | None) -> str:
     """One line; nothing for a value that is absent or no finite number."""
+    text = printed(value)
+    return "" if text is None else f"{name}{where} {text}\n"
+
+
+def printed(value: float | None) -> str | None:
+    """The number as Prometheus' own clients print it; None for what is absent or no finite number."""
     if value is None:
-        return ""
+        return None
     if _MINUS_INFINITY < value < _FIRST_EXPONENT:  # the shape Python and Go agree on, and nearly every value
-        return f"{name}{where} {float(value)!r}\n"
+        return repr(float(value))
     if not isfinite(value):
-        return ""
-    return f"{name}{where} {floatToGoString(value)}\n"  # type: ignore[no-untyped-call]  # of prometheus_client
+        return None
+    return _large(value)
+
+
+@lru_cache(maxsize=4_096)  # windows and instants are the same for many
+def _large(value: float) -> str:
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]  # of prometheus_client
+    return text
 
 
 def block(family: Family, lines: Iterable[str]) -> str:

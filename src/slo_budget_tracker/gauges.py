@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.exposition import (
     Family,
     Label,
-    around,
     block,
     braced,
     encoded,
@@ -17,6 +16,8 @@ from slo_budget_tracker.exposition import (
     labels,
     sample,
 )
+from slo_budget_tracker.memos import by_identity
+from slo_budget_tracker.sheets import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -84,8 +85,7 @@ def render(
     """
     lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
     for slo in sorted(infos, key=lambda slo: slo.name):
-        where = labels({**dict(slo.labels), "service": slo.service, "owner": slo.owner, "slo": slo.name})
-        lines["slo_info"].append(sample("slo_info", braced(where), 1))
+        lines["slo_info"].append(_info(slo))
     ages = data_until or {}
     for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
         until = ages.get(identity(snapshot.name, snapshot.labels))
@@ -95,19 +95,66 @@ def render(
         if snapshot.rollup:
             _add_rollup(lines, base, snapshot, age)
             continue
+        if len(base) == 1:  # no group labels: by far the most
+            _sheet(snapshot).fill(base[0], [*_values(snapshot), age], lines)
+            continue
         for name, value in _plain(snapshot):
             lines[name].append(sample(name, plain, value))
         lines["slo_data_age_seconds"].append(sample("slo_data_age_seconds", plain, age))
-        if len(base) == 1:  # no group labels: by far the most, and three times as fast
-            (name_label,) = base
-            for name, further, value in _labelled(snapshot):
-                before, after = around("slo", further)
-                lines[name].append(sample(name, f"{before}{name_label.text}{after}", value))
-        else:
-            for name, further, value in _labelled(snapshot):
-                lines[name].append(sample(name, braced((*base, *further)), value))
+        for name, further, value in _labelled(snapshot):
+            lines[name].append(sample(name, braced((*base, *further)), value))
     slo_blocks = (block(_FAMILIES[name], some) for name, some in lines.items())
     return encoded(slo_blocks, () if own is None else _own(own))
+
+
+@by_identity
+def _info(slo: SLO) -> str:
+    where = labels({**dict(slo.labels), "service": slo.service, "owner": slo.owner, "slo": slo.name})
+    return sample("slo_info", braced(where), 1)
+
+
+_SHEETS: dict[tuple[object, ...], Sheet] = {}
+_MOST_SHEETS = 10_000
+
+
+def _sheet(one: SLOSnapshot) -> Sheet:
+    """The sheet of a snapshot's shape: all that decides which lines there are."""
+    shape = (
+        tuple([burn.window_seconds for burn in one.burn_rate_samples]),
+        one.window_seconds,
+        tuple([(a.long_window_seconds, a.severity, a.short_window_seconds) for a in one.alerts]),
+        tuple([(alert.rule, alert.severity) for alert in one.budget_alerts]),
+        one.error_budget_remaining_bounds is None,
+        one.raw is None,
+    )
+    found = _SHEETS.get(shape)
+    if found is None:
+        if len(_SHEETS) >= _MOST_SHEETS:
+            _SHEETS.clear()
+        plain: list[tuple[str, tuple[Label, ...]]] = [(name, ()) for name, _ in _plain(one)]
+        further = [(name, labels) for name, labels, _ in _labelled(one)]
+        found = _SHEETS[shape] = Sheet([*plain, *further, ("slo_data_age_seconds", ())])
+    return found
+
+
+def _values(one: SLOSnapshot) -> list[float | None]:
+    """The values of `_plain` and `_labelled` in their order."""
+    values: list[float | None] = [value for _, value in _plain(one)]
+    if one.error_budget_remaining_bounds is not None:
+        values += one.error_budget_remaining_bounds
+    coverage = {burn.window_seconds: burn.coverage for burn in one.burn_rate_samples}
+    coverage[one.window_seconds] = one.coverage
+    values += [coverage[window] for window in sorted(coverage)]
+    values += [burn.burn_rate for burn in one.burn_rate_samples]
+    firing: dict[tuple[int, str, int], bool] = {}
+    for alert in one.alerts:
+        key = alert.long_window_seconds, alert.severity, alert.short_window_seconds
+        firing[key] = firing.get(key, False) or alert.firing
+    values += firing.values()
+    values += [alert.firing for alert in one.budget_alerts]
+    current = one.state if one.state in _STATES else "error"
+    values += [state == current for state in DATA_STATES]
+    return values
 
 
 def _add_rollup(

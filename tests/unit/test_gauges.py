@@ -13,7 +13,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from slo_budget_tracker import exposition
+from slo_budget_tracker import exposition, gauges
+from slo_budget_tracker.exposition import braced, labels, sample
 from slo_budget_tracker.figures import Durations, OwnFigures
 from slo_budget_tracker.gauges import identity, render
 from slo_budget_tracker.selectors import Selector
@@ -453,3 +454,26 @@ def test_promtool_has_only_the_two_known_complaints():
         'slo_failures_total non-counter metrics should not have "_total" suffix',
         'slo_total non-counter metrics should not have "_total" suffix',
     } == set(done.stderr.decode().splitlines())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"burn_rate_samples": (burn(300, burn_rate=None), burn(3_600, coverage=1.0))},
+        {"error_budget_remaining_bounds": None, "success_ratio": None, "exhaustion_seconds": 1e9},
+        {"total": float("inf"), "failures": -0.0, "events_remaining": -2e6, "breached": True},
+        {"state": "missed", "name": "100%-of-{it}"},
+        {"alerts": (alert(3_600, 300), alert(3_600, 300, state="firing")), "window_seconds": 3_600},
+    ],
+    ids=["plain", "windows", "absent", "large", "percent", "twice"],
+)
+def test_a_filled_sheet_is_what_line_by_line_would_be(changes):
+    """The quick way for SLOs without groups prints what the plain one does, to the byte."""
+    one = snapshot(**changes)
+    values = [*((name, (), value) for name, value in gauges._plain(one)), *gauges._labelled(one)]
+    expected = sorted(
+        sample(name, braced((*labels({"slo": one.name}), *further)), value) for name, further, value in values
+    )
+    lines = [line + "\n" for line in render([one], (), None).decode().splitlines() if line[0] != "#"]
+    assert [line for line in expected if line] == sorted(lines)

@@ -1,0 +1,65 @@
+"""Sheets: the lines of /metrics for instances of one shape, to be filled with a name and values.
+
+Most SLOs of a catalogue have the same windows and alerts. What stands around their values is made once; each
+instance then takes one formatting instead of some forty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from slo_budget_tracker.exposition import around, printed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.exposition import Label
+
+_NAME, _BORDER = (
+    "\x01",
+    "\x00",
+)  # a label's value never has the second, and nothing is filled in but the first
+_FEW = 1e6
+
+
+class _Form(NamedTuple):
+    families: tuple[str, ...]
+    text: str
+
+
+@dataclass(eq=False)
+class Sheet:
+    """Lines by family and further labels, in the order of the values."""
+
+    lines: Sequence[tuple[str, tuple[Label, ...]]]
+    _forms: dict[tuple[int, ...], _Form] = field(default_factory=dict)
+
+    def fill(self, name: Label, values: Sequence[float | None], into: Mapping[str, list[str]]) -> None:
+        """Add an instance's lines to those of each family; a value that is absent has no line."""
+        texts = [
+            "1.0"
+            if value == 1
+            else repr(value)
+            if value.__class__ is float and -_FEW < value < _FEW
+            else printed(value)
+            for value in values
+        ]
+        absent: tuple[int, ...] = ()
+        if None in texts:
+            absent = tuple(at for at, text in enumerate(texts) if text is None)
+            texts = [text for text in texts if text is not None]
+        form = self._forms.get(absent)
+        if form is None:
+            form = self._forms[absent] = self._form(name.name, frozenset(absent))
+        filled = (form.text % tuple(texts)).replace(_NAME, name.text)
+        for family, lines in zip(form.families, filled.split(_BORDER), strict=True):
+            into[family].append(lines)
+
+    def _form(self, name: str, absent: frozenset[int]) -> _Form:
+        families: dict[str, str] = {}
+        for at, (family, further) in enumerate(self.lines):
+            if at not in absent:
+                before, after = (part.replace("%", "%%") for part in around(name, further))
+                families[family] = f"{families.get(family, '')}{family}{before}{_NAME}{after} %s\n"
+        return _Form(tuple(families), _BORDER.join(families.values()))
