@@ -274,14 +274,13 @@ def _looks(daemon: Daemon) -> dict[str, Any]:
 
 
 def _reloads(case: Case, folder: Path, daemon: Daemon) -> dict[str, Any]:
-    """A reload that changes one SLO, asked for while no tick runs; the file was saved a moment before."""
+    """A reload that changes one SLO, asked for in the moment its file is saved: a second of it is waiting."""
     target = ["99.5%", "99.7%"]
     seconds = []
     for one in target:
         fleet.write_file(
             0, folder / "slos", count=case.slos, alone=case.alone, window=case.window, target=one
         )
-        time.sleep(1.5)
         took, said = daemon.reload()
         seconds.append(took)
         assert said["slos"] == case.slos, said
@@ -304,7 +303,7 @@ def markdown(cases: list[tuple[Case, dict[str, Any]]]) -> str:
         "ledger with 30 days": lambda f: f"{f['ledger_bytes'] / 1e6:.1f} MB",
         "ledger per SLO": lambda f: f"{f['ledger_bytes'] / f['slos'] / 1024:.1f} KiB",
         "restart to full gauges": lambda f: f"{f['restart']:.2f} s",
-        "reload that changes one SLO": lambda f: f"{f['reload']:.2f} s",
+        "reload that changes one SLO, with a second for its file to settle": lambda f: f"{f['reload']:.2f} s",
         "`/metrics`, compressed": lambda f: f"{f['metrics'] * 1e3:.0f} ms, {f['metrics_bytes'] / 1e6:.2f} MB",
         "`/api/v1/slos`, a page of 100 / 1,000": lambda f: (
             f"{f['api'] * 1e3:.0f} / {f['api_1000'] * 1e3:.0f} ms"
