@@ -6,8 +6,9 @@ a tick had made enough new ones took more than half of a tick.
 
 from __future__ import annotations
 
+import ctypes
 import gc
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,8 +28,14 @@ def waiting() -> Iterator[None]:
 
 
 def settle() -> None:
-    """All that is there now will live long: it is not looked through again."""
+    """All that is there now will live long: it is not looked through again.
+
+    Memory that was only needed on the way here goes back to the system, where the C library can do that: of
+    a ledger with 30 days of ten thousand SLOs a quarter of a gigabyte.
+    """
     gc.freeze()
+    with suppress(OSError, AttributeError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def loosen() -> None:
