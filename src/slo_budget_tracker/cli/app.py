@@ -100,7 +100,7 @@ def instant(text: str | None, *, option: str, default: float | None = None) -> f
 @contextmanager
 def pinned_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """The same beside a log: a bar below the lines on a terminal; nothing where nobody looks at one."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # none where the descriptor is closed (T17)
         yield None
         return
     begun: float | None = None
