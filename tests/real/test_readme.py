@@ -170,13 +170,24 @@ def shop(tmp_path_factory):
 # How the placeholders of the table are filled in, and the exit statuses that a row may have beside 0.
 WORDS = {"CONFIG": "{config}", "TIME": "-10m", "T": "-{t}m", "PATH...": "{slos}", "SLO...": "shop", "[PAGE]": "counting",
          "FILE": "{file}", "URL": "{url}", "TEXT": "deployed", "NAME": "shop"}  # fmt: skip
-ANSWERS = {"gate": {1, 3}, "diff": {1}, "audit retry": {2}, "audit verify": {2, 3}, "corrections add": {2}}
+ANSWERS = {
+    "gate": {1, 3},
+    "health": {1},
+    "diff": {1},
+    "audit retry": {2},
+    "audit verify": {2, 3},
+    "corrections add": {2},
+}
 
 
 def commands():
     """Every row of the table with and without its options, and with each of its words to choose from."""
     for row in ROWS:
         words = row.replace(r"\|", "|")
+        if "PATH...|-c CONFIG" in words:  # files, or a configuration that names them
+            yield words.replace("PATH...|-c CONFIG [--live]", "PATH...")
+            yield words.replace("PATH...|-c CONFIG [--live]", "-c CONFIG")
+            words = words.replace("PATH...|", "")
         first = words.split()[1]
         for choice in first.split("|") if re.fullmatch(r"[a-z]+(\|[a-z]+)+", first) else [first]:
             one = words.replace(first, choice, 1)
@@ -206,6 +217,7 @@ def test_every_row_of_the_table_works(shop, command, monkeypatch, capsys):
         sys, "argv", ["slo-budget-tracker", *(month if one == "2026-10" else one for one in filled)]
     )
     monkeypatch.setenv("SLO_ANNOTATIONS_TOKEN", "secret")
+    monkeypatch.setenv("SLO_BUDGET_TRACKER_WEB__LISTEN", f"127.0.0.1:{shop.port}")
     with pytest.raises(SystemExit) as left:
         main()
     out, err = capsys.readouterr()
