@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, latency, lowtraffic, page, pair, stores, tenthousand, thousand
+from tests.bench import amplification, latency, lowtraffic, page, pair, peers, stores, tenthousand, thousand
 from tests.worlds import table
 
 BENCHES = {
@@ -13,6 +13,7 @@ BENCHES = {
         "Samples read per minute for one SLO of 8 series, pods replaced hourly",
         amplification.main,
     ),
+    "peers": ("Beside Sloth, Pyrra and slo-generator in one run", peers.main),
     "thousand": ("A thousand SLOs", thousand.main),
     "scale": ("A hundred, a thousand and ten thousand SLOs, scraped live", tenthousand.main),
     "stores": ("What a ledger costs", stores.main),

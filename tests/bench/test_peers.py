@@ -1,0 +1,61 @@
+"""The side-by-side run's arithmetic, and that every tool is asked about the same requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench import peers
+
+
+def logged(*samples):
+    """Query log entries that read so many samples."""
+    return [{"stats": {"samples": {"totalQueryableSamples": one}}} for one in samples]
+
+
+def test_a_query_log_of_two_minutes_is_told_per_minute():
+    """Queries, samples and CPU of both sides are divided by the minutes that the log is about."""
+    cost = peers.logged_cost("x", logged(100, 300), minutes=2, server_cpu=3.0, own_cpu=1.0)
+    assert peers.Cost("x", queries=1, samples=200, server_cpu=1.5, own_cpu=0.5) == cost
+    assert cost.cpu == 2.0
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "said"), [(238_818, 18, "13,268x"), (5.0, 2.0, "2.5x"), (1.0, 0.0, "infx")]
+)
+def test_ratios_have_three_digits_and_more(theirs, ours, said):
+    """Large ratios are whole numbers, small ones have three digits, nothing is divided by zero."""
+    assert said == peers.times(theirs, ours)
+
+
+def test_the_table_has_absolute_figures_and_how_many_times_ours():
+    """Samples and CPU are as many times ours, speeds say how many times theirs ours is."""
+    ours = peers.Cost("ours", 4, 80, server_cpu=0.01, own_cpu=0.03, evaluations=1_000.0)
+    rules = peers.Cost("rules", 40, 800_000, server_cpu=0.4)
+    compute = peers.Cost("compute", 40, 400_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0)
+    assert [
+        "| ours | 4.0 | 80 | 0.010 s | 0.03 s | 0.040 s | 1,000.0 |",
+        "| rules | 40.0 | 800,000 (10,000x) | 0.400 s (40x) | in Prometheus | 0.400 s (10x) | does not apply |",
+        "| compute | 40.0 | 400,000 (5,000x) | 1.000 s (100x) | 1.00 s | 2.000 s (50x) | 5.0 (ours: 200x) |",
+    ] == peers.markdown([ours, rules, compute]).splitlines()[2:]
+
+
+def test_good_and_bad_are_opposites_in_every_shape():
+    """Whichever of the two a shape names, and however, the other selects the rest."""
+    said = {one.shape.kind: (one.bad, one.good) for one in peers.services(11)}
+    assert {
+        "shared": ('caddy_http_responses_total{handler="proxy-0",code=~"5.."}',
+                   'caddy_http_responses_total{handler="proxy-0",code!~"5.."}'),
+        "list": ('http_requests_total{job="cart-0",code=~"500|503"}',
+                 'http_requests_total{job="cart-0",code!~"500|503"}'),
+        "good": ('envoy_cluster_upstream_rq{cluster="up-0",code=~"5.."}',
+                 'envoy_cluster_upstream_rq{cluster="up-0",code!~"5.."}'),
+        "own": ('queue_0_messages_total{job="queue-0",result="error"}',
+                'queue_0_messages_total{job="queue-0",result!="error"}'),
+    } == said  # fmt: skip
+
+
+def test_rules_are_grouped_by_their_intervals():
+    """A rule file has a group for each SLO and interval: Pyrra's burn rates every 30 s, its increase every 150 s."""
+    some = peers.services(2)
+    groups = peers.rule_groups("pyrra", {one.name: one.pyrra() for one in some})["groups"]
+    assert [("30s", 7), ("150s", 2)] * 2 == [(one["interval"], len(one["rules"])) for one in groups]
