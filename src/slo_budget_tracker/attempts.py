@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.counting import SEED_SECONDS, Memory
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
+from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.joints import Shared
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
 from slo_budget_tracker.reports import Attempt
@@ -65,6 +66,7 @@ class Attempts:
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
     _shared: Shared = field(default_factory=Shared)
+    _failed: set[str] = field(default_factory=set)  # while others are under way: not asked twice in a tick
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
     def __post_init__(self) -> None:
@@ -79,6 +81,8 @@ class Attempts:
     def begin(self, goals: Mapping[str, int]) -> None:
         """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
         self._shared.begin()
+        if goals != self.goals or not self._flights.datasources:
+            self._failed.clear()
         if goals != self.goals:
             self._answered.clear()
         self.goals = goals
@@ -122,14 +126,20 @@ class Attempts:
         """
         cursors = [self.ledger.cursor(key) for key in cursor_keys(unit)]
         known = [cursor for cursor in cursors if cursor is not None]
-        born = min(self.ledger.born(self.ids[slo]) for slo in unit.slos)
-        former = (self.ledger.cursor(feed.former) for feed in unit.feeds if feed.former is not None)
-        return max(known, default=max([born, *(one for one in former if one is not None)]))
+        begun = min(map(self._begun, unit.slos))
+        if not known:
+            former = [self.ledger.cursor(feed.former) for feed in unit.feeds if feed.former is not None]
+            known = [cursor for cursor in former if cursor is not None]
+        return max([begun, *known])
+
+    def _begun(self, name: str) -> int:
+        """Where an SLO's live ticks begin; what another daemon counted before is not read again."""
+        instance = self.ids[name]
+        return max(self.ledger.born(instance), self.ledger.cursor(added_key(instance)) or 0)
 
     def _read_until(self, name: str) -> int:
         """Up to which data instant the expressions of an SLO were read."""
-        cursor = self.ledger.cursor(_expression_key(name))
-        return self.ledger.born(self.ids[name]) if cursor is None else cursor
+        return max(self.ledger.cursor(_expression_key(name)) or 0, self._begun(name))
 
     def read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Read these and return what is there: all of them, or those of datasources that were fast enough.
@@ -155,6 +165,10 @@ class Attempts:
         """The units of these datasources that failed when they were last answered, and how."""
         known = self._last_errors
         return [(u, known[u.key]) for u in self.units if u.datasource in datasources and u.key in known]
+
+    def failed(self) -> list[tuple[Unit, PrometheusError]]:
+        """The units that failed in this tick already, where this call goes on waiting for others."""
+        return [(u, self._last_errors[u.key]) for u in self.units if u.key in self._failed]
 
     def rest(self, seconds: float) -> None:
         """Wait until something is answered, or so long; nothing else may be done with this meanwhile."""
@@ -185,6 +199,7 @@ class Attempts:
             self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
             assert attempt.error is not None
             self._last_errors[unit.key] = attempt.error
+            self._failed.add(unit.key)
             return
         self.failing_since.pop(unit.key, None)
         self._last_errors.pop(unit.key, None)

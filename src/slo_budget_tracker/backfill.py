@@ -14,8 +14,8 @@ import structlog
 
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.instances import added_key, fill_key, kept_key
 from slo_budget_tracker.ledger import Entry
-from slo_budget_tracker.rollcall import added_key, fill_key, kept_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

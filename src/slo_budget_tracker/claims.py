@@ -53,6 +53,11 @@ class Claims:
             connection.execute(sa.schema.CreateSchema(self.base))
         connection.execute(sa.text(_TABLE.format(base=self.base)))
 
+    def made(self, connection: Connection) -> bool:
+        """Whether there have ever been shards here."""
+        query = sa.text("SELECT to_regclass(:name) IS NOT NULL")
+        return bool(connection.execute(query, {"name": self._table}).scalar_one())
+
     def read(self, connection: Connection) -> dict[str, Claim]:
         """All rows."""
         rows = connection.execute(sa.text(f"SELECT slo, shard, released FROM {self._table}"))  # noqa: S608
@@ -64,18 +69,21 @@ class Claims:
         for name in sorted(names):
             connection.execute(sa.text(statement), {"slo": name, "shard": shard})
 
-    def take(self, connection: Connection, names: Iterable[str], *, was: int, shard: int) -> None:
-        """Take these over from another shard, all or none.
+    def take(
+        self, connection: Connection, names: Iterable[str], *, was: int, shard: int, stopped: bool = False
+    ) -> None:
+        """Take these over from another shard that has let go of them or is `stopped`, all or none.
 
         Raises:
             LedgerError: a third one was quicker.
         """
         statement = (
             f"INSERT INTO {self._table} AS it (slo, shard) VALUES (:slo, :shard) "  # noqa: S608
-            "ON CONFLICT (slo) DO UPDATE SET shard = :shard, released = false WHERE it.shard = :was"
+            "ON CONFLICT (slo) DO UPDATE SET shard = :shard, released = false "
+            "WHERE it.shard = :was AND (it.released OR :stopped)"
         )
         for name in sorted(names):
-            values = {"slo": name, "shard": shard, "was": was}
+            values = {"slo": name, "shard": shard, "was": was, "stopped": stopped}
             if connection.execute(sa.text(statement), values).rowcount != 1:
                 raise LedgerError(f"the SLO {name} was taken over by another shard")
 

@@ -65,6 +65,7 @@ class Cycle:
     filling: int = 0  # seconds of the first fill that are still to come
     progress_at: float = field(default_factory=time.monotonic)  # when a tick last came to an end
     moves: Moves | None = None
+    _adopting: threading.RLock = field(default_factory=threading.RLock)
     _skewed: frozenset[str] = frozenset()
     _suspicious: frozenset[str] = frozenset()
 
@@ -110,6 +111,8 @@ class Cycle:
         at = cycle.now()
         evaluator.slos = cycle.own(slos, at=at)
         changes, events = rollcall.call(evaluator.prepare(at), at=at, taken=cycle.taken)
+        if moves is not None:
+            moves.settle(slos)
         tell_events(events)
         for change in changes:
             log.info("definition", slo=change.slo, what=change.what)
@@ -134,8 +137,9 @@ class Cycle:
 
     def gather(self) -> None:
         """Take over what other shards have let go of; what cannot be taken now is for the next time."""
-        if self.moves is not None and self.moves.due():
-            self.adopt(self.settings, self.moves.whole)
+        with self._adopting:  # a reload meanwhile would be undone
+            if self.moves is not None and self.moves.due():
+                self.adopt(self.settings, self.moves.whole)
 
     # time
 
@@ -194,12 +198,16 @@ class Cycle:
         Raises:
             LedgerError: the ledger cannot be written now.
         """
+        with self._adopting:  # one at a time
+            return self._adopt(settings, slos)
+
+    def _adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
         old = self.sources
         sources = renewed(old, self.settings, settings)
         with self.lock, garbage.waiting():
             at = max(self.now(), self.last_at or 0)
             ledger = self.evaluator.ledger
-            slos = self.own(slos, at=at)
+            whole, slos = slos, self.own(slos, at=at)
             evaluator = replace(
                 self.evaluator,
                 slos=slos,
@@ -217,6 +225,8 @@ class Cycle:
             ledger.grow(density_of(slos, interval=evaluator.interval))
             running = {slo.name: slo for slo in self.evaluator.slos}
             self.settings, self.evaluator, self.sources = settings, evaluator, sources
+            if self.moves is not None:
+                self.moves.settle(whole)
             tell_events(events)
             self.show(frozenset(slo.name for slo in slos if running.get(slo.name) is slo))
             garbage.settle()
@@ -238,29 +248,39 @@ class Cycle:
         the others brought was published.
         """
         self.timebox.open()
-        report = None
+        report, began = None, time.perf_counter()
         while True:
             turn = Timebox(TURN)
             with self.lock:
                 at = self.now()
                 if report is None and self.last_at is not None and at <= self.last_at:
                     break
-                report = self._advance(at, turn)
+                report = self._advance(at, turn, began)
             if report.under_way:
                 self.evaluator.rest(min(TURN, self.timebox.left()))
+            else:
+                began = time.perf_counter()
             caught_up = not turn.over() or not report.pending_seconds or report.errors
             if (caught_up and not report.under_way) or self.timebox.over() or self.stop.wait(BREATH):
                 break
         self.progress_at = time.monotonic()
+        if report is not None and report.under_way:
+            self._clocked(time.perf_counter() - began)
         return report
 
-    def _advance(self, at: int, turn: Timebox) -> Report:
+    def _clocked(self, seconds: float) -> None:
+        """A tick has come to its end, or to the end of its time."""
+        self.publisher.note(tick_durations=self.publisher.own.tick_durations.with_one(seconds))
+
+    def _advance(self, at: int, turn: Timebox, began: float) -> Report:
         with garbage.waiting():
             started = time.perf_counter()
             report = self.evaluator.advance(at, enough=lambda: turn.over() or self.stop.is_set())
             seconds = time.perf_counter() - started
             self._tell(report, seconds)
-            self._account(report, seconds)
+            self._account(report)
+            if not report.under_way:  # else what is awaited belongs to this tick too
+                self._clocked(time.perf_counter() - began)
             self.last_at = at
             self.progress_at = time.monotonic()
             self.publisher.publish(self.evaluator, self.sources, report.snapshots)
@@ -280,14 +300,13 @@ class Cycle:
             self.publisher.count(ticks={"internal_error": 1})
             self.publisher.refresh()
 
-    def _account(self, report: Report, seconds: float) -> None:
+    def _account(self, report: Report) -> None:
         own, interval = self.publisher.own, self.evaluator.interval
         missed = 0
         if self.last_at is not None:
             missed = max((report.at - self.last_at) // interval - 1, 0)
         self.publisher.count(ticks=report.outcomes, doubts=report.doubts, clamped=report.clamped)
         self.publisher.note(
-            tick_durations=own.tick_durations.with_one(seconds),
             last_tick_at=self.clock(),
             ticks_missed=own.ticks_missed + missed,
             ticks_revised=own.ticks_revised + report.revised,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.ledger import Ledger
-    from slo_budget_tracker.reading import Ask
+    from slo_budget_tracker.reading import Ask, Unit
     from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
@@ -177,6 +177,7 @@ class Evaluator:
             self._rechecks.trails.clear()
         goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
         self._attempts.begin(goals)
+        _carry(report, self._attempts.failed())
         self._stepper.spacings = self._attempts.spacings() | {
             name: seconds for name, seconds in self._asked.items() if seconds is not None
         }
@@ -192,7 +193,7 @@ class Evaluator:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not stopped and not self._attempts.under_way:
             self._attempts.fresh()
-            self._rechecks.run(report)
+            self._rechecks.run(report, enough=enough)
             self._age_out(until, report)
             self._survey(goals, report)
         return self._report(until, goals, report)
@@ -343,9 +344,7 @@ class Evaluator:
     def _waiting(self, report: Tally) -> set[str]:
         """The instances whose datasource's answers are still to come: until then they are as they were."""
         slow = self._attempts.under_way
-        for unit, error in self._attempts.failing(slow):
-            report.errors.setdefault(unit.key, error)
-            report.faults.update({name: str(error) for name in unit.slos if name not in report.faults})
+        _carry(report, self._attempts.failing(slow))
         slos = self._roster.slos
         return {
             key
@@ -372,6 +371,13 @@ class Evaluator:
                     report.verdicts[key] = self._stepper.assess(key, at, windows, live=False)
                 except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
                     report.faults[key] = f"internal error: {type(error).__name__}: {error}"
+
+
+def _carry(report: Tally, failing: Iterable[tuple[Unit, PrometheusError]]) -> None:
+    """What is known to fail stays told."""
+    for unit, error in failing:
+        report.errors.setdefault(unit.key, error)
+        report.faults.update({name: str(error) for name in unit.slos if name not in report.faults})
 
 
 def density_of(slos: Iterable[SLO], *, interval: int) -> Density:

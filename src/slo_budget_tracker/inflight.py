@@ -140,7 +140,7 @@ class InFlight:
         for flight in self._flights.values():
             if flight.over:
                 taken += flight.landed
-                flight.landed = []
+                flight.landed, flight.late = [], False
         return taken
 
     def _sort(self, settle: Settle) -> None:

@@ -79,3 +79,18 @@ def retired(instances: Mapping[int, Instance], instants: Mapping[int, int]) -> d
 def canonical(labels: Mapping[str, str]) -> str:
     """Labels as text, the same for equal labels."""
     return orjson.dumps(dict(labels), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def fill_key(instance: int) -> str:
+    """Where the ledger keeps down to which instant an instance is filled."""
+    return f"fill/{instance}"
+
+
+def kept_key(instance: int) -> str:
+    """Where the ledger keeps up to when another daemon counted an instance: that is not filled again."""
+    return f"kept/{instance}"
+
+
+def added_key(instance: int) -> str:
+    """Where the ledger keeps when an instance came back, if it had been away."""
+    return f"added/{instance}"

@@ -20,12 +20,14 @@ from slo_budget_tracker import claims, schema, tables
 from slo_budget_tracker.buckets import Buckets
 from slo_budget_tracker.changes import remembered, to_remember
 from slo_budget_tracker.claims import UNSHARDED, Claims
+from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.contents import Contents
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.history import History
+from slo_budget_tracker.instances import added_key, canonical, fill_key, kept_key
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.outbox import QUEUED
-from slo_budget_tracker.rollcall import DEFINITIONS, added_key, fill_key, kept_key
+from slo_budget_tracker.rollcall import DEFINITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 RELEASED = "released"  # the ledger's fact: definitions of SLOs that are others' now
 EPOCHS = ("epoch", "epoch_before", "epochs")
+PAUSE = 10  # looks that are left out after something could not be taken
+MARKS = tables.notes.name
 MOVED = "moved:"  # before the state of deliveries that are no longer this ledger's business
 
 log = structlog.get_logger()
@@ -64,6 +68,8 @@ class Moves:
     taken: frozenset[str] = frozenset()
     whole: Sequence[SLO] = ()
     _begun: bool = False
+    _unsettled: bool = False  # what was admitted last is not evaluated yet
+    _pause: int = 0  # looks
 
     @classmethod
     def of(cls, ledger: Ledger, shard: Shard, *, base: str, holder: str) -> Moves:
@@ -76,7 +82,7 @@ class Moves:
         Raises:
             LedgerError: the database cannot be asked.
         """
-        self.whole = slos
+        self._unsettled = True
         with self.ledger.transaction() as connection:
             self.claims.make(connection)
             found = self.claims.read(connection)
@@ -105,7 +111,12 @@ class Moves:
         self.waiting = {name: found[name].shard for name in sorted(mine - has) if name in found}
         self.waiting |= dict.fromkeys(sorted(mine - has - found.keys()), UNSHARDED)
         self._begun = True
-        return [slo for slo in slos if slo.name in has & mine]
+        there = has & mine
+        return [slo for slo in slos if slo.name in there and there.issuperset(members_of(slo))]
+
+    def settle(self, whole: Sequence[SLO]) -> None:
+        """What was admitted of this catalogue is what runs."""
+        self.whole, self._unsettled = whole, False
 
     def due(self) -> bool:
         """Whether something that is waited for can be taken now.
@@ -113,7 +124,10 @@ class Moves:
         Raises:
             LedgerError: the database cannot be asked.
         """
-        if not self.waiting:
+        if self._unsettled or not self.waiting:
+            return self._unsettled
+        if self._pause:
+            self._pause -= 1
             return False
         with self.ledger.transaction() as connection:
             found = self.claims.read(connection)
@@ -188,6 +202,7 @@ class Moves:
             try:
                 taken |= self._take_from(number, ledgers[number], theirs, slos, at=at)
             except LedgerError as error:
+                self._pause = PAUSE
                 log.warning("not taken over", shard=str(self.shard), source=number, detail=str(error))
         return taken
 
@@ -213,7 +228,10 @@ class Moves:
 
             def also(connection: Connection) -> None:
                 _copy_events(connection, namespace, self.namespace, names)
-                self.claims.take(connection, names, was=number, shard=self.shard.index)
+                self.claims.take(connection, names, was=number, shard=self.shard.index, stopped=stopped)
+                if stopped:
+                    self._still_stopped(connection, namespace)
+                    _leave(connection, namespace, contents, names, own=self.namespace, at=at)
 
             self._adopt(contents, rows, names, slos, at=at, also=also)
         finally:
@@ -222,6 +240,16 @@ class Moves:
                     claims.unlock(connection, namespace)
         log.info("taken over", shard=str(self.shard), source=number, slos=len(names))
         return names
+
+    def _still_stopped(self, connection: Connection, namespace: str) -> None:
+        """The lock is still this session's: with another connection it may have been lost meanwhile.
+
+        Raises:
+            LedgerError: the other shard runs again.
+        """
+        if not claims.lock(connection, namespace):
+            raise LedgerError(f"the shard of {namespace} has started again")
+        claims.unlock(connection, namespace)  # taken twice, let go once: the outer one is kept
 
     def _adopt(
         self,
@@ -234,7 +262,7 @@ class Moves:
         also: Callable[[Connection], None],
     ) -> None:
         """Everything of these SLOs in one transaction, and their claims with it."""
-        old = [i for i in theirs.instances.values() if i.slo in names and _is_last(i, theirs)]
+        old = _last(theirs, names)
         ids = dict(zip((i.id for i in old), self.ledger.import_instances(old), strict=True))
         cursors: dict[str, int] = {}
         for instance in old:
@@ -243,7 +271,9 @@ class Moves:
             new, span = ids[instance.id], theirs.history.span(instance.id)
             cursors |= {added_key(new): at, fill_key(new): at}
             filled = theirs.cursors.get(fill_key(instance.id))
-            complete = filled is not None and filled <= instance.born - slos[instance.slo].past
+            begun = theirs.cursors.get(added_key(instance.id), instance.born)
+            kept = theirs.cursors.get(kept_key(instance.id), 0)
+            complete = filled is not None and filled <= max(begun - slos[instance.slo].past, kept)
             cursors[kept_key(new)] = span.end if span is not None and complete else 0
         known = remembered(theirs.meta.get(RELEASED)) | remembered(theirs.meta.get(DEFINITIONS))
         definitions = remembered(self.ledger.meta.get(DEFINITIONS))
@@ -281,10 +311,14 @@ def _of(row: Row, ids: Mapping[int, int]) -> Row:
     return replace(mine, ids=np.array([ids[one] for one in mine.ids.tolist()], np.int64))
 
 
-def _is_last(instance: Instance, theirs: Contents) -> bool:
-    """Whether it is the generation that counted last; letting go of it retired it too."""
-    same = [i for i in theirs.instances.values() if (i.slo, i.labels) == (instance.slo, instance.labels)]
-    return instance.generation == max(i.generation for i in same)
+def _last(theirs: Contents, names: Collection[str]) -> list[Instance]:
+    """The generations that counted last: what is there, or went with its SLO; not groups that were gone."""
+    newest: dict[tuple[str, str], Instance] = {}
+    for one in sorted(theirs.instances.values(), key=lambda one: one.generation):
+        if one.slo in names:
+            newest[one.slo, canonical(one.labels)] = one
+    gone = {one.slo: one.retired for one in newest.values() if not one.labels}
+    return [one for one in newest.values() if one.retired is None or one.retired == gone.get(one.slo)]
 
 
 def _read(connection: Connection, namespace: str, *, own: str) -> tuple[Contents, list[Row]]:
@@ -299,6 +333,24 @@ def _read(connection: Connection, namespace: str, *, own: str) -> tuple[Contents
     contents = Contents.read(connection, buckets, History())
     claims.look_into(connection, own)
     return contents, buckets.rows
+
+
+def _leave(
+    connection: Connection, namespace: str, theirs: Contents, names: Collection[str], *, own: str, at: int
+) -> None:
+    """What a shard that does not run would have done itself: let go, so that it retires nothing later."""
+    known = remembered(theirs.meta.get(DEFINITIONS))
+    facts = {
+        DEFINITIONS: {name: one for name, one in known.items() if name not in names},
+        RELEASED: remembered(theirs.meta.get(RELEASED)) | {n: one for n, one in known.items() if n in names},
+    }
+    claims.look_into(connection, namespace)
+    values = [{"key": key, "value": to_remember(value)} for key, value in facts.items()]
+    tables.upsert(connection, tables.facts, values)
+    place = tables.instances.c
+    gone = sa.update(tables.instances).where(place.slo.in_(sorted(names)), place.retired.is_(None))
+    connection.execute(gone.values(retired=at))
+    claims.look_into(connection, own)
 
 
 def _mark_moved(connection: Connection, names: Iterable[str]) -> None:
@@ -326,5 +378,6 @@ def _copy_events(connection: Connection, source: str, own: str, names: Iterable[
         f"UPDATE {own}.delivery SET life = CASE WHEN life = {theirs} THEN {ours} ELSE -1 END "  # noqa: S608, ISC004
         "WHERE slo = ANY(:names) AND life IS NOT NULL",
         f"DELETE FROM {source}.event WHERE slo = ANY(:names)",  # noqa: S608 - with their deliveries
+        f"INSERT INTO {own}.{MARKS} SELECT * FROM {source}.{MARKS} ON CONFLICT DO NOTHING",  # noqa: S608
     ):
         connection.execute(sa.text(statement), chosen)

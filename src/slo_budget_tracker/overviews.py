@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from slo_budget_tracker import sessions
 from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.archive import Archive
-from slo_budget_tracker.claims import Claims
+from slo_budget_tracker.claims import UNSHARDED, Claims
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.leases import APPLICATION
 from slo_budget_tracker.ledger import Ledger
@@ -103,8 +103,8 @@ class Overview:
         engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
         try:
             with engine.connect() as connection:
-                there = claims.ledgers(connection)
-                found = claims.read(connection) if there else {}
+                found = claims.read(connection) if claims.made(connection) else {}
+                there = {n: name for n, name in claims.ledgers(connection).items() if n != UNSHARDED}
         except SQLAlchemyError as error:
             raise sessions.fault(self.database, error, verb="read") from error
         finally:
@@ -176,9 +176,10 @@ def _marks(every: Sequence[Archive]) -> Callable[[Sought], Marked]:
     def marks(sought: Sought) -> Marked:
         whole = sought._replace(limit=sought.offset + sought.limit, offset=0)
         found = [one.marks(whole) for one in every]
-        marked = sorted((mark for one in found for mark in one.marks), key=lambda mark: -mark.start)
-        page = tuple(dict.fromkeys(marked))[sought.offset : sought.offset + sought.limit]
-        return Marked(page, sum(one.total for one in found))
+        marked = sorted({mark for one in found for mark in one.marks}, key=lambda mark: (-mark.start, mark))
+        copies = sum(len(one.marks) for one in found) - len(marked)  # marks go along when an SLO moves
+        page = tuple(marked[sought.offset : sought.offset + sought.limit])
+        return Marked(page, sum(one.total for one in found) - copies)
 
     return marks
 

@@ -30,7 +30,7 @@ from slo_budget_tracker.sorting import sorting_of
 from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
     from slo_budget_tracker.attempts import Attempts
@@ -147,9 +147,11 @@ class Rechecks:
         if len(trail.borders) > BORDERS:
             trail.forget(sorted(trail.borders)[-BORDERS])
 
-    def run(self, report: Tally) -> None:
-        """Compare every block that is due; what cannot be asked now is left alone."""
+    def run(self, report: Tally, *, enough: Callable[[], bool] = lambda: False) -> None:
+        """Compare every block that is due, until it is enough; what cannot be asked now is left alone."""
         for unit in self.attempts.units:
+            if enough():
+                return
             trail = self.trails.get(unit.key)
             if trail is None or report.store_error is not None or unit.key in report.errors:
                 continue

@@ -9,7 +9,7 @@ from slo_budget_tracker.applications import RULE as CORRECTION
 from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.changes import after, compare, remembered, to_remember, transitions
 from slo_budget_tracker.counting import Memory
-from slo_budget_tracker.instances import canonical
+from slo_budget_tracker.instances import added_key, canonical, fill_key
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
@@ -75,21 +75,6 @@ def call(
             )
         )
     return (() if first else changes), tuple(roll.events)
-
-
-def fill_key(instance: int) -> str:
-    """Where the ledger keeps down to which instant an instance is filled."""
-    return f"fill/{instance}"
-
-
-def kept_key(instance: int) -> str:
-    """Where the ledger keeps up to when another daemon counted an instance: that is not filled again."""
-    return f"kept/{instance}"
-
-
-def added_key(instance: int) -> str:
-    """Where the ledger keeps when an instance came back, if it had been away."""
-    return f"added/{instance}"
 
 
 def _enter(roll: _Roll, change: Change, slo: SLO | None, evaluator: Evaluator, *, at: int) -> None:

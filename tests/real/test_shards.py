@@ -5,21 +5,27 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 
+from slo_budget_tracker import cycle as cycling
+from slo_budget_tracker import moves as moving
+from slo_budget_tracker.annotations import Annotation, Sought
+from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.backfill import fillers
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.databases import Database
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.instances import fill_key
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.outbox import Outbox, Receipt
-from slo_budget_tracker.rollcall import fill_key
 from slo_budget_tracker.shards import Shard, owner
+from slo_budget_tracker.slis import CompositeSli, Member
 from tests.unit.cycling import Client, Clock, settings
-from tests.unit.serving import BEGIN, INTERVAL, Server, availability, traffic
+from tests.unit.serving import BEGIN, INTERVAL, Server, availability, ratio, seconds_of, traffic
 
 pytestmark = pytest.mark.postgresql
 NAMES = [f"slo-{n}" for n in range(12)]
@@ -365,3 +371,151 @@ def test_a_shard_that_cannot_be_is_refused(tmp_path, shard, says):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (2, 1) == (done.returncode, done.stderr.count("\n"))
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("kind", [availability, ratio])
+def test_nothing_is_read_again_that_was_counted(fleet, kind):
+    """The new shard goes on from now: an SLO that is hours old is not caught up from its birth."""
+    fleet.slos = [kind(name) for name in NAMES]
+    fleet.server.values = {f"ratio_{name}": lambda _: 0.1 for name in NAMES}
+    fleet.start(0, 1)
+    fleet.tick(30)
+    for index in range(2):
+        fleet.start(index, 2)
+    asked = len(fleet.server.asked)
+    fleet.tick()
+    spans = {seconds_of(query) for query in fleet.server.asked[asked:]}
+    assert max(spans) <= 10 * INTERVAL
+
+
+def test_counts_survive_a_prometheus_that_lost_its_past(fleet):
+    """What was counted before the move is not asked of Prometheus, and not replaced by what it has now."""
+    fleet.start(0, 1)
+    fleet.fill(fleet.running[0])
+    fleet.tick(30)
+    before = figures(fleet)
+    for of in (2, 1):
+        newest = int(fleet.clock.now - 2 * INTERVAL) * 1000
+        for samples in fleet.server.db.samples.values():
+            samples[:] = [sample for sample in samples if sample[0] > newest]
+        fleet.stop(1)
+        for index in range(of):
+            fleet.start(index, of)
+        for cycle in fleet.running.values():
+            fleet.fill(cycle)
+        assert before == figures(fleet)
+
+
+def test_a_shard_that_was_taken_from_retires_nothing_when_it_starts(fleet):
+    """Stopped both, started in another order with another count: no SLO is told as gone."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick(3)
+    for index in range(2):
+        fleet.stop(index)
+    for index in (2, 0, 1):
+        fleet.start(index, 3)
+    fleet.tick()
+    kinds = [event.kind for cycle in fleet.running.values() for event in cycle.evaluator.ledger.events()]
+    assert ("slo_retired" in kinds, expected(3)) == (False, fleet.placed())
+
+
+def test_what_two_want_at_the_same_time_one_has(fleet, monkeypatch):
+    """The old shard takes back what it let go of while the new one was copying it: it is the old one's."""
+    fleet.start(0, 1)
+    fleet.tick(3)
+    fleet.start(0, 2)
+    read, done = moving._read, []
+
+    def slowly(*arguments, **named):
+        found = read(*arguments, **named)
+        if not done:
+            done.append(fleet.start(0, 1))
+        return found
+
+    monkeypatch.setattr(moving, "_read", slowly)
+    fleet.start(1, 2)
+    assert dict.fromkeys(NAMES, 0) == fleet.placed()
+
+
+def test_a_journey_waits_for_members_of_another_shard(fleet):
+    """A composite that a reload brings over members of two shards stops nobody; a restart brings them together."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick()
+    placed = fleet.placed()
+    one, other = (next(name for name in NAMES if placed[name] == index) for index in range(2))
+    sli = CompositeSli(members=(Member(slo=one), Member(slo=other)))
+    fleet.slos = [*SLOS, availability("a-journey", sli=sli)]
+    for cycle in fleet.running.values():
+        cycle.adopt(settings(), fleet.slos)
+    fleet.tick(2)
+    assert placed == fleet.placed()
+    for index in (0, 1, 0):
+        fleet.start(index, 2)
+        for cycle in fleet.running.values():
+            cycle.gather()
+    fleet.tick()
+    found = fleet.placed()
+    assert 1 == len({found[name] for name in ("a-journey", one, other)})
+
+
+def test_a_reload_is_not_undone_by_what_is_taken_over(fleet, monkeypatch):
+    """Another shard lets go while the files change: both are done, one after the other."""
+    fleet.start(0, 1)
+    fleet.start(1, 2)
+    fleet.start(0, 2)
+    cycle = fleet.running[1]
+    more = [*SLOS, *(availability(f"new-{number}") for number in range(6))]
+    renewed, waits, goes = cycling.renewed, threading.Event(), threading.Event()
+
+    def slowly(*arguments):
+        if threading.current_thread().name == "gather":
+            waits.set()
+            goes.wait(0.3)
+        return renewed(*arguments)
+
+    monkeypatch.setattr(cycling, "renewed", slowly)
+    gather = threading.Thread(target=cycle.gather, name="gather")
+    gather.start()
+    assert waits.wait(30)
+    cycle.adopt(settings(), more)
+    gather.join(30)
+    assert {slo.name for slo in more if owner(slo.name, of=2) == 1} == {
+        slo.name for slo in cycle.evaluator.slos
+    }
+
+
+def test_what_could_not_be_adopted_is_tried_again(fleet, monkeypatch):
+    """Taken over, and then the ledger fails: the next look evaluates what nobody does."""
+    for index in range(2):
+        fleet.start(index, 2)
+    fleet.tick()
+    fleet.stop(1)
+    cycle = fleet.running[0]
+    cycle.moves.shard = Shard(0, 1)
+    call = cycling.rollcall.call
+    monkeypatch.setattr(cycling.rollcall, "call", lambda *_, **__: (_ for _ in ()).throw(LedgerError("full")))
+    with pytest.raises(LedgerError):
+        cycle.adopt(settings(), SLOS)
+    monkeypatch.setattr(cycling.rollcall, "call", call)
+    cycle.gather()
+    assert dict.fromkeys(NAMES, 0) == fleet.placed()
+
+
+def test_groups_that_were_gone_stay_gone_and_marks_go_along(fleet):
+    """Only groups that counted to the end move; annotations are on the new shard's charts too."""
+    fleet.slos = [availability(name, group_by=("code",)) for name in NAMES]
+    fleet.start(0, 1)
+    ledger = fleet.running[0].evaluator.ledger
+    hashes = {one.slo: one.sli_hash for one in ledger.instances.values()}
+    old = [ledger.register(name, {"code": "old"}, hashes[name], at=BEGIN) for name in NAMES]
+    ledger.retire(old, at=BEGIN)
+    fleet.tick(2)
+    Archive(ledger).annotate(Annotation("deploy", BEGIN, "v2"))
+    for index in range(2):
+        fleet.start(index, 2)
+    moved = fleet.running[1].evaluator.ledger
+    codes = {one.labels.get("code") for one in moved.instances.values() if one.retired is None}
+    assert {None, "200", "500"} == codes
+    assert ["v2"] == [mark.text for mark in Archive(moved).marks(Sought()).marks]

@@ -11,9 +11,9 @@ from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.inflight import Spread
+from slo_budget_tracker.instances import fill_key
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.publishing import Publisher
-from slo_budget_tracker.rollcall import fill_key
 from slo_budget_tracker.slis import CompositeSli, Member
 from slo_budget_tracker.ticks import Outcome
 from tests.unit.cycling import Client, Clock, begin
@@ -212,6 +212,7 @@ def test_the_daemon_shows_the_fast_ones_first(monkeypatch):
     clock.now += INTERVAL
     cycle.tick()
     assert [{"fast": 1, "slow": 0}, {"fast": 1, "slow": 1}] == [shown[0], shown[-1]]
+    assert 1 == sum(cycle.publisher.own.tick_durations.counts)
 
 
 @pytest.mark.parametrize(
@@ -274,3 +275,32 @@ def test_the_past_of_others_is_filled_while_one_does_not_answer():
     cycle.stop.set()
     backfill.join(SECONDS)
     assert not backfill._thread.is_alive()
+
+
+def test_who_was_slow_once_is_waited_for_again(evaluate, slow):
+    """A datasource that was late in one tick has its patience in the next."""
+    evaluator = evaluate(FAST, SLOW, patience=20.0)
+    evaluator._attempts.patience = 0.02
+    slow.open.clear()
+    assert evaluator.advance(BEGIN + INTERVAL).under_way
+    slow.open.set()
+    until_over(evaluator, BEGIN + INTERVAL)
+    evaluator._attempts.patience = 20.0
+    assert not evaluator.advance(BEGIN + 2 * INTERVAL).under_way
+
+
+def test_a_failing_one_is_asked_once_a_tick_while_others_are_awaited(evaluate, slow):
+    """It stays told as failing, and the next tick asks it again."""
+    evaluator = evaluate(FAST, SLOW)
+    fast = evaluator.asks["fast"]
+    fast.trouble = lambda _: Unreachable("no connection", reason="connection")
+    slow.open.clear()
+    for _ in range(4):
+        report = evaluator.advance(BEGIN + INTERVAL)
+        assert (True, {"fast": "no connection"}) == (report.under_way, dict(report.faults))
+    assert 1 == len(fast.asked)
+    slow.open.set()
+    until_over(evaluator, BEGIN + INTERVAL)
+    fast.trouble = lambda _: None
+    assert {} == until_over(evaluator, BEGIN + 2 * INTERVAL).faults
+    assert {"fast": 2, "slow": 2} == stands(evaluator)
