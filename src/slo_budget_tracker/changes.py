@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from slo_budget_tracker.durations import format_duration
-from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import number
 from slo_budget_tracker.specs import definition_hash, sli_hash
@@ -126,13 +125,11 @@ def compare(known: Mapping[str, Known], slos: Iterable[SLO]) -> Iterator[Change]
             if is_there:
                 yield Change(name, "removed", old, None)
             continue
-        new = _first(wanted[name])
-        if old is not None and (old.digest != new.digest or not is_there):
-            new = replace(new, revision=old.revision + 1)
-        if old is None or not is_there:
-            yield Change(name, "added", None, new)
-        elif old.digest != new.digest:
-            yield Change(name, "changed", old, new)
+        slo = wanted[name]
+        if is_there and old is not None and old.digest == definition_hash(slo):
+            continue
+        new = Known.of(slo, revision=1 if old is None else old.revision + 1)
+        yield Change(name, "changed", old, new) if is_there else Change(name, "added", None, new)
 
 
 def after(known: Mapping[str, Known], changes: Iterable[Change], *, at: int) -> dict[str, Known]:
@@ -193,12 +190,6 @@ def _payload(change: Change, slo: SLO | None) -> dict[str, Any]:
         "old_definition_hash": change.old and change.old.digest,
         "definition_hash": change.new and change.new.digest,
     }
-
-
-@by_identity
-def _first(slo: SLO) -> Known:
-    """What is to be remembered of an SLO that was never seen."""
-    return Known.of(slo)
 
 
 def _digest(parts: list[str]) -> str:

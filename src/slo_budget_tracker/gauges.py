@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.exposition import (
     Family,
@@ -20,7 +20,7 @@ from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.sheets import Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from slo_budget_tracker.figures import OwnFigures
     from slo_budget_tracker.snapshots import SLOSnapshot
@@ -62,6 +62,7 @@ _FAMILIES |= {
     for _rollup_name in (_name.replace("slo_", "slo_rollup_", 1),)
 }
 _STATES = {state: label("state", state) for state in DATA_STATES}
+_AGE = "slo_data_age_seconds"
 _WORST, _BEST = label("bound", "worst"), label("bound", "best")
 
 
@@ -83,28 +84,66 @@ def render(
     `now` is the wall-clock time of this rendering, `data_until` the end of each instance's newest known tick:
     both are for `slo_data_age_seconds`, which is absent without them. Without `own` it is the SLOs' gauges.
     """
-    lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
-    for slo in sorted(infos, key=lambda slo: slo.name):
-        lines["slo_info"].append(_info(slo))
-    ages = data_until or {}
-    for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
-        until = ages.get(identity(snapshot.name, snapshot.labels))
-        age = None if now is None or until is None else max(0.0, now - until)
-        base = labels({**snapshot.labels, "slo": snapshot.name})
-        plain = braced(base)
-        if snapshot.rollup:
-            _add_rollup(lines, base, snapshot, age)
-            continue
-        if len(base) == 1:  # no group labels: by far the most
-            _sheet(snapshot).fill(base[0], [*_values(snapshot), age], lines)
-            continue
-        for name, value in _plain(snapshot):
-            lines[name].append(sample(name, plain, value))
-        lines["slo_data_age_seconds"].append(sample("slo_data_age_seconds", plain, age))
-        for name, further, value in _labelled(snapshot):
-            lines[name].append(sample(name, braced((*base, *further)), value))
-    slo_blocks = (block(_FAMILIES[name], some) for name, some in lines.items())
-    return encoded(slo_blocks, () if own is None else _own(own))
+    return Page.of(snapshots, infos, data_until or {}).printed(own, now=now)
+
+
+class Page:
+    """The gauges of SLOs as text, once for as long as their verdicts stand.
+
+    Only the ages of their data are of the moment of printing, as are the daemon's own figures.
+    """
+
+    def __init__(self, pieces: Sequence[str | _Ages]) -> None:
+        self._pieces = pieces
+
+    @classmethod
+    def of(
+        cls, snapshots: Iterable[SLOSnapshot], infos: Iterable[SLO], data_until: Mapping[Identity, float]
+    ) -> Page:
+        """The page of these verdicts and definitions; `data_until` as in `render`."""
+        lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
+        ages: dict[str, list[tuple[str, float]]] = {_AGE: [], _rollup(_AGE): []}
+        for slo in sorted(infos, key=lambda slo: slo.name):
+            lines["slo_info"].append(_info(slo))
+        for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
+            until = data_until.get(identity(snapshot.name, snapshot.labels))
+            base = labels({**snapshot.labels, "slo": snapshot.name})
+            plain = braced(base)
+            if until is not None:
+                ages[_rollup(_AGE) if snapshot.rollup else _AGE].append((plain, until))
+            if snapshot.rollup:
+                _add_rollup(lines, base, snapshot)
+                continue
+            if len(base) == 1:  # no group labels: by far the most
+                _sheet(snapshot).fill(base[0], _values(snapshot), lines)
+                continue
+            for name, value in _plain(snapshot):
+                lines[name].append(sample(name, plain, value))
+            for name, further, value in _labelled(snapshot):
+                lines[name].append(sample(name, braced((*base, *further)), value))
+        pieces: list[str | _Ages] = [
+            _Ages(_FAMILIES[name], ages[name]) if name in ages else block(_FAMILIES[name], some)
+            for name, some in lines.items()
+        ]
+        return cls(pieces)
+
+    def printed(self, own: OwnFigures | None, *, now: float | None) -> bytes:
+        """The whole page as of now; without `own` only the SLOs' gauges."""
+        slo_blocks = (one if isinstance(one, str) else one.printed(now) for one in self._pieces)
+        return encoded(slo_blocks, () if own is None else _own(own))
+
+
+class _Ages(NamedTuple):
+    """How old the data of instances are: the labels of each, and until when it has data."""
+
+    family: Family
+    known: Sequence[tuple[str, float]]
+
+    def printed(self, now: float | None) -> str:
+        if now is None:
+            return ""
+        name = self.family.name
+        return block(self.family, [sample(name, where, max(0.0, now - until)) for where, until in self.known])
 
 
 @by_identity
@@ -133,7 +172,7 @@ def _sheet(one: SLOSnapshot) -> Sheet:
             _SHEETS.clear()
         plain: list[tuple[str, tuple[Label, ...]]] = [(name, ()) for name, _ in _plain(one)]
         further = [(name, labels) for name, labels, _ in _labelled(one)]
-        found = _SHEETS[shape] = Sheet([*plain, *further, ("slo_data_age_seconds", ())])
+        found = _SHEETS[shape] = Sheet([*plain, *further])
     return found
 
 
@@ -157,12 +196,10 @@ def _values(one: SLOSnapshot) -> list[float | None]:
     return values
 
 
-def _add_rollup(
-    lines: dict[str, list[str]], base: tuple[Label, ...], snapshot: SLOSnapshot, age: float | None
-) -> None:
+def _add_rollup(lines: dict[str, list[str]], base: tuple[Label, ...], snapshot: SLOSnapshot) -> None:
     """The figures over all groups, under names of their own: no sum over groups counts them twice."""
     figures = [(name, (), value) for name, value in _plain(snapshot)]
-    for name, further, value in [*figures, *_labelled(snapshot), ("slo_data_age_seconds", (), age)]:
+    for name, further, value in [*figures, *_labelled(snapshot)]:
         lines[_rollup(name)].append(sample(_rollup(name), braced((*base, *further)), value))
 
 

@@ -15,7 +15,7 @@ from slo_budget_tracker import __version__, logs
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.delivery import DeliveryFigures
 from slo_budget_tracker.figures import OwnFigures
-from slo_budget_tracker.gauges import identity, render
+from slo_budget_tracker.gauges import Page, identity
 from slo_budget_tracker.groups import labels_of, name_of
 from slo_budget_tracker.protection import WebFigures
 from slo_budget_tracker.readiness import STARTING, Readiness
@@ -56,6 +56,7 @@ class Publisher:
     protection: Callable[[], WebFigures] | None = None
     faults: tuple[str, ...] = ()  # for which the last reload was refused
     _shown: Shown = field(default_factory=Shown)
+    _page: Page = field(default_factory=lambda: Page(()))  # of what is shown
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -155,6 +156,7 @@ class Publisher:
                 {key: until for one in known for key, until in one.items()},
                 time.monotonic() + FRESH_FOR * interval,
             )
+            self._page = Page.of(snapshots, slos, self._shown.data_until)
             self.refresh()
 
     def refresh(self) -> None:
@@ -180,9 +182,7 @@ class Publisher:
                 process=tuple(ProcessCollector(registry=None).collect()), log_lines_dropped=logs.dropped()
             )
             self.display.view = compose(
-                metrics=render(
-                    shown.snapshots, shown.slos, self.own, now=self.clock(), data_until=shown.data_until
-                ),
+                metrics=self._page.printed(self.own, now=self.clock()),
                 snapshots=shown.snapshots,
                 slos=shown.slos,
                 unready=self.readiness.reasons(),

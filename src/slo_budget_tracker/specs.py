@@ -279,6 +279,7 @@ def decimal_below(ratio: Fraction) -> Decimal:
     return context.divide(Decimal(ratio.numerator), Decimal(ratio.denominator))
 
 
+@by_identity
 def definition_hash(slo: SLO) -> str:
     """Changes whenever the SLO means something else: anything but description, links and place in a file."""
     fields = slo.model_dump(

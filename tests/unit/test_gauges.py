@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from slo_budget_tracker import exposition, gauges
 from slo_budget_tracker.exposition import braced, labels, sample
 from slo_budget_tracker.figures import Durations, OwnFigures
-from slo_budget_tracker.gauges import identity, render
+from slo_budget_tracker.gauges import Page, identity, render
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.snapshots import AlertStatus, BurnRateSample, SLOSnapshot
 from slo_budget_tracker.specs import SLO, RequestsSli
@@ -270,6 +270,17 @@ def test_data_age_is_wall_clock_since_the_newest_known_tick():
     page = render([snapshot("a"), snapshot("b"), snapshot("c")], [], None, now=AT + 45, data_until=until)
     found = {dict(p)["slo"]: v for (name, p), v in samples(page).items() if name == "slo_data_age_seconds"}
     assert {"a": 45.0, "b": 0.0} == found
+
+
+def test_a_page_that_is_printed_again_tells_the_age_of_that_moment():
+    """The verdicts are rendered once; where no tick comes the data grow older on the page all the same."""
+    known = {identity("a", {}): AT, identity("all", {}): AT + 10}
+    some = [snapshot("a"), replace(snapshot("all"), rollup=True)]
+    page = Page.of(some, [], known)
+    page.printed(None, now=AT + 45)
+    assert page.printed(OWN, now=AT + 75) == render(some, [], OWN, now=AT + 75, data_until=known)
+    found = {name: v for (name, _), v in samples(page.printed(None, now=AT + 75)).items() if "_age_" in name}
+    assert {"slo_data_age_seconds": 75.0, "slo_rollup_data_age_seconds": 65.0} == found
 
 
 def test_order_is_stable():
