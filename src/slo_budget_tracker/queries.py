@@ -18,6 +18,7 @@ from slo_budget_tracker.feeds import TICKED, Histogram, RawFeed, Role, Slot
 from slo_budget_tracker.histograms import bound_text
 from slo_budget_tracker.index import cover
 from slo_budget_tracker.joints import joints
+from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.selectors import Matcher, substitute_window
 from slo_budget_tracker.slis import ConditionSli, LatencySli, ProbeSli, RequestsSli
 
@@ -111,7 +112,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             continue
         if isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli)):
             kind = _kind(slo.sli)
-            for slot, selector in _series(slo.name, slo.sli):
+            for slot, selector in _series(slo):
                 feeds.setdefault((slo.datasource, selector.metric, kind), []).append((slot, selector))
                 if isinstance(slo.sli, LatencySli):
                     bounds.setdefault((slo.datasource, selector.metric, kind), set()).add(slo.sli.threshold)
@@ -119,6 +120,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             members = list(_expressions(slo.name, slo.sli, slo.group_by))
             ticked = all(member.slot.role in TICKED for member in members)
             expressions.setdefault((slo.datasource, ticked), []).append(members)
+    covers = _COVERS.of([[selector for _, selector in members] for members in feeds.values()])
     return Plan(
         raw=tuple(
             RawFeed(
@@ -126,7 +128,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
                 datasource=datasource,
                 metric=metric,
                 members=tuple(dict.fromkeys(members)),
-                selectors=cover([selector for _, selector in members]),
+                selectors=covering,
                 replica_label=replica_labels.get(datasource),
                 gauge=kind == PROBE,
                 groups=tuple(
@@ -134,7 +136,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
                 ),
                 histogram=_histogram(metric, kind, bounds.get((datasource, metric, kind), ())),
             )
-            for (datasource, metric, kind), members in feeds.items()
+            for ((datasource, metric, kind), members), covering in zip(feeds.items(), covers, strict=True)
         ),
         expressions=tuple(
             ExpressionBatch.of(
@@ -144,6 +146,32 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             for at in range(0, len(of_slos), BATCH_SLOS)
         ),
     )
+
+
+class _Covers:
+    """What covers lists of selectors, remembered from one plan to the next.
+
+    Most of a catalogue is the same after a reload. Lists are told by the identity of what is in them, which
+    is kept alive with them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
+
+    def of(self, wanted: Sequence[Sequence[Selector]]) -> list[tuple[Selector, ...]]:
+        """The cover of each of these lists; what is not among them is forgotten."""
+        before = self._known
+        now: dict[tuple[int, ...], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
+        found = []
+        for selectors in wanted:
+            key = tuple(map(id, selectors))
+            known = now[key] = before.get(key) or (selectors, cover(selectors))
+            found.append(known[1])
+        self._known = now
+        return found
+
+
+_COVERS = _Covers()
 
 
 def _kind(sli: RequestsSli | LatencySli | ProbeSli) -> str:
@@ -182,7 +210,14 @@ def bound_spellings(bound: Decimal) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _series(slo: str, sli: RequestsSli | LatencySli | ProbeSli) -> Iterator[tuple[Slot, Selector]]:
+@by_identity
+def _series(slo: SLO) -> tuple[tuple[Slot, Selector], ...]:
+    """The series of an SLO, the same objects in each plan."""
+    assert isinstance(slo.sli, (RequestsSli, LatencySli, ProbeSli))
+    return tuple(_series_of(slo.name, slo.sli))
+
+
+def _series_of(slo: str, sli: RequestsSli | LatencySli | ProbeSli) -> Iterator[tuple[Slot, Selector]]:
     """The series of an SLI; of a histogram the +Inf bucket and the threshold's, in each spelling."""
     if isinstance(sli, ProbeSli):
         roles: tuple[Role, ...] = ("total", "bad")
