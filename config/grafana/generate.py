@@ -9,85 +9,36 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, table
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
+from panels import (
+    AMBER,
+    BUDGET,
+    EXPIRY,
+    GOOD_IF_NONE,
+    GREEN,
+    RED,
+    SOURCE,
+    bars,
+    column,
+    figure,
+    graph,
+    many,
+    named,
+    query,
+    steps,
+    switches,
+    whether,
+)
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 FOLDER = Path(__file__).parent / "dashboards"
-SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 SLO = 'slo=~"$slo"'
 OURS = 'job=~"$job"'
-RED, AMBER, GREEN, BLUE = "red", "orange", "green", "blue"
 LEAST = "min without (job, instance, pod)"  # replicas of the daemon are one
-
-
-def query(expression: str, legend: str = "", *, as_table: bool = False) -> prometheus.Dataquery:
-    """One query; tables and single values ask for the newest value only."""
-    made = prometheus.Dataquery().datasource(SOURCE).expr(expression).legend_format(legend or "__auto")
-    return made.instant().format("table") if as_table else made.range()
-
-
-def steps(*pairs: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
-    """Colours from values on."""
-    return (
-        dashboard.ThresholdsConfig()
-        .mode(models.ThresholdsMode.ABSOLUTE)
-        .steps([models.Threshold(value=value, color=color) for value, color in pairs])
-    )
-
-
-BUDGET = ((None, RED), (0.0, AMBER), (0.25, GREEN))
-GOOD_IF_NONE = ((None, GREEN), (1.0, RED))
-GOOD_IF_ONE = ((None, RED), (1.0, GREEN))
-
-
-def figure(
-    title: str, expression: str, *, unit: str = "short", colours: tuple[tuple[float | None, str], ...] = ()
-) -> stat.Panel:
-    """One number."""
-    made = (
-        stat.Panel()
-        .title(title)
-        .datasource(SOURCE)
-        .unit(unit)
-        .height(4)
-        .span(4)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(query(expression, title))
-    )
-    return made.thresholds(steps(*(colours or ((None, BLUE),))))
-
-
-def graph(title: str, *queries: tuple[str, str], unit: str = "short", wide: bool = False) -> timeseries.Panel:
-    """Lines over time."""
-    made = (
-        timeseries.Panel()
-        .title(title)
-        .datasource(SOURCE)
-        .unit(unit)
-        .height(9)
-        .span(24 if wide else 12)
-        .line_width(2)
-        .fill_opacity(8)
-        .show_points(shapes.VisibilityMode.NEVER)
-        .tooltip(
-            common.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI).sort(shapes.SortOrder.DESCENDING)
-        )
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(shapes.LegendDisplayMode.TABLE)
-            .placement(shapes.LegendPlacement.BOTTOM)
-            .show_legend(True)
-            .calcs(["lastNotNull"])
-        )
-    )
-    for expression, legend in queries:
-        made = made.with_target(query(expression, legend))
-    return made
 
 
 def board(uid: str, title: str, description: str) -> Dashboard:
@@ -151,23 +102,54 @@ def whole(gauge: str, matchers: str) -> str:
     return f"(max by (slo) ({rollup}{{{matchers}}}) or min by (slo) ({gauge}{{{matchers}}}))"
 
 
-def bars(title: str, expression: str, legend: str, *, span: int = 12) -> bargauge.Panel:
-    """Budgets as bars."""
-    return (
-        bargauge.Panel()
-        .title(title)
-        .datasource(SOURCE)
-        .unit("percentunit")
-        .min(0)
-        .max(1)
-        .height(11)
-        .span(span)
-        .orientation(shapes.VizOrientation.HORIZONTAL)
-        .display_mode(shapes.BarGaugeDisplayMode.BASIC)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .thresholds(steps(*BUDGET))
-        .with_target(query(expression, legend))
+def firing(matchers: str) -> str:
+    """How many alerts fire, on burn rates and on budgets."""
+    return " + ".join(
+        f"(sum(max without (job, instance, pod) ({gauge}{{{matchers}}})) or vector(0))"
+        for gauge in ("slo_burn_alert_firing", "slo_budget_alert_firing")
     )
+
+
+def slo_table(left: str) -> table.Panel:
+    """Every SLO with its figures, the least budget first."""
+    names = {
+        "slo": "SLO",
+        "service": "Service",
+        "Value #left": "Budget left",
+        "Value #success": "Success ratio",
+        "Value #target": "Target",
+    }
+    return (
+        table.Panel()
+        .title("SLOs")
+        .datasource(SOURCE)
+        .height(12)
+        .span(12)
+        .unit("percentunit")
+        .decimals(3)
+        .thresholds(steps(*BUDGET))
+        .sort_by([common.TableSortByFieldState().display_name("Budget left").desc(False)])
+        .with_target(query(left, as_table=True).ref_id("left"))
+        .with_target(query(whole("slo_success_ratio", SLO), as_table=True).ref_id("success"))
+        .with_target(query(whole("slo_target", SLO), as_table=True).ref_id("target"))
+        .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(
+            models.DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True},
+                    "indexByName": {name: place for place, name in enumerate(names)},
+                    "renameByName": names,
+                },
+            )
+        )
+        .override_by_name(*column("SLO", ("custom.minWidth", 180)))
+        .override_by_name(*column("Service", ("custom.width", 110)))
+        .override_by_name(*column("Budget left", ("decimals", 1), ("custom.width", 110),
+                                  ("custom.cellOptions", {"type": "color-text"})))
+        .override_by_name(*column("Success ratio", ("custom.width", 120)))
+        .override_by_name(*column("Target", ("custom.width", 100)))
+    )  # fmt: skip
 
 
 def overview() -> Dashboard:
@@ -175,51 +157,30 @@ def overview() -> Dashboard:
     of_service = '* on (slo) group_left (service) max by (slo, service) (slo_info{service=~"$service"})'
     budgets = whole("slo_error_budget_remaining", SLO)
     left = f"{budgets} {of_service}"
+    groups = f"{LEAST} (slo_error_budget_remaining{{{SLO}}} and on (slo) slo_rollup_error_budget_remaining)"
+    alone = f"{LEAST} (slo_error_budget_remaining{{{SLO}}}) unless on () {groups}"  # without any groups: SLOs
+    alerts = f'max without (job, instance, pod) ({{__name__=~"slo_(burn|budget)_alert_firing", {SLO}}})'
     return (
         board("slo-overview", "SLO overview", "Every SLO of slo-budget-tracker: budgets, burn rates, alerts.")
         .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
         .with_variable(chosen("slo", "SLO", 'label_values(slo_info{service=~"$service"}, slo)'))
         .with_panel(figure("SLOs", f"count(max by (slo) (slo_target{{{SLO}}}))"))
-        .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{SLO}}}))",
-                           colours=GOOD_IF_NONE))
+        .with_panel(figure("Alerts firing", firing(SLO), colours=GOOD_IF_NONE))
         .with_panel(figure("Exhausted", f"count({budgets} <= 0) or vector(0)", colours=GOOD_IF_NONE))
         .with_panel(figure("Below 25%", f"count({budgets} < 0.25) or vector(0)", colours=((None, GREEN), (1.0, AMBER))))
         .with_panel(figure("Without data", f'count(max by (slo) (slo_data_state{{{SLO}, state=~"no_data|error"}}) == 1) or vector(0)',
                            colours=GOOD_IF_NONE))
-        .with_panel(figure("Least budget left", f"min({budgets})", unit="percentunit", colours=BUDGET))
+        .with_panel(figure("Least budget left", f"min({budgets})", unit="percentunit", colours=BUDGET, decimals=1))
         .with_panel(bars("Error budget left, least first", f"sort({left})", "{{slo}}"))
-        .with_panel(
-            table.Panel()
-            .title("SLOs")
-            .datasource(SOURCE)
-            .height(11)
-            .span(12)
-            .with_target(query(left, as_table=True).ref_id("left"))
-            .with_target(query(whole("slo_success_ratio", SLO), as_table=True).ref_id("success"))
-            .with_target(query(whole("slo_target", SLO), as_table=True).ref_id("target"))
-            .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-            .with_transformation(
-                models.DataTransformerConfig(
-                    id_val="organize",
-                    options={
-                        "excludeByName": {"Time": True},
-                        "renameByName": {
-                            "Value #left": "Budget left", "Value #success": "Success ratio", "Value #target": "Target",
-                            "slo": "SLO", "service": "Service",
-                        },
-                    },
-                )
-            )
-            .unit("percentunit")
-            .decimals(3)
-        )
-        .with_panel(graph("Error budget left", (left, "{{slo}}"), unit="percentunit"))
-        .with_panel(graph("Highest burn rate of each SLO, over any of its windows and groups",
-                          (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none"))
-        .with_panel(bars("The 20 groups with the least budget left",
-                         f"sort(bottomk(20, {LEAST} (slo_error_budget_remaining{{{SLO}}})))", "__auto"))
-        .with_panel(graph("Alerts firing", (f"max by (slo, severity, long_window_seconds) (slo_burn_alert_firing{{{SLO}}}) == 1 or max by (slo) (slo_burn_alert_firing{{{SLO}}}) * 0",
-                                            "{{slo}} {{severity}} {{long_window_seconds}} s")))
+        .with_panel(slo_table(left))
+        .with_panel(many("Error budget left", (f"clamp_min({left}, -1)", "{{slo}}"), unit="percentunit", decimals=1, least=True,
+                         says="One that is overspent twice and more is drawn at -100%; bars and table say how much it is."))
+        .with_panel(many("Highest burn rate of each SLO, over any of its windows and groups",
+                         (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none"))
+        .with_panel(named(bars("The 15 groups with the least budget left", f"sort(bottomk(15, {groups} or {alone}))", "__auto")))
+        .with_panel(switches("Alerts firing by SLO",
+                             (f"sum by (severity, slo) ({alerts}) > 0 or sum by (severity) ({alerts}) * 0", "{{severity}} {{slo}}"),
+                             says="An SLO shows while it fires; a line of the severity alone is there always.").height(12))
     )  # fmt: skip
 
 
@@ -227,65 +188,95 @@ def detail() -> Dashboard:
     """One SLO as a whole or one of its groups, and all groups beside each other."""
     one = 'slo="$slo", ${group:raw}'
 
+    windows = f'label_join(slo_burn_alert_firing{{{one}}}, "what", "/", "long_window_seconds", "short_window_seconds")'
+    rules = f'label_join(slo_budget_alert_firing{{{one}}}, "what", "", "rule")'
+    each_alert = f"max by (severity, what) ({windows} or {rules})"
+
     def alone(gauge: str) -> str:
         return f"max({whole(gauge, one)})"
 
+    def of_groups(gauge: str, most: str) -> str:
+        """By the groups' own labels; an SLO without groups goes by its name."""
+        chosen_one, rollup = f'{gauge}{{slo="$slo"}}', gauge.replace("slo_", "slo_rollup_", 1)
+        groups = (
+            f"{most} without (job, instance, pod, slo, window_seconds) ({chosen_one} and on (slo) {rollup})"
+        )
+        return f"({groups} or {most} by (slo) ({chosen_one} unless on (slo) {rollup}))"
+
     return (
-        board("slo-detail", "SLO", "One SLO: budget, burn rates against their factors, alerts, coverage, groups.")
+        board("slo-detail", "SLO", "One SLO: budget, burn rates, alerts, coverage, groups.")
         .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
         .with_variable(chosen("slo", "SLO", 'label_values(slo_info{service=~"$service"}, slo)', many=False))
         .with_variable(group_of_slo())
-        .with_panel(figure("Objective", alone("slo_target"), unit="percentunit"))
-        .with_panel(figure("Success ratio", alone("slo_success_ratio"), unit="percentunit"))
-        .with_panel(figure("Budget left", alone("slo_error_budget_remaining"), unit="percentunit", colours=BUDGET))
+        .with_panel(figure("Objective", alone("slo_target"), unit="percentunit", decimals=3))
+        .with_panel(figure("Success ratio", alone("slo_success_ratio"), unit="percentunit", decimals=3))
+        .with_panel(figure("Budget left", alone("slo_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1))
         .with_panel(figure("Events that may fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
-        .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s"))
-        .with_panel(figure("Alerts firing", f"sum(max without (job, instance, pod) (slo_burn_alert_firing{{{one}}}))", colours=GOOD_IF_NONE))
+        .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s", decimals=1, nothing="not in sight"))
+        .with_panel(figure("Alerts firing", firing(one), colours=GOOD_IF_NONE))
         .with_panel(graph("Error budget left, with its bounds",
                           (alone("slo_error_budget_remaining"), "left"),
-                          (f"max by (bound) (slo_rollup_error_budget_remaining_bound{{{one}}}) or min by (bound) (slo_error_budget_remaining_bound{{{one}}})", "{{bound}}"), unit="percentunit"))
-        .with_panel(graph("Burn rates by window (s)",
-                          (f"max by (window_seconds) (slo_rollup_burn_rate{{{one}}}) or max by (window_seconds) (slo_burn_rate{{{one}}})", "{{window_seconds}}"), unit="none"))
+                          (f"clamp_min(max by (bound) (slo_rollup_error_budget_remaining_bound{{{one}}}) or min by (bound) (slo_error_budget_remaining_bound{{{one}}}), -1)", "{{bound}}"), unit="percentunit", decimals=1,
+                          says="Best and worst: what it is if all unknown time was good, or bad. A worst case below -100% is drawn at -100%.").fill_opacity(0))
+        .with_panel(graph("Burn rates by window",
+                          (f"max by (window_seconds) (slo_rollup_burn_rate{{{one}}}) or max by (window_seconds) (slo_burn_rate{{{one}}})", "{{window_seconds}} s"), unit="none"))
         .with_panel(graph("Success ratio and objective",
-                          (alone("slo_success_ratio"), "success"), (alone("slo_target"), "objective"), unit="percentunit"))
+                          (alone("slo_success_ratio"), "success"), (alone("slo_target"), "objective"), unit="percentunit", decimals=3).fill_opacity(0))
         .with_panel(graph("Events and failures in the window", (alone("slo_total"), "events"), (alone("slo_failures_total"), "failures")))
-        .with_panel(graph("Alerts", (f"max by (severity, long_window_seconds, short_window_seconds) (slo_burn_alert_firing{{{one}}})",
-                                     "{{severity}} {{long_window_seconds}}/{{short_window_seconds}} s")))
-        .with_panel(graph("Coverage of windows (s)", (f"min by (window_seconds) (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}}"), unit="percentunit"))
-        .with_panel(graph("State of the data", (f"max by (state) (slo_data_state{{{one}}})", "{{state}}")))
-        .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s"))
-        .with_panel(bars("Groups, the 20 with the least budget left",
-                         f'sort(bottomk(20, {LEAST} (slo_error_budget_remaining{{slo="$slo"}})))', "__auto"))
-        .with_panel(graph("Highest burn rate of each group over any window, the 10 highest",
-                          ('topk(10, max without (job, instance, pod, slo, window_seconds) (slo_burn_rate{slo="$slo"}))', "__auto"), unit="none"))
+        .with_panel(switches("Alerts by their windows (s) or their rule on the budget", (each_alert, "{{severity}} {{what}}")))
+        .with_panel(graph("Coverage of windows", (f"min by (window_seconds) (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}} s"), unit="percentunit").min(0).max(1).fill_opacity(0))
+        .with_panel(switches("State of the data", (f"max by (state) (slo_data_state{{{one}}}) == 1", "{{state}}"), says="Of several groups: every state that one of them has."))
+        .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s").min(0))
+        .with_panel(bars("Groups, the 15 with the least budget left", f"sort(bottomk(15, {of_groups('slo_error_budget_remaining', 'min')}))", "__auto"))
+        .with_panel(many("Highest burn rate of each group over any window, the 10 highest",
+                         (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none").height(12))
     )  # fmt: skip
 
 
 def daemon() -> Dashboard:
     """The daemon itself: ticks, requests, what it read, ledger, outbox."""
     own = "slo_budget_tracker"
+
+    def none(label: str) -> str:
+        """A line at 0 where nothing was counted yet."""
+        return f'or on () label_replace(vector(0), "{label}", "none", "", "")'
+
     return (
         board("slo-budget-tracker", "slo-budget-tracker itself", "The daemon: ticks, requests, ledger, outbox.")
         .with_variable(chosen("job", "Job", f"label_values({own}_build_info, job)"))
         .with_panel(figure("SLOs", f"max({own}_slos{{{OURS}}})"))
         .with_panel(figure("Since the last tick", f"time() - max({own}_last_tick_timestamp_seconds{{{OURS}}})", unit="s", colours=((None, GREEN), (180.0, AMBER), (300.0, RED))))
-        .with_panel(figure("Files loaded", f"min({own}_config_last_reload_successful{{{OURS}}})", colours=GOOD_IF_ONE))
-        .with_panel(figure("Datasources reached", f"min({own}_prometheus_up{{{OURS}}})", colours=GOOD_IF_ONE))
+        .with_panel(whether("Files loaded", f"min({own}_config_last_reload_successful{{{OURS}}})"))
+        .with_panel(whether("Datasources reached", f"min({own}_prometheus_up{{{OURS}}})"))
         .with_panel(figure("Events waiting", f"max({own}_outbox_pending{{{OURS}}}) or vector(0)"))
         .with_panel(figure("Ticks to catch up", f"max({own}_backfill_pending_ticks{{{OURS}}})"))
-        .with_panel(graph("Ticks by outcome", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m]))", "{{outcome}}"), unit="ops"))
+        .with_panel(whether("Somebody leads", f"min(max by (job) ({own}_leader{{{OURS}}}))"))
+        .with_panel(figure("SLOs not yet taken", f"sum({own}_shard_slos_waiting{{{OURS}}}) or vector(0)", colours=((None, GREEN), (1.0, AMBER)),
+                           says="With shards: SLOs that another shard still evaluates before this one may take them."))
+        .with_panel(figure("Events refused for good", f"max({own}_quarantined{{{OURS}}}) or vector(0)", colours=GOOD_IF_NONE))
+        .with_panel(figure("TLS ends in: pages", f"min({own}_web_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
+                           unit="s", colours=EXPIRY, decimals=0, nothing="no TLS",
+                           says="When the certificate ends that the daemon's pages and API show."))
+        .with_panel(figure("TLS ends in: Prometheus", f"min({own}_prometheus_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
+                           unit="s", colours=EXPIRY, decimals=0, nothing="no TLS", says="The certificate of the datasource whose ends first."))
+        .with_panel(figure("Clock differs by", f"max(abs({own}_prometheus_clock_skew_seconds{{{OURS}}})) or vector(NaN)", unit="s",
+                           colours=((None, GREEN), (5.0, AMBER), (30.0, RED)), nothing="not asked yet", says="Prometheus' clock and the daemon's."))
+        .with_panel(graph("Ticks a minute by outcome, of all SLOs", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m])) * 60", "{{outcome}}")))
         .with_panel(graph("Seconds of a tick",
                           (f"histogram_quantile(0.5, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "median"),
-                          (f"histogram_quantile(0.99, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "99 %"), unit="s"))
-        .with_panel(graph("Requests to Prometheus", (f"sum by (datasource, outcome) (rate({own}_prometheus_requests_total{{{OURS}}}[5m]))", "{{datasource}} {{outcome}}"), unit="reqps"))
-        .with_panel(graph("Samples read", (f"sum by (datasource) (rate({own}_samples_read_total{{{OURS}}}[5m]))", "{{datasource}}"), unit="cps"))
-        .with_panel(graph("Ledger", (f"max({own}_ledger_size_bytes{{{OURS}}})", "on disk"), unit="bytes"))
-        .with_panel(graph("Memory", (f"max(process_resident_memory_bytes{{{OURS}}})", "resident"), unit="bytes"))
-        .with_panel(graph("Troubles",
+                          (f"histogram_quantile(0.99, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "99 %"), unit="s").min(0).fill_opacity(0))
+        .with_panel(graph("Requests to Prometheus by outcome", (f"sum by (datasource, outcome) (rate({own}_prometheus_requests_total{{{OURS}}}[5m]))", "{{datasource}} {{outcome}}"), unit="reqps"))
+        .with_panel(graph("Samples read", (f"sum by (datasource) (rate({own}_samples_read_total{{{OURS}}}[5m]))", "{{datasource}}"), unit="count:samples/s"))
+        .with_panel(graph("Ledger", (f"max({own}_ledger_size_bytes{{{OURS}}})", "on disk"), unit="bytes").min(0))
+        .with_panel(graph("Memory", (f"max(process_resident_memory_bytes{{{OURS}}})", "resident"), unit="bytes").min(0))
+        .with_panel(switches("Troubles, in ten minutes",
                           (f"sum(increase({own}_ticks_missed_total{{{OURS}}}[10m]))", "ticks missed"),
                           (f"sum(increase({own}_store_errors_total{{{OURS}}}[10m]))", "store errors"),
                           (f"sum(increase({own}_clock_jumps_total{{{OURS}}}[10m])) or vector(0)", "clock jumps")))
-        .with_panel(graph("Counting doubts", (f"sum by (kind) (increase({own}_counting_doubts_total{{{OURS}}}[10m])) or vector(0)", "{{kind}}")))
+        .with_panel(switches("Increases left out as doubtful, in ten minutes", (f"sum by (kind) (increase({own}_counting_doubts_total{{{OURS}}}[10m])) {none('kind')}", "{{kind}}")))
+        .with_panel(switches("Who leads", (f"max by (instance) ({own}_leader{{{OURS}}})", "{{instance}}")))
+        .with_panel(switches("Not let in, in ten minutes", (f"sum by (reason) (increase({own}_web_refused_total{{{OURS}}}[10m])) {none('reason')}", "{{reason}}"),
+                             says="Connections and requests that the daemon refused: wrong passwords, handshakes, certificates, too many."))
     )  # fmt: skip
 
 

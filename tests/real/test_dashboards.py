@@ -48,8 +48,9 @@ def queries(**choice):
 
 
 @pytest.mark.filterwarnings("ignore:Prefer using:DeprecationWarning")
-def test_the_dashboards_are_what_their_code_makes():
+def test_the_dashboards_are_what_their_code_makes(monkeypatch):
     """Whoever changes config/grafana/generate.py runs it."""
+    monkeypatch.syspath_prepend(FOLDER)
     spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
