@@ -144,7 +144,7 @@ def slo_table(left: str) -> table.Panel:
             )
         )
         .override_by_name(*column("SLO", ("custom.minWidth", 180)))
-        .override_by_name(*column("Service", ("custom.width", 110)))
+        .override_by_name(*column("Service", ("custom.width", 90)))
         .override_by_name(*column("Budget left", ("decimals", 1), ("custom.width", 110),
                                   ("custom.cellOptions", {"type": "color-text"})))
         .override_by_name(*column("Success ratio", ("custom.width", 120)))
@@ -175,8 +175,8 @@ def overview() -> Dashboard:
         .with_panel(slo_table(left))
         .with_panel(many("Error budget left", (f"clamp_min({left}, -1)", "{{slo}}"), unit="percentunit", decimals=1, least=True,
                          says="One that is overspent twice and more is drawn at -100%; bars and table say how much it is."))
-        .with_panel(many("Highest burn rate of each SLO, over any of its windows and groups",
-                         (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none"))
+        .with_panel(many("Highest burn rate of each SLO",
+                         (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none", says="Over any of its windows and groups."))
         .with_panel(named(bars("The 15 groups with the least budget left", f"sort(bottomk(15, {groups} or {alone}))", "__auto")))
         .with_panel(switches("Alerts firing by SLO",
                              (f"sum by (severity, slo) ({alerts}) > 0 or sum by (severity) ({alerts}) * 0", "{{severity}} {{slo}}"),
@@ -211,7 +211,7 @@ def detail() -> Dashboard:
         .with_panel(figure("Objective", alone("slo_target"), unit="percentunit", decimals=3))
         .with_panel(figure("Success ratio", alone("slo_success_ratio"), unit="percentunit", decimals=3))
         .with_panel(figure("Budget left", alone("slo_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1))
-        .with_panel(figure("Events that may fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
+        .with_panel(figure("May still fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
         .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s", decimals=1, nothing="not in sight"))
         .with_panel(figure("Alerts firing", firing(one), colours=GOOD_IF_NONE))
         .with_panel(graph("Error budget left, with its bounds",
@@ -228,8 +228,8 @@ def detail() -> Dashboard:
         .with_panel(switches("State of the data", (f"max by (state) (slo_data_state{{{one}}}) == 1", "{{state}}"), says="Of several groups: every state that one of them has."))
         .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s").min(0))
         .with_panel(bars("Groups, the 15 with the least budget left", f"sort(bottomk(15, {of_groups('slo_error_budget_remaining', 'min')}))", "__auto"))
-        .with_panel(many("Highest burn rate of each group over any window, the 10 highest",
-                         (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none").height(12))
+        .with_panel(many("Groups, the 10 with the highest burn rate",
+                         (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none", says="Over any of their windows.").height(12))
     )  # fmt: skip
 
 
@@ -247,17 +247,17 @@ def daemon() -> Dashboard:
         .with_panel(figure("SLOs", f"max({own}_slos{{{OURS}}})"))
         .with_panel(figure("Since the last tick", f"time() - max({own}_last_tick_timestamp_seconds{{{OURS}}})", unit="s", colours=((None, GREEN), (180.0, AMBER), (300.0, RED))))
         .with_panel(whether("Files loaded", f"min({own}_config_last_reload_successful{{{OURS}}})"))
-        .with_panel(whether("Datasources reached", f"min({own}_prometheus_up{{{OURS}}})"))
+        .with_panel(whether("Servers reached", f"min({own}_prometheus_up{{{OURS}}})"))
         .with_panel(figure("Events waiting", f"max({own}_outbox_pending{{{OURS}}}) or vector(0)"))
         .with_panel(figure("Ticks to catch up", f"max({own}_backfill_pending_ticks{{{OURS}}})"))
         .with_panel(whether("Somebody leads", f"min(max by (job) ({own}_leader{{{OURS}}}))"))
-        .with_panel(figure("SLOs not yet taken", f"sum({own}_shard_slos_waiting{{{OURS}}}) or vector(0)", colours=((None, GREEN), (1.0, AMBER)),
+        .with_panel(figure("SLOs not taken", f"sum({own}_shard_slos_waiting{{{OURS}}}) or vector(0)", colours=((None, GREEN), (1.0, AMBER)),
                            says="With shards: SLOs that another shard still evaluates before this one may take them."))
-        .with_panel(figure("Events refused for good", f"max({own}_quarantined{{{OURS}}}) or vector(0)", colours=GOOD_IF_NONE))
-        .with_panel(figure("TLS ends in: pages", f"min({own}_web_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
+        .with_panel(figure("Events refused", f"max({own}_quarantined{{{OURS}}}) or vector(0)", colours=GOOD_IF_NONE))
+        .with_panel(figure("Pages' TLS ends", f"min({own}_web_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
                            unit="s", colours=EXPIRY, decimals=0, nothing="no TLS",
                            says="When the certificate ends that the daemon's pages and API show."))
-        .with_panel(figure("TLS ends in: Prometheus", f"min({own}_prometheus_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
+        .with_panel(figure("Server's TLS ends", f"min({own}_prometheus_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
                            unit="s", colours=EXPIRY, decimals=0, nothing="no TLS", says="The certificate of the datasource whose ends first."))
         .with_panel(figure("Clock differs by", f"max(abs({own}_prometheus_clock_skew_seconds{{{OURS}}})) or vector(NaN)", unit="s",
                            colours=((None, GREEN), (5.0, AMBER), (30.0, RED)), nothing="not asked yet", says="Prometheus' clock and the daemon's."))

@@ -168,10 +168,10 @@ def column(name: str, *properties: tuple[str, object]) -> tuple[str, list[models
 
 
 def named(panel: Any) -> Any:
-    """Groups of many SLOs by name: `slo a="b"` instead of `{a="b", slo="slo"}`."""
+    """Groups of many SLOs by what tells them apart: `a="b" of slo` instead of `{a="b", slo="slo"}`."""
     for pattern, words in (
-        (r'\{(.*), slo="([^"]*)"(.*)\}', "$2 $1$3"),
-        (r'\{slo="([^"]*)", (.*)\}', "$1 $2"),
+        (r'\{(.*), slo="([^"]*)"(.*)\}', "$1$3 of $2"),
+        (r'\{slo="([^"]*)", (.*)\}', "$2 of $1"),
     ):
         options = {"regex": pattern, "renamePattern": words}
         panel = panel.with_transformation(
