@@ -1,6 +1,6 @@
 """This daemon beside Sloth's and Pyrra's rules and slo-generator's compute: one Prometheus, one run, as ratios.
 
-    python -m tests.bench peers [20] [--days 30] [--concurrency 4]
+    python -m tests.bench peers [20] [--many 1000] [--days 30] [--concurrency 4] [--without-rules]
 
 Availability SLOs of eleven shapes (tests/bench/shapes.py: 8 series each, the pods of three shapes replaced every hour)
 get 30 days of history at 30 s, and Sloth's recorded 5-minute ratios. Then, one after the other on the same server:
@@ -8,7 +8,8 @@ get 30 days of history at 30 s, and Sloth's recorded 5-minute ratios. Then, one 
 * the rules of Sloth and of Pyrra (tests/peers/rules.py) are loaded as rule files, each for whole rounds of its intervals;
 * slo-generator is installed from PyPI into a folder that is thrown away, and its `compute` runs over all SLOs in as many
   processes as the daemon has threads for its requests (if it cannot be installed, its documented queries are asked);
-* the daemon's own tick (read, count, commit, assess, render) is stepped over the newest minutes.
+* the daemon's own tick (read, count, commit, assess, render) is stepped over the newest minutes, for these SLOs and for
+  many of the same shapes: the others cost so much per SLO, its cost per SLO shrinks with their number.
 
 Samples and queries are from Prometheus' query log, its CPU from /proc, the tools' CPU from their processes. Rules run
 inside of Prometheus, so they have no CPU of their own. The history ends before the rules run, which spares them part of
@@ -21,7 +22,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -35,90 +35,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from tests.bench import shapes
+from tests.bench.availability import Service, services
 from tests.bench.thousand import DAY, DELAY, HOUR, INTERVAL, step_ticks, write_config
-from tests.peers.rules import SLO_GENERATOR_WINDOWS, Rule, pyrra, slo_generator, sloth
+from tests.peers.rules import SLO_GENERATOR_WINDOWS, slo_generator
 from tests.servers import PrometheusServer, ServerError, free_port
 from tests.worlds.history import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KINDS = ("shared", "list", "good", "own")  # of shapes.SHAPES: availability from counters
-OPPOSITE = {"=~": "!~", "!~": "=~", "=": "!="}
+    from tests.peers.rules import Rule
+
 TARGETS_SEEN = 6 * HOUR  # of history for `up` and start times, which only the newest ticks look at
 SLOTH_SECONDS = 120  # two rounds of a minute
 PYRRA_SECONDS = 150  # five rounds of 30 s, one of 150 s
-TICKS = 30
+TICKS, TICKS_OF_MANY = 30, 8
+RECENT = 2 * HOUR  # of history for the many
 COMPUTE_SECONDS = 20
-
-
-@dataclass(frozen=True)
-class Service:
-    """One SLO's service: a shape of the bench and its number."""
-
-    shape: shapes.Shape
-    number: int
-
-    @property
-    def name(self) -> str:
-        """The SLO's name."""
-        return f"slo-{shapes.SHAPES.index(self.shape)}-{self.number}"
-
-    def selector(self, matcher: str = "") -> str:
-        """Its series, or those of them that match."""
-        metric, own = (text.format(n=self.number) for text in (self.shape.metric, self.shape.own))
-        return f"{metric}{{{own},{matcher}}}" if matcher else f"{metric}{{{own}}}"
-
-    @property
-    def bad(self) -> str:
-        """Selector of the failed requests."""
-        return self.selector(self._opposites()[0])
-
-    @property
-    def good(self) -> str:
-        """Selector of the others."""
-        return self.selector(self._opposites()[1])
-
-    def _opposites(self) -> tuple[str, str]:
-        said = self.shape.bad
-        if self.shape.kind == "list":
-            values = "|".join(re.findall(r'"(.+?)"', said))
-            said = f'{said.partition("=")[0]}=~"{values}"'
-        other = re.sub("=~|!~|=", lambda found: OPPOSITE[found[0]], said, count=1)
-        return (other, said) if self.shape.kind == "good" else (said, other)
-
-    def sloth(self) -> tuple[Rule, ...]:
-        """Sloth's rules."""
-        return sloth(self.name, bad=self.bad, total=self.selector())
-
-    def pyrra(self) -> tuple[Rule, ...]:
-        """Pyrra's rules."""
-        return pyrra(bad=self.bad, total=self.selector(), by=self.shape.values[0])
-
-    def slo_generator(self) -> dict[str, Any]:
-        """slo-generator's file."""
-        return {
-            "apiVersion": "sre.google.com/v2",
-            "kind": "ServiceLevelObjective",
-            "metadata": {
-                "name": self.name,
-                "labels": {"service_name": self.name, "feature_name": "all", "slo_name": "availability"},
-            },
-            "spec": {
-                "description": "Requests that do not fail",
-                "backend": "prometheus",
-                "method": "good_bad_ratio",
-                "service_level_indicator": {"filter_good": self.good, "filter_valid": self.selector()},
-                "goal": 0.999,
-            },
-        }
-
-
-def services(count: int) -> list[Service]:
-    """`count` services, in turn of every availability shape."""
-    kinds = [shape for shape in shapes.SHAPES if shape.kind in KINDS]
-    return [Service(kinds[index % len(kinds)], index // len(kinds)) for index in range(count)]
 
 
 @dataclass(frozen=True)
@@ -146,10 +79,14 @@ def logged_cost(
     return Cost(who, len(samples) / minutes, sum(samples) / minutes, server_cpu / minutes, own_cpu / minutes)
 
 
-def write_history(some: list[Service], path: Path, *, start: int, end: int) -> None:
-    """The services' series and what Sloth's 5-minute rule would have recorded, as OpenMetrics."""
+def write_history(count: int, many: int, path: Path, *, start: int, end: int) -> None:
+    """The services' series and what Sloth's 5-minute rule would have recorded; of the many only what is recent."""
     random = np.random.default_rng(20)
+    some, others = services(count), services(many)[count:]
     with path.open("w") as out:
+        for one in others:
+            for series in one.shape.history(one.number, start=end - RECENT, end=end, random=random):
+                series.write(out)
         for one in some:
             for series in one.shape.history(one.number, start=start, end=end, random=random):
                 if series.series.startswith(("up{", "process_start_time_seconds{")):
@@ -280,9 +217,10 @@ def measure_slo_generator(
 
 
 def measure_ours(
-    some: list[Service], server: PrometheusServer, folder: Path, *, end: int, concurrency: int
+    some: list[Service], server: PrometheusServer, folder: Path, *, end: int, ticks: int, concurrency: int
 ) -> Cost:
     """The daemon's ticks over the newest minutes of the history, in a process of their own."""
+    folder.mkdir()
     slos = [
         {"name": one.name, "target": "99.9%", "window": "30d", "sli": one.shape.sli(one.number)}
         for one in some
@@ -292,35 +230,44 @@ def measure_ours(
     settings = yaml.safe_load(config.read_text())
     settings["prometheus"]["concurrency"] = concurrency
     config.write_text(yaml.safe_dump(settings))
-    start, before = end - (TICKS + 1) * INTERVAL, len(server.queries())
+    start, before = end - (ticks + 1) * INTERVAL, len(server.queries())
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(step_ticks, str(config), server.pid, start, TICKS).result()
+        found = pool.submit(step_ticks, str(config), server.pid, start, ticks).result()
     assert found["outcomes"] == {"ok": len(some)}, found["outcomes"]
     entries = [one for one in server.queries()[before:] if _instant(one) > start + INTERVAL]
-    title = "slo-budget-tracker, every 60 s"
-    cost = logged_cost(title, entries, minutes=TICKS, server_cpu=TICKS * found["prometheus_cpu"])
+    title = f"slo-budget-tracker, {len(some):,} SLOs, every 60 s"
+    cost = logged_cost(title, entries, minutes=ticks, server_cpu=ticks * found["prometheus_cpu"])
     return replace(cost, own_cpu=found["daemon_cpu"], evaluations=len(some) / found["wall"])
 
 
-def measure(count: int, folder: Path, *, days: int, concurrency: int) -> list[Cost]:
-    """All costs, this daemon's first."""
-    some = services(count)
+def measure(options: argparse.Namespace, folder: Path) -> tuple[Cost, list[Cost]]:
+    """This daemon's cost for many SLOs; all costs of the same few, this daemon's first."""
+    some, concurrency = services(options.slos), options.concurrency
     end = int(time.time()) // INTERVAL * INTERVAL - DELAY
     history = folder / "history.txt"
-    write_history(some, history, start=end - days * DAY, end=end + 60)
+    write_history(options.slos, options.many, history, start=end - options.days * DAY, end=end + 60)
     server = PrometheusServer(folder / "prometheus", query_log=True)
     server.load(history)
     history.unlink()
+    by_sloth, by_pyrra = ({one.name: ask(one) for one in some} for ask in (Service.sloth, Service.pyrra))
     with server:
-        by_sloth, by_pyrra = ({one.name: ask(one) for one in some} for ask in (Service.sloth, Service.pyrra))
-        theirs = [
-            measure_rules("sloth", "Sloth's rules, every 60 s", by_sloth, server, seconds=SLOTH_SECONDS),
-            measure_rules(
-                "pyrra", "Pyrra's rules, every 30 s and 150 s", by_pyrra, server, seconds=PYRRA_SECONDS
-            ),
-            measure_slo_generator(some, server, folder, concurrency=concurrency),
-        ]
-        return [measure_ours(some, server, folder, end=end, concurrency=concurrency), *theirs]
+        theirs = []
+        if not options.without_rules:
+            theirs = [
+                measure_rules("sloth", "Sloth's rules, every 60 s", by_sloth, server, seconds=SLOTH_SECONDS),
+                measure_rules(
+                    "pyrra", "Pyrra's rules, every 30 s and 150 s", by_pyrra, server, seconds=PYRRA_SECONDS
+                ),
+            ]
+        theirs.append(measure_slo_generator(some, server, folder, concurrency=concurrency))
+        ours, of_many = (
+            measure_ours(each, server, folder / name, end=end, ticks=ticks, concurrency=concurrency)
+            for each, name, ticks in (
+                (some, "few", TICKS),
+                (services(options.many), "many", TICKS_OF_MANY),
+            )
+        )
+    return of_many, [ours, *theirs]
 
 
 def times(theirs: float, ours: float) -> str:
@@ -359,6 +306,28 @@ def markdown(costs: list[Cost]) -> str:
     return "\n".join(rows)
 
 
+def markdown_per_slo(of_many: Cost, many: int, costs: list[Cost], count: int) -> str:
+    """The costs per SLO as a table: this daemon's for many SLOs, then the others'."""
+
+    def row(one: Cost, slos: int) -> str:
+        """One way of asking, by what it costs per SLO."""
+        speed = "does not apply"
+        if one.evaluations and of_many.evaluations:
+            speed = f"{one.evaluations:,.1f}"
+            speed += "" if one is of_many else f" (ours: {times(of_many.evaluations, one.evaluations)})"
+        samples, cpu = one.samples / slos, 1_000 * one.cpu / slos
+        if one is of_many:
+            return f"| {one.who} | {samples:,.1f} | {cpu:.2f} ms | {speed} |"
+        ratios = times(samples, of_many.samples / many), times(cpu, 1_000 * of_many.cpu / many)
+        return f"| {one.who} | {samples:,.1f} ({ratios[0]}) | {cpu:.2f} ms ({ratios[1]}) | {speed} |"
+
+    head = [
+        "| a minute of one SLO | samples read | CPU end to end | SLO evaluations per second |",
+        "|---|--:|--:|--:|",
+    ]
+    return "\n".join([*head, row(of_many, many), *(row(one, count) for one in costs[1:])])
+
+
 def _instant(entry: dict[str, Any]) -> float:
     """The data instant of a logged query, in seconds."""
     return datetime.fromisoformat(entry["params"]["end"]).timestamp()
@@ -374,12 +343,14 @@ def main() -> None:
     parser.add_argument(
         "--concurrency", type=int, default=4, help="of the daemon's requests and of slo-generator"
     )
-    arguments = parser.parse_args()
+    parser.add_argument("--many", type=int, default=1_000, help="SLOs, for the daemon alone")
+    parser.add_argument("--without-rules", action="store_true", help="only slo-generator beside the daemon")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        costs = measure(arguments.slos, Path(folder), days=arguments.days, concurrency=arguments.concurrency)
-    print(f"{arguments.slos} SLOs, {arguments.days} days, concurrency {arguments.concurrency}; "
-          f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")  # fmt: skip
-    print(markdown(costs))
+        of_many, costs = measure(options, Path(folder))
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{options.slos} SLOs, {options.days} days, concurrency {options.concurrency}; {load}\n")
+    print(markdown(costs) + "\n\n" + markdown_per_slo(of_many, options.many, costs, options.slos))
 
 
 if __name__ == "__main__":

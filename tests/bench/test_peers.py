@@ -39,6 +39,18 @@ def test_the_table_has_absolute_figures_and_how_many_times_ours():
     ] == peers.markdown([ours, rules, compute]).splitlines()[2:]
 
 
+def test_per_slo_the_many_are_beside_what_the_few_cost_the_others():
+    """Samples and CPU are divided by the SLOs that each was measured with; speeds are compared as they are."""
+    many = peers.Cost("many", 100, 16_000, server_cpu=0.5, own_cpu=0.5, evaluations=1_000.0)
+    rules = peers.Cost("rules", 40, 2_000_000, server_cpu=0.4)
+    compute = peers.Cost("compute", 40, 1_600_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0)
+    assert [
+        "| many | 16.0 | 1.00 ms | 1,000.0 |",
+        "| rules | 200,000.0 (12,500x) | 40.00 ms (40x) | does not apply |",
+        "| compute | 160,000.0 (10,000x) | 200.00 ms (200x) | 5.0 (ours: 200x) |",
+    ] == peers.markdown_per_slo(many, 1_000, [many, rules, compute], 10).splitlines()[2:]
+
+
 def test_good_and_bad_are_opposites_in_every_shape():
     """Whichever of the two a shape names, and however, the other selects the rest."""
     said = {one.shape.kind: (one.bad, one.good) for one in peers.services(11)}
