@@ -254,11 +254,11 @@ def daemon() -> Dashboard:
         .with_panel(figure("SLOs not taken", f"sum({own}_shard_slos_waiting{{{OURS}}}) or vector(0)", colours=((None, GREEN), (1.0, AMBER)),
                            says="With shards: SLOs that another shard still evaluates before this one may take them."))
         .with_panel(figure("Events refused", f"max({own}_quarantined{{{OURS}}}) or vector(0)", colours=GOOD_IF_NONE))
-        .with_panel(figure("Pages' TLS ends", f"min({own}_web_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
-                           unit="s", colours=EXPIRY, decimals=0, nothing="no TLS",
+        .with_panel(figure("Pages' TLS ends", f"(min({own}_web_certificate_expiry_timestamp_seconds{{{OURS}}}) - time()) / 86400 or vector(NaN)",
+                           unit="suffix: days", colours=EXPIRY, decimals=1, nothing="no TLS",
                            says="When the certificate ends that the daemon's pages and API show."))
-        .with_panel(figure("Server's TLS ends", f"min({own}_prometheus_certificate_expiry_timestamp_seconds{{{OURS}}}) - time() or vector(NaN)",
-                           unit="s", colours=EXPIRY, decimals=0, nothing="no TLS", says="The certificate of the datasource whose ends first."))
+        .with_panel(figure("Server's TLS ends", f"(min({own}_prometheus_certificate_expiry_timestamp_seconds{{{OURS}}}) - time()) / 86400 or vector(NaN)",
+                           unit="suffix: days", colours=EXPIRY, decimals=1, nothing="no TLS", says="The certificate of the datasource whose ends first."))
         .with_panel(figure("Clock differs by", f"max(abs({own}_prometheus_clock_skew_seconds{{{OURS}}})) or vector(NaN)", unit="s",
                            colours=((None, GREEN), (5.0, AMBER), (30.0, RED)), nothing="not asked yet", says="Prometheus' clock and the daemon's."))
         .with_panel(graph("Ticks a minute by outcome, of all SLOs", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m])) * 60", "{{outcome}}")))

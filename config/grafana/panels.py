@@ -34,7 +34,7 @@ def steps(*pairs: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
 BUDGET = ((None, RED), (0.0, AMBER), (0.25, GREEN))
 GOOD_IF_NONE = ((None, GREEN), (1.0, RED))
 GOOD_IF_ONE = ((None, RED), (1.0, GREEN))
-EXPIRY = ((None, RED), (604_800.0, AMBER), (1_209_600.0, GREEN))  # the log warns from two weeks before
+EXPIRY = ((None, RED), (7.0, AMBER), (14.0, GREEN))  # days; the log warns from two weeks before
 YES_OR_NO = [
     models.ValueMap({"0": models.ValueMappingResult(text="no"), "1": models.ValueMappingResult(text="yes")})
 ]
