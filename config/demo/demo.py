@@ -197,7 +197,7 @@ def start_all(processes: Processes, *, days: float, first_trouble: float | None)
     (folder / "slo-budget-tracker.yaml").write_text(configuration)
     daemon = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", folder / "slo-budget-tracker.yaml"]
     processes.start("slo-budget-tracker", daemon, ready=f"http://{addresses['tracker']}/-/healthy")
-    return addresses
+    return {**addresses, "configuration": str(folder / "slo-budget-tracker.yaml")}
 
 
 def snapshots(tracker: str) -> list[dict[str, Any]]:
@@ -272,6 +272,8 @@ def tell(addresses: dict[str, str]) -> None:
         lines["audit stream"] = f"http://{addresses['audit']}/events"
     for name, address in lines.items():
         console.print(f"  {name:20}{address}")
+    console.print(f"  {'configuration':20}{addresses['configuration']}")
+    console.print("for every command:    .venv/bin/slo-budget-tracker evaluate -c CONFIGURATION")
     console.print(f"burn some budget:     curl -X POST http://{addresses['shop']}/break")
     console.print("Ctrl-C stops everything.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 FOLDER = "docs"
+_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +36,6 @@ def _page(name: str, text: str) -> Page:
     blocks = [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
     title = blocks[0].removeprefix("# ") if blocks else name
     about = next((block for block in blocks[1:] if block[0] not in "#|`<!"), "")
+    about = _LINK.sub(r"\1", about)
     end = about.find(". ")
     return Page(name, title, about if end < 0 else about[: end + 1], text)

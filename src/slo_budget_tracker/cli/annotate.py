@@ -97,7 +97,8 @@ def _token(path: Path | None) -> str:
         try:
             token = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--token-file: {path} cannot be read: {error}") from error
+            reason = getattr(error, "strerror", None) or "not text"
+            raise UsageError(f"--token-file: {path} cannot be read: {reason}") from error
     if not token.isascii() or not token.isprintable():
         raise UsageError("the token has characters that no header can have")
     return token

@@ -74,11 +74,15 @@ def settings_of(config: Path | None) -> Settings:
     return load_settings(config, os.environ)
 
 
-def configuration_of(files: Files) -> Configuration:
-    """Settings and catalogue; warnings go to standard error."""
+def configuration_of(files: Files, *, whole: bool = False) -> Configuration:
+    """Settings and catalogue; warnings go to standard error, one by one or how many there are."""
     with garbage.waiting():
         configuration = files.read()
-    for warning in configuration.catalogue.warnings:
+    warnings = configuration.catalogue.warnings
+    if warnings and not whole:
+        named = f" -c {files.config}" if files.config is not None else ""
+        sys.stderr.write(f"{len(warnings)} warnings about SLO files: slo-budget-tracker validate{named}\n")
+    for warning in warnings if whole else ():
         sys.stderr.write(f"{warning}\n")
     return configuration
 

@@ -93,7 +93,7 @@ def run(
     files = files_of(config, allow_empty=allow_empty)
     settings = settings_of(config)
     logs.configure(settings.log.format, settings.log.level)
-    configuration = configuration_of(files)
+    configuration = configuration_of(files, whole=True)
     with pinned_progress("filling from history") as report:
         daemon = Daemon(
             configuration.settings,

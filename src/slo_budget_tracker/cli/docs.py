@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
 from slo_budget_tracker.cli.app import app
@@ -45,5 +46,5 @@ def _list() -> None:
     for heading in ("page", "what it tells"):
         table.add_column(heading)
     for name, page in pages().items():
-        table.add_row(name, page.about or page.title)
+        table.add_row(name, escape(page.about or page.title))
     Console().print(table)
