@@ -291,7 +291,7 @@ class _Builder:
             yield node.fault(found, "each key once", f"first in line {first.line}", path=_key(node.text))
         elif node.plain and node.text == _MERGE_KEY:
             yield node.fault("the merge key <<", "none", "write the keys out")
-        elif node.kind in {Kind.TRAP, Kind.NULL}:
+        elif (kind := node.kind) is Kind.TRAP or kind is Kind.NULL:
             meaning = trap(node.text) or "nothing"
             yield node.fault(f"the key {shown(node.text)}, {meaning}", "text", "quote it")
 

@@ -190,7 +190,9 @@ class Policies:
 
 
 def guarded(pair: BurnRateAlert, guard: Guard) -> BurnRateAlert:
-    """The pair with the SLO's guard where it has none of its own."""
+    """The pair with the SLO's guard where it has none of its own; that very pair where nothing changes."""
+    if not guard.minimum_bad and guard.confidence is None:
+        return pair
     return pair.model_copy(
         update={
             "minimum_bad": pair.minimum_bad or guard.minimum_bad,

@@ -22,6 +22,7 @@ MOST_NESTED = 100
 MOST_OPERATORS = 500
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _TOKENS = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|(?P<comment>\#[^\n]*)"""
     r"""|(?P<variable>(?<!\w)\$\w*)|(?P<open>[(\[{])|(?P<close>[)\]}])"""
@@ -194,7 +195,7 @@ def _parse(text: str) -> promql_parser.Expr:
     """
     if len(text) > MOST_CHARACTERS or len(text.encode(errors="replace")) > MOST_CHARACTERS:
         raise ValueError(f"{len(text)} characters; at most {MOST_CHARACTERS} are accepted")
-    if any(ord(c) < ord(" ") and c not in "\t\n\r" for c in text):
+    if _CONTROL.search(text):
         raise ValueError("a control character")
     depth = deepest = operators = 0
     for found in _TOKENS.finditer(text):
