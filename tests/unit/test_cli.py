@@ -295,3 +295,27 @@ def test_a_path_that_is_not_there_says_what_was_expected(call):
 def test_help_of_all_shows_an_example(call):
     """Contract section 4: the help of the command itself too."""
     assert "slo-budget-tracker validate" in call("--help")[1].partition("Example")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("evaluate", "--output", "xml"),
+            "'xml' is not one of 'table', 'json'; see slo-budget-tracker evaluate --help",
+        ),
+        (("replay",), "Missing option '--from'; see slo-budget-tracker replay --help"),
+        (("nope",), "No such command 'nope'; see slo-budget-tracker --help"),
+        (("docs", "--nope"), "No such option: --nope; see slo-budget-tracker docs --help"),
+    ],
+)
+def test_words_that_are_none_are_one_sentence(call, arguments, says):
+    """Status 2, one line, and where the words are."""
+    status, _, err = call(*arguments)
+    assert (2, 1, True) == (status, err.count("\n"), says in err)
+
+
+def test_no_words_at_all_show_the_help(call):
+    """What there is, and status 2."""
+    status, out, err = call()
+    assert (2, True) == (status, "Usage: slo-budget-tracker" in out + err)

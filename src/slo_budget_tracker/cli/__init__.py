@@ -19,7 +19,9 @@ from slo_budget_tracker.cli.gate import gate
 from slo_budget_tracker.cli.health import health
 from slo_budget_tracker.cli.ledger import ledger
 from slo_budget_tracker.cli.report import report
-from slo_budget_tracker.errors import PrometheusError, TrackerError
+from slo_budget_tracker.errors import PrometheusError, TrackerError, UsageError
+
+USAGE = UsageError.exit_status
 
 __all__ = [
     "annotate",
@@ -46,7 +48,7 @@ __all__ = [
 def main() -> None:
     """Run the command line; every fault is one sentence on standard error and an exit status."""
     try:
-        app(prog_name="slo-budget-tracker")
+        sys.exit(app(prog_name="slo-budget-tracker", standalone_mode=False) or 0)
     except TrackerError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_status)
@@ -60,7 +62,23 @@ def main() -> None:
             sys.stdout.close()  # what could not be written is not tried again at exit
         _fail(f"{error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - never a traceback: a sentence that can be reported
+        _misused(error)
         _fail(f"internal error, please report it: {type(error).__name__}: {error}")
+
+
+def _misused(error: Exception) -> None:
+    """One sentence about words that typer does not know; its errors are click's, under several names."""
+    told, status = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and hasattr(error, "show"):
+        error.show()
+        sys.exit(USAGE)
+    if told is None or not isinstance(status, int):
+        return
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "slo-budget-tracker")
+    sentence = " ".join(str(told()).split()).replace("Value error, ", "")
+    sys.stderr.write(f"{sentence.rstrip('.')}; see {path} --help\n")
+    sys.exit(status)
 
 
 def _fail(sentence: str) -> NoReturn:
