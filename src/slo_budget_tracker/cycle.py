@@ -323,12 +323,12 @@ class Cycle:
             now["ledger"] = str(report.store_error)
         if isinstance(report.store_error, LedgerDeposed):
             self.stop.set()
-        for key in sorted(now.keys() - readiness.troubles):
+        for key in sorted(now.keys() - readiness.troubles.keys()):
             log.warning("trouble", of=key, detail=now[key])
-        for key in sorted(readiness.troubles - now.keys()):
+        for key in sorted(readiness.troubles.keys() - now.keys()):
             log.info("trouble is over", of=key)
         readiness.ticked = True
-        readiness.troubles = set(now)
+        readiness.troubles = now
         readiness.failed(name for name, fault in report.faults.items() if fault.startswith(INTERNAL))
         tell_events(report.transitions)
         self._tell_suspicions(report)

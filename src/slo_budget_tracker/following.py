@@ -71,7 +71,7 @@ class Follower:
         if self._trouble != why:
             log.warning("trouble", of="ledger", detail=why)
         self._trouble = why
-        self.publisher.readiness.troubles = {"ledger"}
+        self.publisher.readiness.troubles = {"ledger": why}
         self.leave()
         self.publisher.refresh()
 
@@ -85,7 +85,7 @@ class Follower:
         if self._trouble:
             log.info("trouble is over", of="ledger")
         self._trouble = ""
-        self.publisher.readiness.troubles = set()
+        self.publisher.readiness.troubles = {}
         self.publisher.refresh()
 
     def _read(self) -> bool:

@@ -24,6 +24,7 @@ PAGE = 50
 LONGEST_TEXT = 200
 MOST_CHOICES = 500  # of one menu
 NEVER = float("inf")
+STATES = ("firing", *STANDINGS)  # the most urgent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Line:
     def firing(self) -> tuple[AnyAlert, ...]:
         """Its alerts that fire, on burn rates and on the budget."""
         return firing_of(self.snapshot)
+
+    @property
+    def state(self) -> str:
+        """What it is counted as, once: alerting before how it stands."""
+        return "firing" if self.firing else self.judged.standing
 
     @property
     def worst_burn(self) -> float:
@@ -75,7 +81,7 @@ class Wish:
         page = query.get("page", "1")
         return cls(
             **text,
-            state=query.get("state", "") if query.get("state") in {*STANDINGS, "firing"} else "",
+            state=query.get("state", "") if query.get("state") in STATES else "",
             sort=query.get("sort", "") if query.get("sort") in ORDERS else "urgency",
             page=max(int(page), 1) if page.isascii() and page.isdigit() and len(page) < 7 else 1,  # noqa: PLR2004
         )
@@ -98,7 +104,7 @@ class Wish:
 
 
 class Shown(NamedTuple):
-    """A page of the list: its lines, how many there are, and how those that match are."""
+    """A page of the list: its lines, how many SLOs there are on all pages, and how those that match are."""
 
     lines: tuple[Line, ...]
     total: int
@@ -136,19 +142,22 @@ class Listing:
 
     def page(self, wish: Wish, *, size: int = PAGE) -> Shown:
         """The page of those that match."""
-        matching = [
-            line for line in self.lines if _matches(line, wish) and (wish.narrowed or not line.folded)
-        ]
-        tally: Counter[str] = Counter(line.judged.standing for line in matching)
-        tally["firing"] = sum(bool(line.firing) for line in matching)
+        unfolded = replace(wish, state="").narrowed
+        matching = [line for line in self.lines if _matches(line, wish) and (unfolded or not line.folded)]
+        states: dict[str, str] = {}  # of each SLO, that of its most urgent line
+        for line in matching:
+            name = line.snapshot.name
+            states[name] = min(states.get(name, line.state), line.state, key=STATES.index)
+        tally = Counter(states.values())
         if wish.state:
-            matching = [line for line in matching if _is(line, wish.state)]
+            matching = [line for line in matching if wish.state == line.state == states[line.snapshot.name]]
         key, reverse = ORDERS[wish.sort]
         matching.sort(key=lambda line: line.snapshot.name)
         matching.sort(key=key, reverse=reverse)
         pages = max(-(-len(matching) // size), 1)
         page = min(wish.page, pages)
-        return Shown(tuple(matching[(page - 1) * size : page * size]), len(matching), page, pages, tally)
+        total = len({line.snapshot.name for line in matching})
+        return Shown(tuple(matching[(page - 1) * size : page * size]), total, page, pages, tally)
 
 
 def _line(one: SLOSnapshot, view: View, alerting: int) -> Line:
@@ -192,10 +201,6 @@ def _matches(line: Line, wish: Wish) -> bool:
     return not wish.label or (
         line.snapshot.labels.get(key) == value or (slo is not None and (key, value) in slo.labels)
     )
-
-
-def _is(line: Line, state: str) -> bool:
-    return bool(line.firing) if state == "firing" else line.judged.standing == state
 
 
 def _left(line: Line) -> float:

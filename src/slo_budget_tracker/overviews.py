@@ -86,7 +86,7 @@ class Overview:
             if told != self._trouble:
                 log.warning("trouble", of="ledger", detail=told) if told else log.info("trouble is over")
             self._trouble = told
-            self.publisher.readiness.troubles = {"ledger"} if told else set()
+            self.publisher.readiness.troubles = {"ledger": told} if told else {}
             self.publisher.refresh()
 
     def leave(self) -> None:

@@ -93,7 +93,7 @@ class Pages:
         """A page, ready to be sent."""
         display, view = self.display, self.display.view
         body = self._templates.get_template(template).render(
-            at=view.at,
+            at=view.known_at,
             unready=display.unready(),
             faults=view.faults,
             remarks=display.remarks,
@@ -110,6 +110,11 @@ class Pages:
         answer.headers["content-security-policy"] = POLICY
         return answer
 
+    def message(self, request: Request, status: HTTPStatus, sentence: str) -> Response:
+        """A page that says one thing."""
+        content = self.content("message.html", title=status.phrase, sentence=sentence)
+        return self.send(request, content, status)
+
     def sparks(self, lines: Sequence[Line]) -> dict[int, drawing.Spark | None]:
         """How the budgets of a page's lines went over their windows, by place."""
         found, slos = {}, self.display.view.definitions
@@ -124,7 +129,7 @@ class Pages:
         return found
 
 
-def add_pages(app: FastAPI, display: Display) -> None:
+def add_pages(app: FastAPI, display: Display) -> Pages:
     """The routes of pages and of the files they load; they run in threads, as they take milliseconds."""
     files = assets.load()
     pages = Pages(display, files)
@@ -141,15 +146,12 @@ def add_pages(app: FastAPI, display: Display) -> None:
         try:
             found = portrait(display, pages.listing(display.view), name, groups(request))
         except LedgerError as error:
-            return _message(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            return pages.message(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         if found is None:
-            return _message(pages, request, HTTPStatus.NOT_FOUND, f"There is no SLO named “{name[:100]}”.")
+            return pages.message(request, HTTPStatus.NOT_FOUND, f"There is no SLO named “{name[:100]}”.")
         return pages.send(request, pages.content("slo.html", one=found))
 
-
-def _message(pages: Pages, request: Request, status: HTTPStatus, sentence: str) -> Response:
-    content = pages.content("message.html", title=status.phrase, sentence=sentence)
-    return pages.send(request, content, status)
+    return pages
 
 
 def _files(app: FastAPI, files: Mapping[str, Asset]) -> None:

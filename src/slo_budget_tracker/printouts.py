@@ -12,8 +12,8 @@ import orjson
 
 from slo_budget_tracker import drawing, wording
 from slo_budget_tracker.annotations import annotation_json
+from slo_budget_tracker.reviews import ENDINGS
 from slo_budget_tracker.snapshots import instant_text
-from slo_budget_tracker.standing import STANDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ def as_json(reviews: Sequence[Review], period: Period) -> str:
     found = {
         "period": {"name": period.name, "start": instant_text(period.start), "end": instant_text(period.end)},
         "slos": [_json(one) for one in reviews],
-        "standings": {key: tally(reviews)[key] for key in STANDINGS},
+        "standings": {key: tally(reviews)[key] for key in ENDINGS},
     }
     return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
@@ -67,7 +67,7 @@ def as_csv(reviews: Sequence[Review], _period: Period) -> str:
 def as_markdown(reviews: Sequence[Review], period: Period) -> str:
     """For a wiki or a ticket."""
     counts = tally(reviews)
-    said = ", ".join(f"{counts[key]} {wording.STANDINGS[key].lower()}" for key in STANDINGS if counts[key])
+    said = ", ".join(f"{counts[key]} {wording.STANDINGS[key].lower()}" for key in ENDINGS if counts[key])
     lines = [
         f"# Error budgets, {_cell(period.name)}",
         "",
@@ -131,7 +131,7 @@ def as_html(reviews: Sequence[Review], period: Period) -> str:
         reviews=reviews,
         period=period,
         tally=tally(reviews),
-        standings=STANDINGS,
+        standings=ENDINGS,
         owners=sorted({key[:2] for key in owners}),
         by_owner=owners,
     )

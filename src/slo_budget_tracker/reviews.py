@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DAY, HOUR = 86_400, 3_600
 LITTLE = 0.25
+ENDINGS = ("exhausted", "at_risk", "no_data", "healthy")  # how a period ends, the worst first
 WORST = 5  # hours
 EVENTS = 200
 NOTES = 1_000  # of a period

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.snapshots import AlertStatus, BudgetAlertStatus, SLOSnapshot
 
-Standing = Literal["healthy", "at_risk", "exhausted", "no_data"]
-STANDINGS: tuple[Standing, ...] = ("exhausted", "at_risk", "no_data", "healthy")  # the most urgent first
+Standing = Literal["healthy", "at_risk", "exhausted", "error", "no_data"]
+STANDINGS: tuple[Standing, ...] = (
+    "exhausted",
+    "at_risk",
+    "error",
+    "no_data",
+    "healthy",
+)  # the most urgent first
 LITTLE = 0.25  # of the budget: less is a risk
 SOON = 3 * 86_400  # seconds: a budget that ends earlier is at risk
 SILENT = {"no_data": "Prometheus has no series for it", "error": "Prometheus or the query failed"}
@@ -29,15 +35,15 @@ class Judged(NamedTuple):
 def judge(one: SLOSnapshot) -> Judged:
     """How an SLO is by its last evaluation; the first reason is the decisive one.
 
-    Exhausted before everything else: a lack of data does not bring a budget back. Then no data: of an SLO
-    that nobody sees nobody can say that it is well.
+    Exhausted before everything else: a lack of data does not bring a budget back. Then an error, or no
+    data: of an SLO that nobody sees nobody can say that it is well.
     """
     exhausted, missing, risks = _exhausted(one), _missing(one), tuple(_risks(one))
     reasons = (*exhausted, *missing, *risks)
     if exhausted:
         return Judged("exhausted", reasons)
     if missing:
-        return Judged("no_data", reasons)
+        return Judged("error" if one.state == "error" else "no_data", reasons)
     if risks:
         return Judged("at_risk", reasons)
     return Judged("healthy", ("No alert fires and the budget lasts.",))

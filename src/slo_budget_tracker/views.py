@@ -158,6 +158,11 @@ class View:
         """The newest data instant that was evaluated."""
         return max((one.evaluated_at for one in self.snapshots), default=None)
 
+    @property
+    def known_at(self) -> int | None:
+        """The newest data instant of an SLO of which anything is known."""
+        return max((one.evaluated_at for one in self.snapshots if one.coverage > 0), default=None)
+
 
 def compose(
     *,

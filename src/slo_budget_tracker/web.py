@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from slo_budget_tracker import __version__
@@ -43,6 +44,7 @@ __all__ = ["Content", "Display", "Notebook", "Past", "View", "build", "compose",
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 1_000_000
+NOWHERE = "There is nothing at this path."
 
 
 def build(
@@ -79,7 +81,6 @@ def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = N
             }
         },
     )
-    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     _operations(app, display)
     add_reload(app, lever)
@@ -87,7 +88,15 @@ def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = N
     add_inquiries(app, display)
     add_annotations(app, display, pen)
     add_stream(app, display)
-    add_pages(app, display)
+    pages = add_pages(app, display)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in request.headers.get("accept", ""):
+            return await run_in_threadpool(pages.message, request, HTTPStatus.NOT_FOUND, NOWHERE)
+        return _refused(error)
+
+    app.add_exception_handler(HTTPException, refused)
     return app
 
 
@@ -193,9 +202,8 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         return json_reply(request, b'{"rollup":' + body + b',"groups":[' + page + rest)
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+def _refused(error: HTTPException) -> Response:
     """No such path, wrong method."""
-    assert isinstance(error, HTTPException)
     detail = {404: "there is nothing at this path", 405: "this path is only read (GET, HEAD)"}
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "POST" in (error.headers or {}).get(
         "allow", ""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.durations import format_duration
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from slo_budget_tracker.specs import SLO
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 MINUS = "\N{MINUS SIGN}"
+_SIX_DIGITS = re.compile(r"(?<=burns )\d+\.\d+(?:e[+-]\d+)?|\d+\.\d+(?=% of the error budget remains)")
 _FEW_DIGITS = 10  # below it a number has decimals
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -107,6 +108,19 @@ def instant(at: int | None) -> str:
 
 window = format_duration
 
+
+def reason(text: str) -> str:
+    """A reason with three digits of what burns or is left, unless they would say it is at the factor."""
+
+    def brisk(found: re.Match[str]) -> str:
+        value = Decimal(found[0])
+        digits = max(2 - value.adjusted(), 0) if value else 0
+        short = f"{round(value, digits).normalize():f}"
+        return found[0] if re.search(rf"(?:below|at|above) {re.escape(short)}(?![\d.]\d|\d)", text) else short
+
+    return _SIX_DIGITS.sub(brisk, text)
+
+
 KINDS = {
     "slo_burn_started": "Burn alert started",
     "slo_recovered": "Burn alert ended",
@@ -124,7 +138,13 @@ KINDS = {
     "audit_mismatch_detected": "Audit stream disagrees",
 }
 MARKS = {"deploy": "Deploy", "incident": "Incident", "note": "Note"}
-STANDINGS = {"healthy": "Healthy", "at_risk": "At risk", "exhausted": "Exhausted", "no_data": "No data"}
+STANDINGS = {
+    "healthy": "Healthy",
+    "at_risk": "At risk",
+    "exhausted": "Exhausted",
+    "error": "Error",
+    "no_data": "No data",
+}
 DELIVERIES = {
     "pending": "waits for delivery",
     "attempted": "sent, not confirmed yet",

@@ -117,7 +117,7 @@ def test_no_payload_runs_on_a_page(open_page, hostile):
     page = open_page(hostile)
     for number in range(0, len(CORPUS), 26):
         page.goto(f"{hostile.url}/slos/slo-{number}")
-        page.wait_for_selector(".live.on")
+        page.wait_for_selector(".live.late")
         page.wait_for_selector("#marks li")
         assert 0 == page.locator("#marks a, #marks img, #marks script").count()
         links = page.evaluate("[...document.querySelectorAll('main a')].map((one) => one.protocol)")

@@ -24,7 +24,7 @@ def names(page):
 def test_it_says_how_all_slos_are(open_page, server):
     """Summary, firing alerts on top, then every SLO with budget, burn rates and state, the urgent ones first."""
     page = open_page(server)
-    assert ["2 Alerting", "1 Exhausted", "2 At risk", "1 No data", "4 Healthy"] == [
+    assert ["2 Alerting", "1 Exhausted", "0 At risk", "0 Error", "1 No data", "4 Healthy"] == [
         one.replace("\n", " ") for one in page.locator(".count").all_inner_texts()
     ]
     assert ["checkout-availability", "checkout-latency", "checkout-latency"] == page.locator(
@@ -210,3 +210,29 @@ def test_nothing_to_show(open_page, serve):
     assert "the first tick is not done" in page.locator("[role=alert]").inner_text()
     showcase.publish([])
     page.wait_for_selector("text=There is no SLO yet.")
+
+
+def test_a_daemon_that_knows_nothing_says_so(open_page, serve):
+    """Prometheus was never in reach: errors, no time, no green, no all-clear, and green once there is data."""
+    showcase = Showcase(services=SERVICES[2:4])
+    unknown = {"state": "error", "coverage": 0.0, "error_budget_remaining": None, "alerts": ()}
+    blind = [replace(one, **unknown) for one in showcase.snapshots()]
+    showcase.publish(blind, unready=["trouble with default/up: no connection"])
+    page = open_page(serve(showcase))
+    page.wait_for_selector(".live.late")
+    assert ("not up to date, no data yet", "2 Error", ["Error", "Error"], "Nothing is known yet.") == (
+        " ".join(page.locator("#live").inner_text().split()),
+        page.locator(".count.error").inner_text().replace("\n", " "),
+        page.locator(".slos .mark").all_inner_texts(),
+        page.locator("#firing p").inner_text(),
+    )
+    showcase.tick()
+    page.wait_for_selector(".live.on time")
+    assert page.locator("#live").inner_text().startswith("live, data until")
+
+
+def test_times_have_twenty_four_hours(open_page, server):
+    """As the axes of the charts have, whatever the browser's language."""
+    page = open_page(server, "/slos/checkout-availability")
+    page.wait_for_selector(".live.on")
+    assert [] == [one for one in page.locator("time").all_inner_texts() if one.endswith("M")]

@@ -104,7 +104,7 @@ def test_a_ledger_out_of_reach_is_told_once_and_the_last_figures_stay(leader, fo
     follower.suffer("the ledger is out of reach")
     follower.suffer("the ledger is out of reach")
     assert shown == slo_gauges(follower)
-    assert ["trouble with ledger"] == follower.publisher.display.unready()
+    assert ["trouble with ledger: the ledger is out of reach"] == follower.publisher.display.unready()
     look_again(follower)
     assert [] == follower.publisher.display.unready()
 
@@ -133,7 +133,7 @@ def test_no_ledger_yet_is_no_end(tmp_path):
     url = f"sqlite:///{tmp_path}/later.db"
     follower = Follower(settings(ledger={"url": url}), [SHOP], Publisher(), Database.of(url))
     follower.look()
-    assert "trouble with ledger" in follower.publisher.display.unready()
+    assert follower.publisher.display.unready()[-1].startswith("trouble with ledger: ")
     with Ledger.open(url) as ledger:
         look_again(follower)
         assert ["no tick has been evaluated yet"] == follower.publisher.display.unready()

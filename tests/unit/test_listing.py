@@ -48,3 +48,17 @@ def test_links_keep_what_is_wished():
     assert "/?q=a+b&sort=name" == wish.link()
     assert "/?q=a+b&state=firing&sort=name&page=3" == wish.link(state="firing", page=3)
     assert "/" == Wish().link()
+
+
+def test_each_slo_is_counted_once():
+    """One with a group that alerts is alerting, and nothing besides; the list of a state has those that are counted."""
+    assert ({"firing": 1, "healthy": 1}, 2) == _counted({})
+    assert ({"firing": 1, "healthy": 1}, 1) == _counted({"state": "firing"})
+    assert [("api", None)] == labels({"state": "healthy"})
+    assert [("shop", "/b")] == labels({"state": "firing"})
+    assert ({"firing": 1}, 1) == _counted({"q": "shop"})
+
+
+def _counted(query):
+    shown = Listing.of(VIEW).page(Wish.of(query))
+    return dict(shown.tally), shown.total

@@ -21,7 +21,7 @@ SPENT = {"budget_exhausted": True, "error_budget_remaining": -0.25}
         (SPENT, "exhausted", "The error budget of 30d is overspent by 25.0%."),
         ({**SPENT, "error_budget_remaining": 0.0}, "exhausted", "The error budget of 30d is spent."),
         ({**SPENT, "state": "no_data"}, "exhausted", "The error budget of 30d is overspent by 25.0%."),
-        ({"state": "error"}, "no_data", "The last tick brought nothing: Prometheus or the query failed."),
+        ({"state": "error"}, "error", "The last tick brought nothing: Prometheus or the query failed."),
         ({"error_budget_remaining": None}, "no_data", "Nothing is known of its window yet."),
         ({"alerts": (FIRING,)}, "at_risk", "A page over 1h and 5m fires: 1h burns 20."),
         ({"error_budget_remaining": 0.1}, "at_risk", "Only 10.0% of the error budget is left."),
@@ -42,6 +42,11 @@ def test_standing_and_its_first_reason(changes, standing, reason):
 
 def test_tally():
     """All SLOs by how they are, and all alerts that fire."""
-    assert {"exhausted": 1, "at_risk": 1, "no_data": 1, "healthy": 2, "alerts_firing": 1} == tally(
-        [WELL, WELL, replace(WELL, **SPENT), replace(WELL, alerts=(FIRING,)), NOTHING]
-    )
+    assert {
+        "exhausted": 1,
+        "at_risk": 1,
+        "error": 0,
+        "no_data": 1,
+        "healthy": 2,
+        "alerts_firing": 1,
+    } == tally([WELL, WELL, replace(WELL, **SPENT), replace(WELL, alerts=(FIRING,)), NOTHING])

@@ -478,3 +478,13 @@ def test_a_failure_in_the_middle_of_an_answer_ends_it():
 def test_what_is_no_http_is_ignored(app):
     """A websocket or lifespan scope gets nothing."""
     assert asyncio.run(app({"type": "websocket"}, None, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [("text/html,*/*", "text/html"), ("*/*", "application/problem+json")]
+)
+def test_an_unknown_path_is_a_page_to_browsers(app, accept, kind):
+    """Whoever wants HTML gets a page that leads back, others a problem."""
+    answer = ask(app, "/nope", headers={"accept": accept})
+    assert (404, kind) == (answer.status_code, answer.headers["content-type"].split(";")[0])
+    assert "nothing at this path" in answer.text

@@ -81,3 +81,27 @@ def test_sparklines_break_where_nothing_is_known():
 def test_addresses_are_quoted():
     """Names and group labels stand in an address as they must."""
     assert "/slos/a%2Fb?group.handler=%2Fpay%3Fx%3D1" == address("a/b", {"handler": "/pay?x=1"})
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (
+            "1h burns 37.9426 and 5m burns 1000.44, at or above 14.4",
+            "1h burns 37.9 and 5m burns 1000, at or above 14.4",
+        ),
+        ("5m burns 14.3999, below 14.4", "5m burns 14.3999, below 14.4"),
+        ("5m burns 0.00123456, below 14.4", "5m burns 0.00123, below 14.4"),
+        ("5m burns 0.0, below 14.4", "5m burns 0, below 14.4"),
+        ("5m burns 3.21e-05, below 6", "5m burns 0.0000321, below 6"),
+        ("A page fires: 1h burns 37.9426.", "A page fires: 1h burns 37.9."),
+        ("12.3456% of the error budget remains", "12.3% of the error budget remains"),
+        (
+            "held: 127.0.0.1:9090 of 99.9876% is out of reach",
+            "held: 127.0.0.1:9090 of 99.9876% is out of reach",
+        ),
+    ],
+)
+def test_reasons_have_three_digits(reason, shown):
+    """What burns and what is left; a figure that would then be at the factor stays as it is."""
+    assert shown == wording.reason(reason)

@@ -7,9 +7,9 @@
   const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
 
   // --- times: data instants (epoch seconds) as the reader's clock has them
-  const short = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const long = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-  const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+  const short = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const long = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", hourCycle: "h23" });
   function tell(from = document) {
     for (const time of $$("time[datetime]", from)) {
       const seconds = Number(time.getAttribute("datetime"));
@@ -85,7 +85,7 @@
     }
     for (const [id, was] of open) { const one = document.getElementById(id); if (one) one.open = was; }
     const at = $("#live-at", fresh);
-    if (at) { tell(fresh); $("#live-at").replaceWith(at); }
+    if (at) { tell(fresh); $("#live-at").replaceWith(at); say(); }
     document.title = fresh.title;
     if (focused) $(focused)?.focus({ preventScroll: true });
   }
@@ -96,9 +96,14 @@
     return target ? `#${part.id} [popovertarget="${CSS.escape(target)}"]` : null;
   }
   const live = $("#live"), text = $("#live-text");
+  let said = "";
   function connection(state, words) {
     live.className = `live ${state}`;
-    text.textContent = words;
+    said = words;
+    say();
+  }
+  function say() { // where no data ever came, "data until" has nothing to say
+    text.textContent = $("time#live-at") ? said : said.replace(/data until$/, "");
   }
   // Only a page that is looked at listens: a browser has six connections per server for all its tabs.
   let shown = null, stream = null;
@@ -106,7 +111,8 @@
     if (stream || document.hidden) return;
     const mine = stream = new EventSource("/api/v1/stream");
     mine.addEventListener("tick", (event) => {
-      connection("on", "live, data until");
+      if (JSON.parse(event.data).ready) connection("on", "live, data until");
+      else connection("late", "not up to date, data until");
       const first = shown === null, changed = shown !== event.data;
       shown = event.data;
       if (changed && !first) refresh();

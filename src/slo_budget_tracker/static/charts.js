@@ -52,7 +52,7 @@
   // Deploys, incidents and corrections in words, below the charts.
   const list_ = document.getElementById("marks");
   const words = { deploy: "Deploy", incident: "Incident", note: "Note" };
-  const clock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+  const clock = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   function made(tag, classes, text) {
     const one = document.createElement(tag);
     one.className = classes;
