@@ -25,9 +25,17 @@ class Archive:
     _ids: dict[tuple[str, str], int] | None = field(default=None)
 
     def courses(
-        self, name: str, labels: Mapping[str, str], ends: Sequence[int], windows: Iterable[int]
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        ends: Sequence[int],
+        windows: Iterable[int],
+        width: int | None = None,
     ) -> Mapping[int, Sequence[WindowCounts]] | None:
-        """What is known of each window that ends at each instant; None when there is no such instance."""
+        """What is known of each window that ends at each instant; None when there is no such instance.
+
+        Of slices of that width, which end at the instants, only those that are over.
+        """
         with self.ledger.still():
             if self._ids is None:
                 self._ids = {
@@ -36,7 +44,9 @@ class Archive:
                     if one.retired is None
                 }
             instance = self._ids.get((name, canonical(labels)))
-            return None if instance is None else self.ledger.history.courses(instance, ends, windows)
+            if instance is None:
+                return None
+            return self.ledger.history.courses(instance, ends, windows, width=width)
 
     def events(self, wanted: timeline.Wanted) -> timeline.Found:
         """The events that are wanted, newest first.

@@ -137,7 +137,8 @@ class Backfill:
         with self.cycle.lock:
             if not self._goes_on(evaluator):
                 return
-            evaluator.ledger.commit(Entry(rows=filled.rows, cursors=filled_to))
+            rows = filled.rows_after(evaluator.ledger.slo_cursor)
+            evaluator.ledger.commit(Entry(rows=rows, cursors=filled_to))
             for slo, outcome in filled.newest.items():
                 evaluator.seen.setdefault(slo, outcome)
             self.cycle.show()

@@ -15,6 +15,7 @@ from slo_budget_tracker.ticks import WindowCounts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.slices import Clock
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.views import Past
 
@@ -41,62 +42,72 @@ STEPS = (
 
 
 class Span(NamedTuple):
-    """(start, end] in steps; points are at multiples of the step and at the end."""
+    """(start, end] in steps; points are at multiples of the step since `origin` and at the end."""
 
     start: int
     end: int
     step: int
+    origin: int = 0
 
     @property
     def ends(self) -> list[int]:
         """The instants of the points, oldest first."""
-        first = (self.start // self.step + 1) * self.step
+        first = ((self.start - self.origin) // self.step + 1) * self.step + self.origin
         return [*range(first, self.end, self.step), self.end]
 
 
-def span_of(
-    start: int | None, end: int | None, step: int | None, *, newest: int, window: int, interval: int
-) -> Span:
+def span_of(start: int | None, end: int | None, step: int | None, *, clock: Clock, slo: SLO) -> Span:
     """The span asked for, with its gaps filled in: until now, an SLO window long, in a step that fits.
+
+    Of an SLO that counts slices it is one of whole slices that are over, in steps of whole slices.
 
     Raises:
         ValueError: start is not before end, or there would be too many points.
     """
+    width, newest = 1 if slo.slices is None else slo.slices.width, clock.at
     last = newest if end is None else min(end, newest)
-    first = max(last - window, 0) if start is None else start
+    first = max(last - slo.window, 0) if start is None else start
+    if slo.slices is not None:
+        first, last = clock.last_end(first, width), clock.last_end(last, width)
     if first >= last:
         raise ValueError(
             f"start: {instant_text(first)} is not before the end, which is at most the newest data"
             f" ({instant_text(newest)})"
         )
     wanted = step or next(
-        (one for one in STEPS if one >= interval and (last - first) / one <= GOOD_POINTS), STEPS[-1]
+        (one for one in STEPS if one >= clock.interval and (last - first) / one <= GOOD_POINTS), STEPS[-1]
     )
+    wanted = -(-wanted // width) * width
     if (last - first) / wanted > MOST_POINTS:
         least = -(-(last - first) // MOST_POINTS)
         raise ValueError(
             f"step: {wanted} s makes more than {MOST_POINTS} points of {format_duration(last - first)},"
             f" expected at least {least}"
         )
-    return Span(first, last, wanted)
+    return Span(first, last, wanted, 0 if slo.slices is None else last % wanted)
 
 
-def course(
-    slo: SLO, labels: Mapping[str, str], span: Span, past: Past, slos: Mapping[str, SLO]
+def course(  # noqa: PLR0917 - what it is of, and where that is found
+    slo: SLO,
+    labels: Mapping[str, str],
+    span: Span,
+    past: Past,
+    slos: Mapping[str, SLO],
+    clock: Clock,
 ) -> dict[str, object]:
     """The course as the API gives it: one point per step, null where nothing is known.
 
     `slos` by name are for composites, which have no counts of their own. What corrections took out of
-    windows is in the points; where they are is said beside them.
+    windows is in the points; where they are is said beside them. The `clock` says where slices end.
     """
     burns = sorted({window for alert in slo.alerts for window in (alert.long, alert.short)})
     ends = span.ends
     lengths = [at - before for before, at in pairwise([span.start, *ends])]  # the first and last may be short
-    found = _counts(slo, labels, ends, {*lengths, *burns}, past=past, slos=slos)
+    found = _counts(slo, labels, ends, {*lengths, *burns}, past=past, slos=slos, clock=clock)
     allowance = budget.allowed(slo.target)
     steps = [found[length][place] for place, length in enumerate(lengths)]
     rates = {str(window): _rates(found[window], allowance) for window in burns}
-    whole = _whole(slo, labels, ends, past, slos)
+    whole = _whole(slo, labels, ends, past, slos, clock)
     points = [
         {
             "at": instant_text(at),
@@ -130,24 +141,34 @@ def course(
     }
 
 
-def remains(
-    slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past, slos: Mapping[str, SLO]
+def remains(  # noqa: PLR0917 - as course
+    slo: SLO,
+    labels: Mapping[str, str],
+    ends: Sequence[int],
+    past: Past,
+    slos: Mapping[str, SLO],
+    clock: Clock,
 ) -> list[float | None]:
     """The budget that remained at each instant."""
     allowance = budget.allowed(slo.target)
-    found = _whole(slo, labels, ends, past, slos)
+    found = _whole(slo, labels, ends, past, slos, clock)
     return [budget.remaining(budget.exact(counts), allowance) for counts in found]
 
 
-def _whole(
-    slo: SLO, labels: Mapping[str, str], ends: Sequence[int], past: Past, slos: Mapping[str, SLO]
+def _whole(  # noqa: PLR0917 - as course
+    slo: SLO,
+    labels: Mapping[str, str],
+    ends: Sequence[int],
+    past: Past,
+    slos: Mapping[str, SLO],
+    clock: Clock,
 ) -> Sequence[WindowCounts]:
     """The SLO window at each end: a rolling one, or what was over of a calendar period."""
     if slo.calendar is None:
-        return _counts(slo, labels, ends, [slo.window], past=past, slos=slos)[slo.window]
+        return _counts(slo, labels, ends, [slo.window], past=past, slos=slos, clock=clock)[slo.window]
     spans = [max(slo.budget_span(at), 1) for at in ends]
     return [
-        _counts(slo, labels, [at], [length], past=past, slos=slos)[length][0]
+        _counts(slo, labels, [at], [length], past=past, slos=slos, clock=clock)[length][0]
         for at, length in zip(ends, spans, strict=True)
     ]
 
@@ -160,17 +181,18 @@ def _counts(
     *,
     past: Past,
     slos: Mapping[str, SLO],
+    clock: Clock,
 ) -> Mapping[int, Sequence[WindowCounts]]:
     """Windows by length, one for each end; of a composite from its members."""
     wanted = sorted(set(lengths))
     if slo.sli.kind != "composite":
-        found = past.courses(slo.name, labels, ends, wanted)
+        found = _asked(slo, labels, ends, wanted, past, clock)
         return found or {length: [WindowCounts(length, 0, 0, 0)] * len(ends) for length in wanted}
     members = {name: slos[name] for name in members_of(slo)}
     parts = {
         name: found
-        for name in members
-        if (found := past.courses(name, labels if slo.group_by else {}, ends, wanted))
+        for name, one in members.items()
+        if (found := _asked(one, labels if slo.group_by else {}, ends, wanted, past, clock))
     }
     nothing = {length: WindowCounts(length, 0, 0, 0) for length in wanted}
     places = [
@@ -183,6 +205,16 @@ def _counts(
         for place in range(len(ends))
     ]
     return {length: [place[length] for place in places] for length in wanted}
+
+
+def _asked(  # noqa: PLR0917 - as course
+    slo: SLO, labels: Mapping[str, str], ends: Sequence[int], lengths: list[int], past: Past, clock: Clock
+) -> Mapping[int, Sequence[WindowCounts]] | None:
+    """Windows of one SLO; of one that counts slices they end with the last slice that is over."""
+    if slo.slices is None:
+        return past.courses(slo.name, labels, ends, lengths)
+    width = slo.slices.width
+    return past.courses(slo.name, labels, [clock.last_end(at, width) for at in ends], lengths, width)
 
 
 def _rates(counts: Sequence[WindowCounts], allowance: budget.Ratio) -> list[float | None]:

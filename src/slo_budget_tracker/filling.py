@@ -77,6 +77,12 @@ class Filled:
     slos: tuple[str, ...]
     filled_to: int
     newest: Mapping[str, Outcome]  # outcome of the chunk's last tick
+    begun: tuple[tuple[int, Row], ...] = ()  # parts of slices that go on, with the ends of these
+
+    def rows_after(self, stepped: Callable[[int], int | None]) -> tuple[Row, ...]:
+        """All rows where each instance was stepped so far: parts of a slice that was judged are none."""
+        parts = (row for end, row in self.begun if (stepped(int(row.ids[0])) or 0) < end)
+        return (*self.rows, *parts)
 
 
 def _as_it_is(counts: CountsByKey) -> CountsByKey:
@@ -196,8 +202,13 @@ class Filler:
             self._pending[0] = Chunk(chunk.ticks[:middle])
             self._pending.appendleft(Chunk(chunk.ticks[middle:]))  # what was read of others covers it
 
-    def _sliced(self, key: str, slices: Slices, parts: Sequence[Part]) -> list[Row]:
-        """The slices of a chunk; the oldest one is judged when the chunk before has brought its beginning."""
+    def _sliced(
+        self, key: str, slices: Slices, parts: Sequence[Part]
+    ) -> tuple[list[Row], list[tuple[int, Row]]]:
+        """The slices of a chunk, and parts of the one that live ticks end.
+
+        The oldest one is judged when the chunk before has brought its beginning.
+        """
         whole = [*parts, *self._held.pop(key, ())]
         found = cut(whole, slices, interval=self.interval)
         over = dict(found.over)
@@ -206,11 +217,17 @@ class Filler:
             del over[oldest]
             self._held[key] = [part for part in whole if part.span.end <= oldest.end]
         rows = [
-            Row.of(span, {self.ids[key]: counts}) for span, counts in over.items() if counts.outcome.known
+            Row.of(span, {self.ids[key]: counts})
+            for span, counts in over.items()
+            if counts.outcome.known or span.start < self.kept_to
         ]
-        begun = [part for some in found.begun.values() for part in some if part.known]
-        counts = {part.span: Counts(part.total, part.bad, part.outcome) for part in begun}
-        return [*rows, *(Row.of(span, {self.ids[key]: one}) for span, one in counts.items())]
+        begun = [
+            (span.end, Row.of(part.span, {self.ids[key]: Counts(part.total, part.bad, part.outcome)}))
+            for span, some in found.begun.items()
+            for part in some
+            if part.known and span.end > self.until
+        ]
+        return rows, begun
 
     def _finish(self) -> Filled:
         chunk = self._pending.popleft()
@@ -223,7 +240,7 @@ class Filler:
         self._read = {}
         by_name = {slo.name: slo.slices for slo in self.slos if slo.slices is not None}
         sliced = {key: by_name[name_of(key)] for key in by_slo if name_of(key) in by_name}
-        rows = []
+        rows, begun = [], []
         for tick in chunk.ticks:
             row = {
                 self.ids[key]: ticks[tick.end]
@@ -235,9 +252,12 @@ class Filler:
         for key, slices in sliced.items():
             ticks = by_slo[key]
             parts = [Part.of(tick, ticks[tick.end]) for tick in chunk.ticks if tick.end in ticks]
-            rows += self._sliced(key, slices, parts)
+            over, open_ = self._sliced(key, slices, parts)
+            rows += over
+            begun += open_
         newest = {key: ticks[chunk.end].outcome for key, ticks in by_slo.items()}
-        return Filled(tuple(rows), tuple(slo.name for slo in self.slos), chunk.start, newest)
+        names = tuple(slo.name for slo in self.slos)
+        return Filled(tuple(rows), names, chunk.start, newest, tuple(begun))
 
 
 def chunks(

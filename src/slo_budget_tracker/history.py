@@ -177,18 +177,25 @@ class History:
         ]
 
     def courses(
-        self, instance: int, ends: Sequence[int], windows: Iterable[int]
+        self, instance: int, ends: Sequence[int], windows: Iterable[int], *, width: int | None = None
     ) -> dict[int, list[WindowCounts]]:
-        """What is known of each window that ends at each of the instants, by window, in their order."""
+        """What is known of each window that ends at each of the instants, by window, in their order.
+
+        With the `width` of slices, which the last instant is an end of, rows after the last slice that was
+        over are not counted: they are parts of one.
+        """
         at = np.array(ends, np.int64)
         lengths = sorted(set(windows))
         edges = np.unique(np.concatenate([at, *(at - window for window in lengths)]))
         column = self._column(instance)
+        seen = edges
+        if width is not None and column is not None:
+            seen = np.minimum(edges, (self._last[column] - at[-1]) // width * width + at[-1])
         rises = []
         for name in ("total", "bad", "known", "partial", "absent"):
             steps = np.zeros(max(len(edges) - 1, 0))
             if column is not None:
-                steps = self._curves.steps(name, edges, column)
+                steps = self._curves.steps(name, seen, column)
             rises.append(np.concatenate(([0.0], np.cumsum(steps))))
         place, result = np.searchsorted(edges, at), {}
         for window in lengths:

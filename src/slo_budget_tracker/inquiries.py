@@ -13,6 +13,7 @@ from slo_budget_tracker.durations import parse_instant
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.replies import json_reply, unknown_slo
 from slo_budget_tracker.resources import AlertPage, EventPage, Gate, History, problem
+from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.snapshots import instant_text, snapshot_json
 from slo_budget_tracker.timeline import Wanted
 
@@ -74,10 +75,11 @@ def _history(app: FastAPI, display: Display) -> None:
         try:
             newest = snapshot.evaluated_at
             first, last = instant("start", start, newest), instant("end", end, newest)
-            span = span_of(first, last, step, newest=newest, window=slo.window, interval=display.interval)
+            clock = Clock(newest, display.interval)
+            span = span_of(first, last, step, clock=clock, slo=slo)
         except (Refused, ValueError) as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
-        return json_reply(request, course(slo, snapshot.labels, span, display.past, view.definitions))
+        return json_reply(request, course(slo, snapshot.labels, span, display.past, view.definitions, clock))
 
 
 def _alerts(app: FastAPI, display: Display) -> None:

@@ -149,9 +149,13 @@ class Overview:
 
 def _courses(archives: Mapping[str, Archive]) -> Callable[..., Mapping[int, Sequence[WindowCounts]] | None]:
     def courses(
-        name: str, labels: Mapping[str, str], ends: Sequence[int], windows: Iterable[int]
+        name: str,
+        labels: Mapping[str, str],
+        ends: Sequence[int],
+        windows: Iterable[int],
+        width: int | None = None,
     ) -> Mapping[int, Sequence[WindowCounts]] | None:
-        return archives[name].courses(name, labels, ends, windows) if name in archives else None
+        return archives[name].courses(name, labels, ends, windows, width) if name in archives else None
 
     return courses
 

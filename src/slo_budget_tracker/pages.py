@@ -16,6 +16,7 @@ from slo_budget_tracker.inquiries import groups
 from slo_budget_tracker.listing import ORDERS, Listing, Wish
 from slo_budget_tracker.portrait import portrait
 from slo_budget_tracker.replies import reply
+from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.views import prepare
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Pages:
             if slo is not None:
                 step = max(one.window_seconds // (SPARK_POINTS - 1), 1)
                 ends = [one.evaluated_at - step * back for back in range(SPARK_POINTS - 1, -1, -1)]
-                found[place] = drawing.spark(remains(slo, one.labels, ends, self.display.past, slos))
+                clock = Clock(one.evaluated_at, self.display.interval)
+                found[place] = drawing.spark(remains(slo, one.labels, ends, self.display.past, slos, clock))
             else:
                 found[place] = None
         return found

@@ -144,7 +144,8 @@ def _fill(
     ).prepare()
     total = filler.remaining + extra
     while (filled := filler.step(evaluator.asks, workers=evaluator.workers)) is not None:
-        evaluator.ledger.commit(Entry(rows=filled.rows))
+        rows = filled.rows_after(evaluator.ledger.slo_cursor)
+        evaluator.ledger.commit(Entry(rows=rows))
         if filled.newest and filled.filled_to < until and not evaluator.seen:
             evaluator.seen.update(filled.newest)
         if progress is not None:

@@ -43,6 +43,18 @@ class Part(NamedTuple):
         return cls(span, counts.total, counts.bad, counts.known, counts.partial, outcome)
 
 
+class Clock(NamedTuple):
+    """The tick grid: one of its instants, and its interval."""
+
+    at: int
+    interval: int
+
+    def last_end(self, at: int, width: int) -> int:
+        """The end of the last slice that is over at any instant, also at one that is not of the grid."""
+        known = last_end(self.at, width, interval=self.interval)
+        return (at - known) // width * width + known
+
+
 class Cut(NamedTuple):
     """Slices that are over, by their span, and the ticks of those that are not."""
 

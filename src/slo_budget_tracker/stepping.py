@@ -17,7 +17,7 @@ from slo_budget_tracker.groups import is_group, labels_of, name_of
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.rows import Row
-from slo_budget_tracker.slices import Part, cut, end_of
+from slo_budget_tracker.slices import Part, cut, end_of, last_end
 from slo_budget_tracker.snapshots import NO_LABELS
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
@@ -151,6 +151,10 @@ class Stepper:
             return
         first = parts[0].span
         begun = end_of(first.end, slices.width, interval=self.interval) - slices.width
+        known = self.ledger.history.span(instance)
+        left = begun if known is None else last_end(known.end, slices.width, interval=self.interval)
+        if known is not None and left < known.end <= begun:  # a slice whose rest never came
+            piece.slices.setdefault(Tick(left, known.end), {})[instance] = Counts(0, 0, Outcome.UNKNOWN)
         before = Tick(begun, first.start)
         if before.seconds > 0:
             stored = self.ledger.history.window(before.end, [before.seconds], ids=[instance])

@@ -34,12 +34,11 @@ class Past(NamedTuple):
     """What can be asked about the past, whoever keeps it.
 
     `courses`: what is known of windows (seconds) that end at given instants, by window, of one SLO instance;
-    None when there is no such instance. `events`: those that are wanted, newest first.
+    None when there is no such instance; where it counts slices their width follows. `events`: those that are
+    wanted, newest first.
     """
 
-    courses: Callable[
-        [str, Mapping[str, str], Sequence[int], Iterable[int]], Mapping[int, Sequence[WindowCounts]] | None
-    ]
+    courses: Callable[..., Mapping[int, Sequence[WindowCounts]] | None]
     events: Callable[[Wanted], Found]
 
 

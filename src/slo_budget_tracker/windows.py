@@ -8,7 +8,7 @@ mean traffic.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.budget import exhaustion_window
 from slo_budget_tracker.slices import last_end
@@ -22,6 +22,30 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
     Windows = Mapping[int, Mapping[int, WindowCounts]]
+
+
+class Judged(NamedTuple):
+    """The history of an SLO that counts slices, up to the last slice that is over: `until`.
+
+    What was counted of a slice before an outage is no slice, and stays out of windows that end after it.
+    """
+
+    history: History
+    until: int
+
+    def window(
+        self, at: int, windows: Sequence[int], *, ids: Sequence[int]
+    ) -> dict[int, dict[int, WindowCounts]]:
+        """As of History: what is known of each window that ends at `at`."""
+        late = max(at - self.until, 0)
+        parts = sorted({window - late for window in windows if window > late})
+        found = self.history.window(at - late, parts, ids=ids)
+        nothing = WindowCounts(0, 0.0, 0.0, 0.0)
+        return {
+            one: {length: known.get(length - late, nothing)._replace(window=length) for length in windows}
+            for one in ids
+            for known in (found.get(one, {}),)
+        }
 
 
 def gather(
@@ -44,28 +68,31 @@ def gather(
     found = history.window(at, lengths)
     for slo, instance in wanted:
         end = at if slo.slices is None else last_end(at, slo.slices.width, interval=interval)
-        if end != at:
-            found |= history.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
+        source = _judged(history, slo, instance, interval)
+        if end != at or source is not history:
+            found |= source.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
         if without:
             given = found.get(instance, {})
             found[instance] = {
-                length: taken_out(history, counts, Tick(end - length, end), instance, without)
+                length: taken_out(source, counts, Tick(end - length, end), instance, without)
                 for length, counts in given.items()
             }
         if slo.calendar is not None:
-            counts = to_date(history, slo.calendar, end, instance, interval=interval)
+            counts = to_date(source, slo.calendar, end, instance, interval=interval)
             if without:
                 span = Tick(end - counts.window, end)
-                counts = taken_out(history, counts, span, instance, without)
+                counts = taken_out(source, counts, span, instance, without)
             found[instance] = {**found.get(instance, {}), TO_DATE: counts}
         if slo.no_data == "bad" and instance in found:
             found[instance] = _missing_is_bad(
-                history, slo, end, instance, found[instance], born=born(instance)
+                source, slo, end, instance, found[instance], born=born(instance)
             )
     return found
 
 
-def to_date(history: History, calendar: Calendar, at: int, instance: int, *, interval: int) -> WindowCounts:
+def to_date(
+    history: History | Judged, calendar: Calendar, at: int, instance: int, *, interval: int
+) -> WindowCounts:
     """The counts of the calendar period that `at` belongs to, so far."""
     period = on_grid(calendar.period(at), at, interval)
     so_far = _counts(history, instance, Tick(period.start, at))
@@ -77,7 +104,7 @@ def to_date(history: History, calendar: Calendar, at: int, instance: int, *, int
 
 
 def taken_out(
-    history: History, counts: WindowCounts, window: Tick, instance: int, without: Sequence[Tick]
+    history: History | Judged, counts: WindowCounts, window: Tick, instance: int, without: Sequence[Tick]
 ) -> WindowCounts:
     """The counts of a window without some of its time."""
     inside = [Tick(max(s.start, window.start), min(s.end, window.end)) for s in without]
@@ -99,7 +126,16 @@ def on_grid(period: Tick, at: int, interval: int) -> Tick:
     return Tick(*(border - (border - at) % interval for border in period))
 
 
-def _counts(history: History, instance: int, span: Tick) -> WindowCounts:
+def _judged(history: History, slo: SLO, instance: int, interval: int) -> History | Judged:
+    """Where the counts of an SLO are looked up: of slices without those of one that is not over."""
+    span = None if slo.slices is None else history.span(instance)
+    if slo.slices is None or span is None:
+        return history
+    until = last_end(span.end, slo.slices.width, interval=interval)
+    return history if until == span.end else Judged(history, until)
+
+
+def _counts(history: History | Judged, instance: int, span: Tick) -> WindowCounts:
     if not span.seconds:
         return WindowCounts(1, 0, 0, 0)
     known = history.window(span.end, [span.seconds], ids=[instance])
@@ -107,7 +143,7 @@ def _counts(history: History, instance: int, span: Tick) -> WindowCounts:
 
 
 def _missing_is_bad(
-    history: History,
+    history: History | Judged,
     slo: SLO,
     at: int,
     instance: int,

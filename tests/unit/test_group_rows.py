@@ -20,6 +20,7 @@ from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import read, units
 from slo_budget_tracker.replays import Grid, evaluate_at, replay
 from slo_budget_tracker.rowlabels import lost
+from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.slis import Member
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import SLO, BurnRateAlert, CompositeSli, ConditionSli, PromqlSli
@@ -207,7 +208,7 @@ def test_a_composite_has_the_groups_of_its_members(ledger):
     at, known = BEGIN + HOUR, {slo.name: slo for slo in one.slos}
     span = Span(at - HOUR, at, HOUR)
     courses = [
-        course(known["journey"], labels, span, Archive(ledger), known)
+        course(known["journey"], labels, span, Archive(ledger), known, Clock(span.end, 60))
         for labels in ({"handler": "/new"}, {"handler": "/nowhere"})
     ]
     assert [(0.9, 1.0), (None, 0.0)] == [

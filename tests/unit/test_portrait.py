@@ -10,6 +10,7 @@ import pytest
 
 from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.courses import Span, course, remains
+from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.slis import CompositeSli, Member
 from slo_budget_tracker.snapshots import NO_LABELS, BudgetAlertStatus, RawFigures
 from slo_budget_tracker.specfiles import load
@@ -53,7 +54,7 @@ def test_a_calendar_budget_is_to_date():
     """The budget begins anew with the period: nothing of yesterday is in it."""
     slo = availability(window=7 * 86_400, calendar=Calendar(unit="week"))
     monday = slo.calendar.period(AT).start
-    before, after = remains(slo, NO_LABELS, [AT - HOUR, AT], PAST, {})
+    before, after = remains(slo, NO_LABELS, [AT - HOUR, AT], PAST, {}, Clock(AT, 60))
     assert monday < BEGIN
     assert (1.0, True) == (before, after < 0)
     assert "per week" in shown(slo)
@@ -64,8 +65,10 @@ def test_a_composite_follows_its_members():
     member = availability("shop")
     sli = CompositeSli(members=(Member(slo="shop", weight=Decimal(1)),), mode="weighted")
     slo = SLO(name="all", target=Decimal("0.99"), window=86_400, sli=sli, alerts=member.alerts)
-    point = course(slo, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {"shop": member})["points"][-1]
-    alone = course(member, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {})["points"][-1]
+    point = course(slo, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {"shop": member}, Clock(AT, 60))[
+        "points"
+    ][-1]
+    alone = course(member, NO_LABELS, Span(AT - HOUR, AT, HOUR), PAST, {}, Clock(AT, 60))["points"][-1]
     for key in ("success_ratio", "error_budget_remaining", "burn_rates"):
         assert alone[key] == pytest.approx(point[key])
     assert (None, None) == (point["total"], point["failures"])

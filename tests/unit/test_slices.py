@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slo_budget_tracker.archive import Archive as LedgerArchive
+from slo_budget_tracker.courses import course, span_of
+from slo_budget_tracker.errors import QueryFailed, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
-from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.instances import added_key
+from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.replays import Grid, evaluate_at
-from slo_budget_tracker.slices import Part, cut, end_of, judge, last_end
+from slo_budget_tracker.slices import Clock, Part, cut, end_of, judge, last_end
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import Slices, sli_hash
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
+from slo_budget_tracker.views import Past
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
 
 FIVE = Slices(width=300, target=Decimal("0.95"))
@@ -116,6 +122,69 @@ def test_a_slice_that_is_not_over_is_looked_at_by_nobody(ledger):
         (found.total, found.failures)
         for found in (run(sliced(), minutes, Ledger.open("sqlite://")) for minutes in (20, 22, 24, 25))
     ]
+
+
+def charted(slo, ledger, snapshot, *, step=None):
+    """The points of its chart over its window."""
+    clock = Clock(snapshot.evaluated_at, INTERVAL)
+    span = span_of(None, None, step, clock=clock, slo=slo)
+    past = Past(courses=LedgerArchive(ledger).courses, events=None)
+    return course(slo, {}, span, past, {}, clock)["points"]
+
+
+@pytest.mark.parametrize("width", [120, 300, 600])
+@pytest.mark.parametrize(
+    "error", [Unreachable("no connection", reason="refused"), QueryFailed("no", reason="timeout")]
+)
+def test_no_request_is_ever_counted_as_a_slice(ledger, width, error):
+    """An outage that begins within a slice and is longer than one: never more slices than there were."""
+    server, slo, minute = Server(traffic(Archive())), sliced(width=width), 0
+    server.trouble = lambda _query: error if 13 <= minute < 36 else None
+    one = Evaluator(slos=(slo,), ledger=ledger, asks={"default": server}, interval=INTERVAL, delay=DELAY)
+    one.prepare(BEGIN)
+    for minute in range(1, 70):
+        (found,) = one.advance(BEGIN + minute * INTERVAL).snapshots
+        assert (found.total or 0) <= minute * 60 // width
+        if (found.total or 0) > 0:
+            points = charted(slo, ledger, found)
+            assert found.error_budget_remaining == points[-1]["error_budget_remaining"]
+            assert (found.total, found.failures) == (
+                sum(point["total"] or 0 for point in points),
+                sum(point["failures"] or 0 for point in points),
+            )
+    assert {0} == {(point["total"] or 0) % 1 for point in charted(slo, ledger, found, step=60)}
+
+
+def test_a_slice_whose_rest_never_comes_is_unknown(ledger):
+    """An SLO that was away goes on later: what its last slice had counted is no event."""
+    run(sliced(), 12, ledger)
+    instance = next(iter(ledger.instances))
+    later = BEGIN + 40 * INTERVAL
+    server = Server(traffic(Archive()))
+    ledger.commit(Entry(cursors={added_key(instance): later}, slo_cursors={instance: later}))
+    one = Evaluator(
+        slos=(sliced(),), ledger=ledger, asks={"default": server}, interval=INTERVAL, delay=DELAY
+    ).prepare(BEGIN)
+    for minute in range(41, 53):
+        (found,) = one.advance(BEGIN + minute * INTERVAL).snapshots
+        assert 2 + (minute - 40) // 5 == (found.total or 0)
+    end = BEGIN + 50 * INTERVAL
+    assert 4 == ledger.history.window(end, [HOUR])[instance][HOUR].total
+
+
+@pytest.mark.parametrize("stepped", [None, 2, 4])
+def test_a_fill_leaves_a_slice_that_was_judged_as_it_is(ledger, stepped):
+    """Its part before the first live tick is written only while live ticks have not ended the slice."""
+    server, until = Server(traffic(Archive(), before=HOUR)), BEGIN + 2 * INTERVAL
+    slo = sliced(window=HOUR // 2)
+    filler = Filler(
+        slos=[slo], ids={"shop": 1}, until=until, filled_to=until, interval=INTERVAL, delay=DELAY
+    ).prepare()
+    filled = filler.step({"default": server})
+    at = None if stepped is None else until + stepped * INTERVAL
+    rows = filled.rows_after(lambda _: at)
+    assert (0 if stepped == 4 else 2) == len(rows) - len(filled.rows)
+    assert {300} == {row.seconds for row in filled.rows}
 
 
 def test_slices_of_one_tick_are_ticks(ledger):
