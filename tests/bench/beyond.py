@@ -34,7 +34,6 @@ COSTS = {  # of one daemon, by what the bench calls them
     "samples": "samples read per tick",
     "rss": "memory, bytes",
     "ledger_bytes": "ledger of 30 days, bytes",
-    "restart": "restart, s",
 }
 SAMPLE = 10_000  # names whose owners are looked up
 LANES = 4  # requests a shard has under way at once
