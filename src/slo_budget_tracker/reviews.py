@@ -12,6 +12,7 @@ import numpy as np
 
 from slo_budget_tracker import budget
 from slo_budget_tracker.annotations import Sought, among, find_annotations
+from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.specs import sli_hash
 from slo_budget_tracker.ticks import Tick
@@ -81,6 +82,8 @@ class Review:
 def review(ledger: Ledger, slos: Iterable[SLO], period: Period) -> list[Review]:
     """Every instance of the SLOs that the ledger knows, over the period as far as there are data.
 
+    Composites are left out: they have no events of their own, what they come to is their members'.
+
     Raises:
         LedgerError: the events cannot be read.
     """
@@ -91,7 +94,7 @@ def review(ledger: Ledger, slos: Iterable[SLO], period: Period) -> list[Review]:
     found = []
     for instance in ledger.instances.values():
         slo = by_name.get((instance.slo, instance.sli_hash))
-        if slo is not None and instance.retired is None:
+        if slo is not None and instance.retired is None and not members_of(slo):
             wanted = Wanted(slo=slo.name, since=period.start, until=period.end, limit=EVENTS)
             with ledger.transaction() as connection:
                 events = find(connection, wanted)

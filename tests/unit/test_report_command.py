@@ -14,6 +14,7 @@ from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.entries import Entry, Event
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import DAY, Period
+from slo_budget_tracker.reviews import review
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import sli_hash
@@ -211,3 +212,16 @@ def test_what_is_no_period_is_refused(call, config, text):  # noqa: F811
     """Status 2 and what is expected."""
     status, _, err = call("report", "-c", config, "--period", text)
     assert (2, True) == (status, "expected a period" in err), err
+
+
+def test_composites_are_left_out(tmp_path):
+    """They have no events: a row without data about something that has them would be wrong."""
+    (tmp_path / "slos.yaml").write_text(
+        SLOS + "  - name: journey\n    target: 99%\n    alerts: none\n"
+        "    sli: {composite: {members: [{slo: shop}, {slo: quiet}]}}\n"
+    )
+    slos = load([tmp_path / "slos.yaml"]).slos
+    with Ledger.open("sqlite://") as ledger:
+        ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=OCTOBER)
+        found = review(ledger, slos, Period.of("2026-10", now=NOVEMBER))
+    assert ["new", "quiet", "shop"] == [one.slo.name for one in found]
