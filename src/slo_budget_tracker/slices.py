@@ -75,9 +75,11 @@ def last_end(at: int, width: int, *, interval: int) -> int:
 
 
 def _phase(at: int, interval: int) -> int:
-    """How far the tick grid lies from the clock's: slices end within half a tick of the clock's slices."""
-    phase = at % interval
-    return phase if 2 * phase < interval else phase - interval
+    """How far the tick grid lies before the clock's: slices end with the last tick of the clock's slices.
+
+    So do the ledger's own cells, and with them the rows of a first fill: none of them lies in two slices.
+    """
+    return -(-at % interval)
 
 
 def cut(parts: Iterable[Part], slices: Slices, *, interval: int) -> Cut:

@@ -12,7 +12,7 @@ from slo_budget_tracker.archive import Archive as LedgerArchive
 from slo_budget_tracker.courses import course, span_of
 from slo_budget_tracker.errors import QueryFailed, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
-from slo_budget_tracker.filling import Filler
+from slo_budget_tracker.filling import Filler, chunks
 from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.replays import Grid, evaluate_at
@@ -234,3 +234,17 @@ def test_files(tmp_path):
         with pytest.raises(Exception, match="slices") as error:
             load([file])
         assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("delay", [0, 5, 20, 30, 40, 59])
+@pytest.mark.parametrize("width", [60, 300, 1_800])
+def test_a_row_of_a_first_fill_lies_in_one_slice(delay, width):
+    """Whatever the delay: a week of the past is a week of slices, and none is left half."""
+    until = 60 * 29_833_333 - delay
+    week = 7 * 86_400
+    found = chunks(until=until, filled_to=until, begin=until - week, interval=60, delay=delay, widths=[width])
+    slices = Slices(width=width, target=Decimal("0.95"))
+    parts = [Part.of(tick, Counts(10, 1, Outcome.OK)) for chunk in reversed(found) for tick in chunk.ticks]
+    result = cut(parts, slices, interval=60)
+    assert week // width - 1 <= len(result.over) <= week // width + 1
+    assert len(result.begun) <= 1
