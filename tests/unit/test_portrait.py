@@ -72,6 +72,11 @@ def test_a_composite_follows_its_members():
     for key in ("success_ratio", "error_budget_remaining", "burn_rates"):
         assert alone[key] == pytest.approx(point[key])
     assert (None, None) == (point["total"], point["failures"])
+    text = shown(slo, unit="ratio")
+    assert (True, False) == (
+        "of its members&#39; budgets together" in text or "of its members' budgets together" in text,
+        ">Traffic " in text,
+    )
 
 
 def test_budget_alerts_and_corrections_are_told():

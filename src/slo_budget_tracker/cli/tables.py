@@ -45,8 +45,8 @@ def print_snapshots(snapshots: Sequence[SLOSnapshot]) -> None:
             format_duration(one.window_seconds),
             f"{one.state}, suspicious" if one.suspicious else one.state,
             percent(one.coverage, digits=1),
-            number(one.total),
-            number(one.failures),
+            number(None if one.unit == "ratio" else one.total),  # a composite has no events of its own
+            number(None if one.unit == "ratio" else one.failures),
             percent(one.success_ratio),
             percent(one.error_budget_remaining, digits=2),
             number(one.burn_rate, digits=2),
