@@ -234,7 +234,7 @@ class Prometheus:
                 text, reason="unauthorized" if status == HTTPStatus.UNAUTHORIZED else "forbidden"
             )
         if status == HTTPStatus.NOT_FOUND and said is None:
-            return Unreachable("no Prometheus answers there (404): check the address", reason="not_found")
+            return BadAnswer("no Prometheus answers there (404): check the address", reason="status")
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return QueryFailed(text, reason="execution")
         wait = _retry_after(reply.headers.get("Retry-After"), now=self._wall())
