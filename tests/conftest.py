@@ -42,6 +42,11 @@ TIERS = {
     "postgresql": lambda: bool(postgresql_binary() and find_spec("psycopg")),
     "chromium": lambda: bool(chromium_binary()),
 }
+# Real servers, browsers and terminals on a machine that others use: a test that failed is tried once more, and
+# named in the summary ("RERUN"). Not those whose one failure would be a lost event or a wrong count.
+ONCE_MORE = ("tests/real/", "tests/pages/")
+NEVER_AGAIN = ("test_kill", "test_pair", "test_full_disk", "test_simulator", "test_live_worlds",
+               "test_ledger")  # fmt: skip
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -52,7 +57,10 @@ def missing_tiers() -> set[str]:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect, and count, the tests of tiers whose server is missing (unless servers are required)."""
+    """Which tests may be tried again; deselect, and count, those of tiers whose server is missing."""
+    for item in items:
+        if item.nodeid.startswith(ONCE_MORE) and not item.path.stem.startswith(NEVER_AGAIN):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     left_out: dict[str, int] = {}
     config.stash[LEFT_OUT] = left_out
     missing = missing_tiers()

@@ -159,9 +159,8 @@ def test_held_when_already_the_questions_are_refused(ledger, deliver):
         (429, "100", range(98, 111)),
         (503, "100", range(98, 111)),
         (503, "86400", range(590, 606)),
-        (429, "soon", range(-99, 2)),
     ],
-    ids=["429", "503", "at most ten minutes", "nonsense"],
+    ids=["429", "503", "at most ten minutes"],
 )
 def test_retry_after_is_honoured(deliver, status, header, seconds):
     """A9: the server says when; ten minutes at most, with some jitter."""
@@ -170,6 +169,14 @@ def test_retry_after_is_honoured(deliver, status, header, seconds):
         wait_for(lambda: delivery.figures().deliveries.get("later"))
         delivery.stop()
         assert int(delivery._not_before - time.monotonic()) in seconds
+
+
+def test_a_retry_after_that_says_no_time_is_passed_over(ledger, deliver):
+    """A9: sent again after our own short wait, once."""
+    with FakeAuditStream(refusal(429, headers=[("Retry-After", "soon")])) as server:
+        figures = drained(deliver(server))
+        assert (1, 3) == (figures.deliveries["later"], figures.deliveries["delivered"])
+        assert expected([1, 2, 3]) == story(server.events)
 
 
 def test_a_second_server_that_knows_our_kinds(ledger, deliver):
