@@ -200,6 +200,44 @@ def test_a_restart_within_a_slice_loses_nothing(ledger):
     assert (6, 2) == (found.total, found.failures)
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    st.lists(st.integers(0, 30), min_size=3 * 60, max_size=3 * 60),
+    st.sampled_from(["0.5", "0.8", "0.9", "0.99"]),
+    st.sampled_from([1, 7, 60]),
+)
+def test_a_slice_as_wide_as_the_window_is_the_slo_by_requests(failures, target, step):
+    """Whenever a slice ends, whether ticked or caught up: one event, bad just where the requests missed the target."""
+    db, good, bad = Archive(), 0, 0
+    for minute, failed in enumerate(failures):
+        good, bad = good + 30 - failed, bad + failed
+        for code, value in (("200", good), ("500", bad)):
+            labels = {"job": "shop", "instance": "shop:80", "code": code}
+            db.put("http_requests_total", labels, (BEGIN + minute * INTERVAL) * 1000 + 7_000, value)
+    whole = sliced(width=HOUR, target=target, window=HOUR)
+    plain = availability("plain", target=Decimal(target), window=HOUR, alerts=())
+    ended = 0
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(
+            slos=(whole, plain), ledger=ledger, asks={"default": Server(db)}, interval=INTERVAL, delay=DELAY
+        )
+        one.prepare(BEGIN)
+        for minute in range(step, len(failures), step):
+            one.advance(BEGIN + minute * INTERVAL)
+            last = last_end(BEGIN + minute * INTERVAL, HOUR, interval=INTERVAL)
+            if last < BEGIN + HOUR:
+                continue  # the first whole slice is not over yet
+            slices, requests = (
+                ledger.history.window(last, [HOUR], ids=[instance])[instance][HOUR]
+                for instance in sorted(ledger.instances)
+            )
+            ended += 1
+            missed = (requests.total - requests.bad) < Decimal(target) * int(requests.total)
+            assert (1, int(missed)) == (slices.total, slices.bad)
+            assert sum(failures[(last - BEGIN - HOUR) // 60 : (last - BEGIN) // 60]) == requests.bad
+    assert ended
+
+
 @pytest.mark.parametrize("width", [60, 300, 420, 3_600, 7_200])
 def test_the_past_is_filled_in_slices(width):
     """`evaluate` at the end of two hours knows them from history, and those of the two days are no other."""
