@@ -1,4 +1,4 @@
-"""Where a test's ledger is."""
+"""Where a test's ledger is, and what delivers it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import shutil
 import subprocess
 
 import pytest
+
+from tests.audit_server import NearAuditStream, delivery_of, ledger_of
 
 # Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files.
 EACH_ENGINE = {
@@ -59,3 +61,31 @@ def small_disk(tmp_path):
         pytest.skip("this machine lets us mount nothing: the full disk is simulated by system calls only")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def ledger():
+    """A ledger with three events of one SLO."""
+    with ledger_of() as opened:
+        yield opened
+
+
+@pytest.fixture
+def near():
+    """The real audit stream, fresh, in this process."""
+    with NearAuditStream() as server:
+        yield server
+
+
+@pytest.fixture
+def deliver(ledger):
+    """Starts deliveries of the ledger, which are stopped at the end."""
+    running = []
+
+    def start(url, **options):
+        running.append(delivery_of(ledger, url, **options).start())
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()

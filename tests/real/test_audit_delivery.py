@@ -32,31 +32,10 @@ from tests.servers import AuditStreamServer
 
 
 @pytest.fixture
-def near():
-    """The real audit stream, fresh, in this process."""
-    with NearAuditStream() as server:
-        yield server
-
-
-@pytest.fixture
 def ledger(tmp_path):
     """A ledger with three events of one SLO."""
     with ledger_of(tmp_path / "ledger.db") as opened:
         yield opened
-
-
-@pytest.fixture
-def deliver(ledger):
-    """Starts deliveries of the ledger; those that still run are stopped at the end."""
-    running = []
-
-    def start(url, **options):
-        running.append(delivery_of(ledger, url, **options).start())
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.stop()
 
 
 def events_of(server):

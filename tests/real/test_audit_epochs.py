@@ -12,7 +12,6 @@ from slo_budget_tracker.ledger import Ledger
 from tests.audit_server import (
     NOW,
     FakeAuditStream,
-    NearAuditStream,
     delivery_of,
     drained,
     expected,
@@ -21,13 +20,6 @@ from tests.audit_server import (
     story,
     wait_for,
 )
-
-
-@pytest.fixture
-def near():
-    """The real audit stream, in this process."""
-    with NearAuditStream() as server:
-        yield server
 
 
 @pytest.fixture

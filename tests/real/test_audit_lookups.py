@@ -14,35 +14,12 @@ from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import (
     NOW,
     FakeAuditStream,
-    delivery_of,
     drained,
     expected,
     happen,
-    ledger_of,
     story,
     wait_for,
 )
-
-
-@pytest.fixture
-def ledger():
-    """A ledger with three events of one SLO."""
-    with ledger_of() as opened:
-        yield opened
-
-
-@pytest.fixture
-def deliver(ledger):
-    """Starts deliveries of the ledger, which are stopped at the end."""
-    running = []
-
-    def start(server, **options):
-        running.append(delivery_of(ledger, server.url, **options).start())
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.stop()
 
 
 def rest(method, *, status=503, seconds="100"):
@@ -77,7 +54,7 @@ def test_a_look_up_that_is_asked_to_rest_rests(ledger, deliver, status):
         attempted(ledger, server)
         kind, trouble = rest("GET", status=status)
         server.troubles += [("GET", lambda handler: handler.answer(200, [])), (kind, trouble)]
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         wait_for(lambda: delivery.figures().deliveries.get("later"))
         wait_for(lambda: left(delivery) > 90)
         asked = len(server.asked)
@@ -97,12 +74,12 @@ def test_a_rest_outlasts_what_another_courier_finds_out(deliver, ledger):
         handler.take(event)
 
     with FakeAuditStream() as server:
-        first = deliver(server)
+        first = deliver(server.url)
         drained(first)
         first.stop()
         happen(ledger, slos=["shop", "cart"], numbers=[4])
         server.troubles += [rest("POST"), ("POST", reborn)]
-        second = deliver(server)
+        second = deliver(server.url)
         wait_for(lambda: second.figures().receipts_lost)
         wait_for(lambda: left(second) > 90)
 
@@ -115,7 +92,7 @@ def test_a_list_of_strangers_too_large_to_read_is_made_shorter(ledger, deliver, 
         for number in range(20):
             stranger = {"text": "x" * 6_000, "number": number}
             server.store({"kind": "other", "source": "slo-budget-tracker", "payload": stranger})
-        assert {"adopted": 1, "delivered": 2} == drained(deliver(server)).deliveries
+        assert {"adopted": 1, "delivered": 2} == drained(deliver(server.url)).deliveries
         limits = [path for method, path, *_ in server.asked if method == "GET" and "source" in path]
         assert expected([1, 2, 3]) == story([one for one in server.events if "number" not in one["payload"]])
         assert len(limits) < 20
@@ -128,7 +105,7 @@ def test_a_newest_event_that_nobody_can_read_hinders_no_look_up(ledger, deliver,
         attempted(ledger, server)
         stranger = {"text": "x" * 200_000}
         server.store({"kind": "other", "source": "slo-budget-tracker", "payload": stranger})
-        assert {"adopted": 1, "delivered": 2} == drained(deliver(server)).deliveries
+        assert {"adopted": 1, "delivered": 2} == drained(deliver(server.url)).deliveries
 
 
 def test_a_long_search_goes_on_where_it_was(ledger, deliver, monkeypatch):
@@ -154,7 +131,7 @@ def test_a_long_search_goes_on_where_it_was(ledger, deliver, monkeypatch):
                     "payload": {"text": "x" * 2_000, "number": number},
                 }
             )
-        assert {"adopted": 1, "delivered": 2, "later": 1} == drained(deliver(server)).deliveries
+        assert {"adopted": 1, "delivered": 2, "later": 1} == drained(deliver(server.url)).deliveries
         singles = [
             path for method, path, *_ in server.asked if method == "GET" and path.startswith("/events/")
         ]
@@ -166,13 +143,13 @@ def test_a_look_up_ends_at_what_was_confirmed_long_before(ledger, deliver):
     with FakeAuditStream() as server:
         for number in range(5_000):
             server.store({"kind": "other", "source": "slo-budget-tracker", "payload": {"number": number}})
-        first = deliver(server)
+        first = deliver(server.url)
         drained(first)
         first.stop()
         happen(ledger, numbers=[4])
         parcel = Outbox(ledger.transaction).parcels()[3]
         Outbox(ledger.transaction).attempt(parcel, at=NOW + 2 * 86_400)
-        second = deliver(server)
+        second = deliver(server.url)
         drained(second)
         limits = [path.rpartition("limit=")[2] for method, path, *_ in server.asked if "source" in path]
         assert {"1000"} == set(limits)
@@ -187,6 +164,6 @@ def test_more_events_than_the_server_lists_at_all(ledger, deliver, monkeypatch):
         attempted(ledger, server)
         for number in range(30):
             server.store({"kind": "other", "source": "slo-budget-tracker", "payload": {"number": number}})
-        assert {"adopted": 1, "delivered": 2} == drained(deliver(server)).deliveries
+        assert {"adopted": 1, "delivered": 2} == drained(deliver(server.url)).deliveries
         limits = [path.rpartition("limit=")[2] for method, path, *_ in server.asked if "source" in path]
         assert ["3", "9"] == limits

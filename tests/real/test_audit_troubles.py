@@ -22,27 +22,6 @@ from tests.audit_server import (
 )
 
 
-@pytest.fixture
-def ledger():
-    """A ledger with three events of one SLO."""
-    with ledger_of() as opened:
-        yield opened
-
-
-@pytest.fixture
-def deliver(ledger):
-    """Starts deliveries of the ledger, which are stopped at the end."""
-    running = []
-
-    def start(server, **options):
-        running.append(delivery_of(ledger, server.url, **options).start())
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.stop()
-
-
 def stored_then(status, body=b"", headers=()):
     """Stores the event, and says something else."""
 
@@ -75,7 +54,7 @@ def refusal(status, *, body=b"no", headers=(), method="POST"):
 def test_in_doubt_it_is_looked_up(ledger, deliver, answer):
     """A3, A6, A7: stored, but not confirmed as it should be; it is found, adopted, and sent no second time."""
     with FakeAuditStream(answer) as server:
-        figures = drained(deliver(server))
+        figures = drained(deliver(server.url))
         assert expected([1, 2, 3]) == story(server.events)
         assert (1, 2, 1) == tuple(figures.deliveries[word] for word in ("adopted", "delivered", "doubt"))
 
@@ -84,7 +63,7 @@ def test_in_doubt_it_is_looked_up(ledger, deliver, answer):
 def test_what_is_looked_up_and_not_there_is_sent_again(ledger, deliver, status):
     """A3, A7: nothing was stored; the same bytes go out again."""
     with FakeAuditStream(refusal(status)) as server:
-        drained(deliver(server))
+        drained(deliver(server.url))
         assert expected([1, 2, 3]) == story(server.events)
         first, second = server.posts()[:2]
         assert first == second
@@ -99,7 +78,7 @@ def test_a_timeout_after_the_server_stored_it(ledger, deliver):
         handler.answer(201, {})
 
     with FakeAuditStream(("POST", late)) as server:
-        figures = drained(deliver(server, timeout=0.4))
+        figures = drained(deliver(server.url, timeout=0.4))
         assert expected([1, 2, 3]) == story(server.events)
         assert (1, 1) == (figures.deliveries["timeout"], figures.deliveries["adopted"])
 
@@ -107,7 +86,7 @@ def test_a_timeout_after_the_server_stored_it(ledger, deliver):
 def test_a_flood_of_an_answer_is_not_read(ledger, deliver):
     """A22: more than 64 KiB of an answer to a POST are an unreadable answer: looked up, adopted."""
     with FakeAuditStream(stored_then(201, b"x" * (1 << 20))) as server:
-        assert 1 == drained(deliver(server)).deliveries["adopted"]
+        assert 1 == drained(deliver(server.url)).deliveries["adopted"]
         assert expected([1, 2, 3]) == story(server.events)
 
 
@@ -115,7 +94,7 @@ def test_a_flood_of_an_answer_is_not_read(ledger, deliver):
 def test_what_is_refused_for_good_is_put_aside(ledger, deliver, status):
     """A2: the event is quarantined, visible, and can be sent again; the SLO's queue goes on with the gap."""
     with FakeAuditStream(refusal(status, body=b'{"detail": [{"loc": ["body", "payload"]}]}')) as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         figures = drained(delivery)
         assert (1, {"quarantined": 1, "delivered": 2}) == (figures.quarantined, figures.deliveries)
         assert expected([2, 3]) == story(server.events)
@@ -133,21 +112,21 @@ def test_held_while_somebody_must_mend_something(ledger, deliver, monkeypatch, s
     """A8, A10: one try a minute, redirects are not followed, nothing is lost and nothing put aside."""
     answer = refusal(status, headers=[("Location", "http://127.0.0.1:9/events")])
     with FakeAuditStream(answer) as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         wait_for(lambda: delivery.figures().target_ok is False)
         left = delivery._not_before - time.monotonic()
         assert 50 < left <= 65
         assert (3, 0) == (delivery.figures().pending, delivery.figures().quarantined)
         assert {"hold": 1} == delivery.figures().deliveries
         delivery.stop()
-        drained(deliver(server))
+        drained(deliver(server.url))
         assert expected([1, 2, 3]) == story(server.events)
 
 
 def test_held_when_already_the_questions_are_refused(ledger, deliver):
     """A8: a wrong password shows at the first GET, too."""
     with FakeAuditStream(refusal(401, method="GET")) as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         wait_for(lambda: delivery.figures().target_ok is False)
         assert 50 < delivery._not_before - time.monotonic() <= 65
         assert [] == server.posts()
@@ -165,7 +144,7 @@ def test_held_when_already_the_questions_are_refused(ledger, deliver):
 def test_retry_after_is_honoured(deliver, status, header, seconds):
     """A9: the server says when; ten minutes at most, with some jitter."""
     with FakeAuditStream(refusal(status, headers=[("Retry-After", header)])) as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         wait_for(lambda: delivery.figures().deliveries.get("later"))
         delivery.stop()
         assert int(delivery._not_before - time.monotonic()) in seconds
@@ -174,7 +153,7 @@ def test_retry_after_is_honoured(deliver, status, header, seconds):
 def test_a_retry_after_that_says_no_time_is_passed_over(ledger, deliver):
     """A9: sent again after our own short wait, once."""
     with FakeAuditStream(refusal(429, headers=[("Retry-After", "soon")])) as server:
-        figures = drained(deliver(server))
+        figures = drained(deliver(server.url))
         assert (1, 3) == (figures.deliveries["later"], figures.deliveries["delivered"])
         assert expected([1, 2, 3]) == story(server.events)
 
@@ -182,7 +161,7 @@ def test_a_retry_after_that_says_no_time_is_passed_over(ledger, deliver):
 def test_a_second_server_that_knows_our_kinds(ledger, deliver):
     """A1: where the kind is known it is sent as itself; asked once, without side effects."""
     with FakeAuditStream(kinds=("other", "slo_burn_started", "slo_recovered")) as server:
-        drained(deliver(server))
+        drained(deliver(server.url))
         assert ["slo_burn_started", "slo_recovered", "slo_burn_started"] == [
             one["kind"] for one in server.events
         ]
@@ -192,7 +171,7 @@ def test_a_kind_that_is_refused_after_all(ledger, deliver):
     """A1: 422 for the kind alone, and it goes as `other` at once."""
     refused = refusal(422, body=b'{"detail": [{"type": "literal_error", "loc": ["body", "kind"]}]}')
     with FakeAuditStream(refused, kinds=("other", "slo_burn_started", "slo_recovered")) as server:
-        assert 0 == drained(deliver(server)).quarantined
+        assert 0 == drained(deliver(server.url)).quarantined
         assert ["other", "slo_recovered", "other"] == [one["kind"] for one in server.events]
 
 
@@ -206,7 +185,7 @@ def alter(server, number, **changes):
 def test_an_altered_event_is_told_and_sent_again(ledger, deliver):
     """A12: the last receipt's hash is another: an error, an event of its own, and the true one once more."""
     with FakeAuditStream() as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         drained(delivery)
         alter(server, 3, reason="nothing happened")
         delivery._check_at = 0.0
@@ -227,7 +206,7 @@ def test_an_altered_event_is_told_and_sent_again(ledger, deliver):
 def test_a_chain_made_anew_around_an_event_is_told(ledger, deliver):
     """A12: another hash over the same content is a mismatch too; the event itself is there and stays once."""
     with FakeAuditStream() as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         drained(delivery)
         alter(server, 3)
         delivery._check_at = 0.0
@@ -268,14 +247,14 @@ def test_a_slow_server_keeps_nobody_waiting():
 def test_a_server_that_closes_after_each_answer(ledger, deliver):
     """A proxy without keep-alive: each event takes a new connection, in order all the same."""
     with FakeAuditStream(closing=True) as server:
-        drained(deliver(server))
+        drained(deliver(server.url))
         assert expected([1, 2, 3]) == story(server.events)
 
 
 def test_figures_while_the_ledger_is_in_trouble(ledger, deliver, monkeypatch):
     """S3: the last known ones, or none."""
     with FakeAuditStream() as server:
-        fresh, known = delivery_of(ledger, server.url), deliver(server)
+        fresh, known = delivery_of(ledger, server.url), deliver(server.url)
         drained(known)
 
         def broken(_):
@@ -293,7 +272,7 @@ def test_numbers_that_go_back_are_a_new_life(ledger, deliver):
         handler.take(event)
 
     with FakeAuditStream() as server:
-        delivery = deliver(server)
+        delivery = deliver(server.url)
         drained(delivery)
         server.troubles.append(("POST", reborn))
         happen(ledger, numbers=[4])
@@ -327,6 +306,6 @@ def test_a_ledger_in_trouble_stops_nothing_for_good(ledger, deliver, monkeypatch
 
     monkeypatch.setattr(type(ledger), "transaction", lambda _: troubled())
     with FakeAuditStream() as server:
-        drained(deliver(server))
+        drained(deliver(server.url))
         assert expected([1, 2, 3]) == story(server.events)
     assert [] == failures

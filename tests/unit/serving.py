@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specs import SLO, BurnRateAlert, PromqlSli, RequestsSli
 from tests.unit.tsdb import Tsdb
@@ -122,3 +123,23 @@ def ratio(name):
     """An SLO by an expression of its own name."""
     sli = PromqlSli(error_ratio=f"ratio_{name}", window=300)
     return SLO(name=name, target=Decimal("0.99"), window=24 * HOUR, sli=sli, alerts=(PAGE,))
+
+
+def evaluator(server, ledger, *slos, at=BEGIN, **options):
+    """A prepared evaluator of these SLOs (the shop's when none is given)."""
+    options = {"interval": INTERVAL, "delay": DELAY, "workers": 2} | options
+    return Evaluator(
+        slos=slos or (availability(),), ledger=ledger, asks={"default": server}, **options
+    ).prepare(at)
+
+
+def after(ticks):
+    """The data instant so many ticks after the begin."""
+    return BEGIN + ticks * INTERVAL
+
+
+def advance(one, first, last):
+    """Each tick of a span, live; the last report."""
+    for tick in range(first, last + 1):
+        report = one.advance(after(tick))
+    return report

@@ -10,7 +10,6 @@ import pytest
 from slo_budget_tracker import stepping
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
-from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.reading import RANGE_FROM
 from slo_budget_tracker.slis import CompositeSli, Member
@@ -21,7 +20,10 @@ from tests.unit.serving import (
     HOUR,
     INTERVAL,
     Server,
+    advance,
+    after,
     availability,
+    evaluator,
     no_trouble,
     ratio,
     seconds_of,
@@ -35,43 +37,6 @@ LAST = 90  # ticks of a run
 def unreachable(_):
     """Nobody there."""
     return Unreachable("no connection", reason="refused")
-
-
-@pytest.fixture(scope="module")
-def shop():
-    """Two hours of a shop that fails for twenty minutes."""
-    return traffic(Server().db)
-
-
-@pytest.fixture
-def server(shop):
-    """A server with the shop's samples, and no troubles yet."""
-    return Server(shop)
-
-
-@pytest.fixture
-def ledger():
-    """A ledger in memory."""
-    with Ledger.open("sqlite://") as one:
-        yield one
-
-
-def evaluator(server, ledger, *slos, at=BEGIN, **options):
-    """A prepared evaluator of these SLOs (the shop's when none is given)."""
-    options = {"interval": INTERVAL, "delay": DELAY, "workers": 2} | options
-    return Evaluator(slos=slos or (SHOP,), ledger=ledger, asks={"default": server}, **options).prepare(at)
-
-
-def after(ticks):
-    """The data instant so many ticks after the begin."""
-    return BEGIN + ticks * INTERVAL
-
-
-def advance(one, first, last):
-    """Each tick of a span, live; the last report."""
-    for tick in range(first, last + 1):
-        report = one.advance(after(tick))
-    return report
 
 
 def counts(ledger, ticks, *, instance=1):

@@ -17,7 +17,10 @@ from tests.unit.serving import (
     HOUR,
     INTERVAL,
     Server,
+    advance,
+    after,
     availability,
+    evaluator,
     no_trouble,
     ratio,
     seconds_of,
@@ -31,43 +34,6 @@ DATA = {"slo_data_lost", "slo_data_restored"}
 def gone(_):
     """Nobody there."""
     return Unreachable("no connection", reason="refused")
-
-
-@pytest.fixture(scope="module")
-def shop():
-    """Two hours of a shop that fails for twenty minutes."""
-    return traffic(Server().db)
-
-
-@pytest.fixture
-def server(shop):
-    """A server with the shop's samples, and no troubles yet."""
-    return Server(shop)
-
-
-@pytest.fixture
-def ledger():
-    """A ledger in memory."""
-    with Ledger.open("sqlite://") as one:
-        yield one
-
-
-def evaluator(server, ledger, *slos, at=BEGIN, **options):
-    """A prepared evaluator of these SLOs (the shop's when none is given)."""
-    options = {"interval": INTERVAL, "delay": DELAY, "workers": 2} | options
-    return Evaluator(slos=slos or (SHOP,), ledger=ledger, asks={"default": server}, **options).prepare(at)
-
-
-def after(ticks):
-    """The data instant so many ticks after the begin."""
-    return BEGIN + ticks * INTERVAL
-
-
-def advance(one, first, last):
-    """Each tick of a span, live; the last report."""
-    for tick in range(first, last + 1):
-        report = one.advance(after(tick))
-    return report
 
 
 def told(ledger, kinds=DATA):
