@@ -6,31 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from slo_budget_tracker import attempts, filling, replays
+from slo_budget_tracker import attempts, replays
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.replays import Grid, evaluate_at
 from tests.stories.replaying import live, on_the_storys_clock, replayed
-from tests.stories.stage import BASE, Stage, as_past
-from tests.stories.test_stories import STORIES, found, rule_name, told
+from tests.stories.stage import BASE, Stage
+from tests.stories.test_stories import found, rule_name, told
 
-
-@pytest.fixture(params=STORIES, ids=lambda story: f"{story.file}: {story.name}")
-def story(request):
-    """Each story of each file, as it is in the past."""
-    return as_past(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _long_chunks(monkeypatch):
-    """A month in which nothing was is filled in few pieces."""
-    monkeypatch.setattr(filling, "RECENT_PIECE", filling.RECENT)
-    monkeypatch.setattr(filling, "OLDER_PIECE", 30 * filling.OLDER_PIECE)
-
-
-@pytest.fixture
-def tick_by_tick(monkeypatch):
-    """Each tick is read alone: a partial answer is that of its tick."""
-    monkeypatch.setattr(attempts, "PIECE", 1)
+pytestmark = pytest.mark.usefixtures("long_chunks")
 
 
 @pytest.mark.long
