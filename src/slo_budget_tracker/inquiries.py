@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 
 from slo_budget_tracker import gates
 from slo_budget_tracker.courses import course, span_of
@@ -38,6 +39,27 @@ Time = Annotated[
 ]
 Name = Annotated[str, Query(max_length=100)]
 State = Literal["quiet", "pending", "firing", "held"]
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Which entries of a list are asked for, by SLO, kinds and span, and which page of them."""
+
+    slo: Annotated[Name | None, Query()] = None
+    kind: Annotated[list[Name] | None, Query(max_length=20)] = None
+    start: Time = None
+    end: Time = None
+    limit: Limit = 100
+    offset: Offset = 0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """None means each."""
+        return tuple(self.kind or ())
+
+    def span(self, newest: int) -> tuple[int | None, int | None]:
+        """Its ends in epoch seconds, relative ones to the newest data; refused where they are no time."""
+        return instant("start", self.start, newest), instant("end", self.end, newest)
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, no fault
@@ -112,34 +134,22 @@ def _events(app: FastAPI, display: Display) -> None:
     @app.get(
         "/api/v1/events", response_class=Response, responses={200: {"model": EventPage}}, tags=["events"]
     )
-    def events(
-        request: Request,
-        *,
-        slo: Annotated[Name | None, Query()] = None,
-        kind: Annotated[list[Name] | None, Query(max_length=20)] = None,
-        start: Time = None,
-        end: Time = None,
-        limit: Limit = 100,
-        offset: Offset = 0,
-    ) -> Response:
+    def events(request: Request, asked: Annotated[Excerpt, Depends()]) -> Response:
         """What the ledger has told or will tell the audit stream, newest first, with receipts."""
         try:
-            newest = display.view.at or 0
-            wanted = Wanted(
-                slo,
-                tuple(kind or ()),
-                instant("start", start, newest),
-                instant("end", end, newest),
-                limit,
-                offset,
+            since, until = asked.span(display.view.at or 0)
+            found = display.past.events(
+                Wanted(asked.slo, asked.kinds, since, until, asked.limit, asked.offset)
             )
-            found = display.past.events(wanted)
         except Refused as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
         except LedgerError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         page = [event_json(one) for one in found.events]
-        return json_reply(request, {"events": page, "total": found.total, "limit": limit, "offset": offset})
+        return json_reply(
+            request,
+            {"events": page, "total": found.total, "limit": asked.limit, "offset": asked.offset},
+        )
 
 
 def _gate(app: FastAPI, display: Display) -> None:

@@ -6,14 +6,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from slo_budget_tracker.annotations import Annotation, Sought, annotation_json
 from slo_budget_tracker.durations import parse_instant
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.inquiries import Limit, Name, Offset, Refused, Time, instant
+from slo_budget_tracker.inquiries import Excerpt, Refused
 from slo_budget_tracker.levers import refusal
 from slo_budget_tracker.replies import JSON, json_reply, unknown_slo
 from slo_budget_tracker.resources import (
@@ -44,27 +44,17 @@ def add_annotations(app: FastAPI, display: Display, pen: Path | None) -> None:
 
 def _reading(app: FastAPI, display: Display) -> None:
     @app.get(_PATH, response_class=Response, responses={200: {"model": AnnotationPage}}, tags=["annotations"])
-    def annotations(
-        request: Request,
-        *,
-        slo: Annotated[Name | None, Query()] = None,
-        kind: Annotated[list[Name] | None, Query(max_length=20)] = None,
-        start: Time = None,
-        end: Time = None,
-        limit: Limit = 100,
-        offset: Offset = 0,
-    ) -> Response:
+    def annotations(request: Request, asked: Annotated[Excerpt, Depends()]) -> Response:
         """Marks that touch a span, newest first; with `slo` those about it, by name, glob or service."""
-        view = display.view
+        view, slo = display.view, asked.slo
         if slo is not None and slo not in view.slos:
             return unknown_slo(slo, view.slos)
         definition = view.definitions.get(slo or "")
         try:
-            newest = view.at or 0
-            since, until = instant("start", start, newest), instant("end", end, newest)
+            since, until = asked.span(view.at or 0)
             service = definition.service if definition else ""
             found = display.notebook.find(
-                Sought(slo, service, tuple(kind or ()), since, until, limit, offset)
+                Sought(slo, service, asked.kinds, since, until, asked.limit, asked.offset)
             )
         except Refused as error:
             return problem(HTTPStatus.BAD_REQUEST, str(error))
@@ -72,7 +62,7 @@ def _reading(app: FastAPI, display: Display) -> None:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         page = [annotation_json(one) for one in found.marks]
         return json_reply(
-            request, {"annotations": page, "total": found.total, "limit": limit, "offset": offset}
+            request, {"annotations": page, "total": found.total, "limit": asked.limit, "offset": asked.offset}
         )
 
 

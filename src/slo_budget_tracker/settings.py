@@ -177,13 +177,10 @@ class LedgerSettings(Section):
         yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
-class Audit(Section):
-    """The audit stream; without a URL events stay in the ledger and in the log."""
+class Addressed(Section):
+    """A server that may have no address."""
 
     url: str | None = None
-    timeout: Seconds = 2.5
-    resend: Annotated[WholeSeconds, Field(ge=60)] = 35 * 86_400
-    backlog: Literal["all", "none"] = "all"  # of events that arose while there was no URL
 
     @field_validator("url")
     @classmethod
@@ -195,10 +192,17 @@ class Audit(Section):
         yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
-class DaemonSettings(Section):
+class Audit(Addressed):
+    """The audit stream; without a URL events stay in the ledger and in the log."""
+
+    timeout: Seconds = 2.5
+    resend: Annotated[WholeSeconds, Field(ge=60)] = 35 * 86_400
+    backlog: Literal["all", "none"] = "all"  # of events that arose while there was no URL
+
+
+class DaemonSettings(Addressed):
     """How commands such as `gate` reach the running daemon (timeout of one request in seconds)."""
 
-    url: str | None = None
     timeout: Seconds = 10.0
     basic_auth: BasicAuth | None = None
     bearer_token_file: Path | None = None
@@ -206,15 +210,6 @@ class DaemonSettings(Section):
     headers: ClassVar[dict[str, SecretStr]] = {}
     max_response_bytes: ClassVar[int] = 16 << 20
     concurrency: ClassVar[int] = 1
-
-    @field_validator("url")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        return None if url is None else _http_url(url)
-
-    def __repr_args__(self) -> Any:
-        """The address may carry a password."""
-        yield from ((name, value) for name, value in super().__repr_args__() if name != "url")
 
 
 class Log(Section):
