@@ -63,16 +63,42 @@ def _one(sli: CompositeSli, members: Sequence[SLO], counts: Sequence[WindowCount
     known = min(Fraction(one.known) / one.window for one in counts) * window
     partial = max(Fraction(one.partial) / one.window for one in counts) * window
     ahead = None if counts[0].ahead is None else Fraction(0)
-    ratios = [Fraction(one.bad) / Fraction(one.total) if one.total else None for one in counts]
-    if all(ratio is None for ratio in ratios):
+    shares = _shares(sli, members, counts)
+    if not any(shares):
         return WindowCounts(window, 0, 0, float(known), float(partial), ahead=ahead)  # type: ignore[arg-type]
-    if sli.mode == "weighted":
-        pairs = [(Fraction(m.weight), r) for m, r in zip(sli.members, ratios, strict=True) if r is not None]
-        error = sum((w * r for w, r in pairs), Fraction(0)) / sum(w for w, _ in pairs)
-    else:
-        burns = [(r / slo.error_budget, r) for slo, r in zip(members, ratios, strict=True) if r is not None]
-        error = max(burns, key=lambda one: one[0])[1]
+    error = sum((share * Fraction(one.bad) for share, one in zip(shares, counts, strict=True)), Fraction(0))
     return WindowCounts(window, Fraction(1), error, known, min(partial, known), ahead=_ahead(counts))  # type: ignore[arg-type]
+
+
+def weights(
+    sli: CompositeSli, slos: Mapping[str, SLO], counts: Mapping[str, WindowCounts]
+) -> dict[str, Fraction]:
+    """What one bad event of each member adds to the error ratio of a window, by name."""
+    there = [one for one in sli.members if one.slo in counts]
+    only = sli.model_copy(update={"members": tuple(there)})
+    found = _shares(only, [slos[one.slo] for one in there], [counts[one.slo] for one in there])
+    return {one.slo: share for one, share in zip(there, found, strict=True)}
+
+
+def _shares(sli: CompositeSli, members: Sequence[SLO], counts: Sequence[WindowCounts]) -> list[Fraction]:
+    """Of each member by weight, or of the worst alone."""
+    if sli.mode == "weighted":
+        parts = [
+            Fraction(m.weight) if c.total else Fraction(0) for m, c in zip(sli.members, counts, strict=True)
+        ]
+    else:
+        burns = [
+            Fraction(one.bad) / Fraction(one.total) / slo.error_budget if one.total else None
+            for slo, one in zip(members, counts, strict=True)
+        ]
+        worst = max((burn for burn in burns if burn is not None), default=None)
+        place = burns.index(worst) if worst is not None else None
+        parts = [Fraction(at == place) for at in range(len(burns))]
+    whole = sum(parts)
+    return [
+        part / whole / Fraction(one.total) if part else Fraction(0)
+        for part, one in zip(parts, counts, strict=True)
+    ]
 
 
 def _ahead(counts: Sequence[WindowCounts]) -> Fraction | None:

@@ -9,7 +9,7 @@ zero is arbitrary: rows filled in before the others move the older side of F dow
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,18 +163,22 @@ class History:
             name: dict(zip(lengths, counts, strict=True)) for name, *counts in zip(names, *found, strict=True)
         }
 
-    def series(self, instance: int, start: int, end: int, step: int) -> list[tuple[Tick, WindowCounts]]:
-        """What is known of each step of (start, end], oldest first; the last one may be shorter."""
-        edges = np.append(np.arange(start, end, step, dtype=np.int64), end)
-        ticks = [Tick(a, b) for a, b in zip(edges.tolist(), edges[1:].tolist(), strict=False)]
+    def parts(self, instance: int, edges: Sequence[int]) -> list[WindowCounts]:
+        """What is known from each of the ascending edges to the next."""
         column = self._column(instance)
+        lengths = [max(b - a, 1) for a, b in pairwise(edges)]
         if column is None:
-            return [(tick, WindowCounts(tick.seconds, 0.0, 0.0, 0.0)) for tick in ticks]
-        names = ("total", "bad", "known", "partial", "absent")
-        parts = [self._curves.steps(name, edges, column).tolist() for name in names]
-        return [
-            (tick, WindowCounts(tick.seconds, *numbers)) for tick, *numbers in zip(ticks, *parts, strict=True)
-        ]
+            return [WindowCounts(seconds, 0.0, 0.0, 0.0) for seconds in lengths]
+        names, at = ("total", "bad", "known", "partial", "absent"), np.array(edges, np.int64)
+        found = [self._curves.steps(name, at, column).tolist() for name in names]
+        return [WindowCounts(*numbers) for numbers in zip(lengths, *found, strict=True)]
+
+    def closely(self, edges: Sequence[int], *, near: int) -> list[bool]:
+        """Whether points are stored within `near` seconds of both ends of each part: old ones are sparse."""
+        at = np.array(edges, np.int64)
+        low, high = (np.searchsorted(self.points, at + shift) for shift in (1 - near, near))
+        stored = (high > low).tolist()
+        return [a and b for a, b in pairwise(stored)]
 
     def courses(
         self, instance: int, ends: Sequence[int], windows: Iterable[int], *, width: int | None = None

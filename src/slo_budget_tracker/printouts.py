@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import orjson
 
-from slo_budget_tracker import drawing, wording
+from slo_budget_tracker import budget, drawing, wording
 from slo_budget_tracker.annotations import annotation_json
 from slo_budget_tracker.reviews import ENDINGS
 from slo_budget_tracker.snapshots import instant_text
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     *("slo", "labels", "service", "owner", "target", "standing", "total", "failures", "success_ratio"),
     *("error_budget_remaining", "error_budget_remaining_before", "coverage"),
-    "error_budget_remaining_uncorrected",
+    *("error_budget_remaining_uncorrected", "standing_before"),
 )
 SHADES = (0.01, 0.03, 0.1, 0.3)  # shares of the period's budget in one day: the colours of the calendar
 HOUR = 3_600
@@ -39,6 +39,11 @@ def as_json(reviews: Sequence[Review], period: Period) -> str:
         "period": {"name": period.name, "start": instant_text(period.start), "end": instant_text(period.end)},
         "slos": [_json(one) for one in reviews],
         "standings": {key: tally(reviews)[key] for key in ENDINGS},
+        "standings_before": {key: tally(reviews, before=True)[key] for key in ENDINGS},
+        "owners": [
+            {"service": service, "owner": owner, "standings": {key: counts[key] for key in ENDINGS}}
+            for (service, owner), counts in by_owner(reviews).items()
+        ],
     }
     return orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
@@ -52,13 +57,14 @@ def as_csv(reviews: Sequence[Review], _period: Period) -> str:
         labels = " ".join(f"{key}={value}" for key, value in one.labels.items())
         texts = (one.slo.name, labels, one.slo.service, one.slo.owner)
         figures = (
-            one.counts.total,
-            one.counts.bad,
+            one.counts.total if one.counted else None,
+            one.counts.bad if one.counted else None,
             one.success_ratio,
             one.remaining,
             one.before,
             one.coverage,
             one.raw,
+            one.standing_before,
         )
         writer.writerow([*map(_plain, texts), one.slo.target, one.standing, *figures])
     return out.getvalue()
@@ -66,12 +72,19 @@ def as_csv(reviews: Sequence[Review], _period: Period) -> str:
 
 def as_markdown(reviews: Sequence[Review], period: Period) -> str:
     """For a wiki or a ticket."""
-    counts = tally(reviews)
-    said = ", ".join(f"{counts[key]} {wording.STANDINGS[key].lower()}" for key in ENDINGS if counts[key])
+    said, before = (_said(tally(reviews, before=before)) for before in (False, True))
     lines = [
         f"# Error budgets, {_cell(period.name)}",
         "",
-        f"{instant_text(period.start)} to {instant_text(period.end)}: {said or 'no SLO'}.",
+        f"{instant_text(period.start)} to {instant_text(period.end)}: {said}. The period before: {before}.",
+        "",
+        f"| service | owner | {' | '.join(wording.STANDINGS[key].lower() for key in ENDINGS)} |",
+        f"|---|---|{'--:|' * len(ENDINGS)}",
+    ]
+    for (service, owner), counts in by_owner(reviews).items():
+        texts = (service or wording.NOTHING, owner, *(str(counts[key] or "") for key in ENDINGS))
+        lines.append(f"| {' | '.join(map(_cell, texts))} |")
+    lines += [
         "",
         "| SLO | service | owner | target | success | failed | budget left | before | coverage |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|",
@@ -83,19 +96,21 @@ def as_markdown(reviews: Sequence[Review], period: Period) -> str:
             one.slo.owner,
             wording.target(one.slo.target),
             wording.share(one.success_ratio, 3),
-            f"{wording.count(one.counts.bad)} of {wording.count(one.counts.total)}",
+            failed(one),
             wording.share(one.remaining),
             wording.share(one.before),
             wording.share(one.coverage),
         )
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    for one in (one for one in reviews if one.worst or one.events.events or one.corrections or one.notes):
+    for one in (one for one in reviews if _has_more(one)):
         lines += ["", f"## {_cell(named(one))}", ""]
+        if one.members:
+            lines.append(f"- {_cell(by_member(one))}")
         if one.corrections:
             lines.append(f"- {_uncorrected(one)}")
             lines += [f"- {_cell(corrected(span))}" for span in one.corrections]
         lines += [f"- {_cell(noted(note))}" for note in one.notes]
-        lines += [f"- {_hour(stretch)} {_cell(during(one, stretch))}".rstrip() for stretch in one.worst]
+        lines += [f"- {_hour(one, stretch)} {_cell(during(one, stretch))}".rstrip() for stretch in one.worst]
         lines += [
             f"- {instant_text(event.at)} {wording.KINDS.get(event.kind, event.kind)}:"
             f" {_cell(str(event.payload.get('reason') or ''))}"
@@ -124,16 +139,17 @@ def as_html(reviews: Sequence[Review], period: Period) -> str:
         during=during,
         noted=noted,
         uncorrected=_uncorrected,
+        failed=failed,
+        by_member=by_member,
         steps=SHADES,
     )
-    owners = Counter((one.slo.service or wording.NOTHING, one.slo.owner, one.standing) for one in reviews)
     return environment.get_template("report.html").render(
         reviews=reviews,
         period=period,
         tally=tally(reviews),
+        before=tally(reviews, before=True),
         standings=ENDINGS,
-        owners=sorted({key[:2] for key in owners}),
-        by_owner=owners,
+        owners=by_owner(reviews),
     )
 
 
@@ -145,9 +161,30 @@ FORMATS: dict[str, Callable[[Sequence[Review], Period], str]] = {
 }
 
 
-def tally(reviews: Sequence[Review]) -> Counter[str]:
-    """How many SLOs ended how."""
-    return Counter(one.standing for one in reviews)
+def tally(reviews: Sequence[Review], *, before: bool = False) -> Counter[str]:
+    """How many SLOs ended how, now or in the period before; one with groups counts once."""
+    return Counter(one.standing_before if before else one.standing for one in reviews if not one.labels)
+
+
+def by_owner(reviews: Sequence[Review]) -> dict[tuple[str, str], Counter[str]]:
+    """The same by service and owner, in their order."""
+    found: dict[tuple[str, str], list[Review]] = {}
+    for one in reviews:
+        found.setdefault((one.slo.service, one.slo.owner), []).append(one)
+    return {key: tally(found[key]) for key in sorted(found)}
+
+
+def failed(one: Review, part: Stretch | None = None) -> str:
+    """What failed, of all of it or of a part: events, or of a composite a share."""
+    counts = one.counts if part is None else part.counts
+    if one.counted:
+        return f"{wording.count(counts.bad)} of {wording.count(counts.total)}"
+    return wording.share(float(counts.bad)) if counts.known and counts.total else wording.NOTHING
+
+
+def by_member(one: Review) -> str:
+    """Who spent a composite's budget."""
+    return f"Spent by {', '.join(f'{name} {wording.share(spent)}' for name, spent in one.members)}"
 
 
 def named(one: Review) -> str:
@@ -194,9 +231,19 @@ def _uncorrected(one: Review) -> str:
     return f"Corrections are taken out; without them {wording.share(one.raw)} of the budget would be left"
 
 
-def _hour(one: Stretch) -> str:
-    failed = f"{wording.count(one.counts.bad)} of {wording.count(one.counts.total)} failed"
-    return f"{instant_text(one.start)}: {failed} in an hour, {wording.share(one.spent)} of the budget"
+def _hour(one: Review, part: Stretch) -> str:
+    lost = f"{failed(one, part)} failed in an hour"
+    return f"{instant_text(part.start)}: {lost}, {wording.share(part.spent)} of the budget"
+
+
+def _said(counts: Counter[str]) -> str:
+    said = ", ".join(f"{counts[key]} {wording.STANDINGS[key].lower()}" for key in ENDINGS if counts[key])
+    return said or "no SLO"
+
+
+def _has_more(one: Review) -> bool:
+    """Whether there is more to say than its line of the table."""
+    return bool(one.worst or one.events.events or one.corrections or one.notes or one.members)
 
 
 def _cell(text: str) -> str:
@@ -216,16 +263,19 @@ def _json(one: Review) -> dict[str, object]:
         "service": one.slo.service,
         "owner": one.slo.owner,
         "target": float(one.slo.target),
+        "unit": one.slo.unit,
         "standing": one.standing,
-        "total": one.counts.total,
-        "failures": one.counts.bad,
+        "standing_before": one.standing_before,
+        "total": one.counts.total if one.counted else None,
+        "failures": one.counts.bad if one.counted else None,
         "success_ratio": one.success_ratio,
         "error_budget_remaining": one.remaining,
         "error_budget_remaining_before": one.before,
         "coverage": one.coverage,
-        "days": [_stretch(stretch) for stretch in one.days],
+        "members": [{"name": name, "error_budget_spent": spent} for name, spent in one.members],
+        "days": [_stretch(one, stretch) for stretch in one.days],
         "worst_hours": [
-            {**_stretch(stretch), "happened": during(one, stretch).strip(" ()") or None}
+            {**_stretch(one, stretch), "happened": during(one, stretch).strip(" ()") or None}
             for stretch in one.worst
         ],
         "error_budget_remaining_uncorrected": one.raw,
@@ -247,10 +297,11 @@ def _json(one: Review) -> dict[str, object]:
     }
 
 
-def _stretch(one: Stretch) -> dict[str, object]:
+def _stretch(one: Review, part: Stretch) -> dict[str, object]:
     return {
-        "start": instant_text(one.start),
-        "total": one.counts.total,
-        "failures": one.counts.bad,
-        "error_budget_spent": one.spent,
+        "start": instant_text(part.start),
+        "total": part.counts.total if one.counted else None,
+        "failures": part.counts.bad if one.counted else None,
+        "success_ratio": budget.success_ratio(budget.exact(part.counts)),
+        "error_budget_spent": part.spent,
     }

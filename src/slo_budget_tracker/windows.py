@@ -8,6 +8,7 @@ mean traffic.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.budget import exhaustion_window
@@ -47,6 +48,12 @@ class Judged(NamedTuple):
             for known in (found.get(one, {}),)
         }
 
+    def parts(self, instance: int, edges: Sequence[int]) -> list[WindowCounts]:
+        """As of History: what is known from each edge to the next."""
+        found = self.history.parts(instance, [min(edge, self.until) for edge in edges])
+        lengths = [max(b - a, 1) for a, b in pairwise(edges)]
+        return [one._replace(window=length) for one, length in zip(found, lengths, strict=True)]
+
 
 def gather(
     history: History,
@@ -68,7 +75,7 @@ def gather(
     found = history.window(at, lengths)
     for slo, instance in wanted:
         end = at if slo.slices is None else last_end(at, slo.slices.width, interval=interval)
-        source = _judged(history, slo, instance, interval)
+        source = judged(history, slo, instance, interval)
         if end != at or source is not history:
             found |= source.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
         if without:
@@ -126,7 +133,7 @@ def on_grid(period: Tick, at: int, interval: int) -> Tick:
     return Tick(*(border - (border - at) % interval for border in period))
 
 
-def _judged(history: History, slo: SLO, instance: int, interval: int) -> History | Judged:
+def judged(history: History, slo: SLO, instance: int, interval: int) -> History | Judged:
     """Where the counts of an SLO are looked up: of slices without those of one that is not over."""
     span = None if slo.slices is None else history.span(instance)
     if slo.slices is None or span is None:
@@ -143,7 +150,7 @@ def _counts(history: History | Judged, instance: int, span: Tick) -> WindowCount
 
 
 def _missing_is_bad(
-    history: History | Judged,
+    source: History | Judged,
     slo: SLO,
     at: int,
     instance: int,
@@ -156,16 +163,23 @@ def _missing_is_bad(
     What was absent before the daemon watched does not count: the service may not have existed.
     """
     whole = found[slo.window if slo.calendar is None else TO_DATE]
+    watched = absent_since(source, instance, born, at)
+    return {length: with_missing(counts, whole, watched) for length, counts in found.items()}
+
+
+def absent_since(source: History | Judged, instance: int, born: int, at: int) -> float:
+    """The seconds without any series that were watched, up to an instant."""
+    return _counts(source, instance, Tick(born, at)).absent if at > born else 0
+
+
+def with_missing(counts: WindowCounts, whole: WindowCounts, watched: float) -> WindowCounts:
+    """The counts with absent seconds, of those watched, as bad events at the mean traffic of the whole."""
     rate = whole.total / whole.known if whole.total else 1.0
-    watched = _counts(history, instance, Tick(born, at)) if at > born else WindowCounts(1, 0, 0, 0)
-    changed = {}
-    for length, counts in found.items():
-        absent = min(counts.absent, watched.absent)
-        missing = rate * absent
-        changed[length] = counts._replace(
-            total=counts.total + missing,
-            bad=counts.bad + missing,
-            known=counts.known + absent,
-            absent=counts.absent - absent,
-        )
-    return changed
+    absent = min(counts.absent, watched)
+    missing = rate * absent
+    return counts._replace(
+        total=counts.total + missing,
+        bad=counts.bad + missing,
+        known=counts.known + absent,
+        absent=counts.absent - absent,
+    )

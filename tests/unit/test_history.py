@@ -162,16 +162,24 @@ def test_windows_of_some_instances():
     assert {2: 20.0, 9: 0.0, 500: 0.0} == {number: windows[60].total for number, windows in found.items()}
 
 
-def test_a_series_cuts_time_into_steps():
-    """The history API's steps: each has its own counts, the last one may be shorter."""
+def test_borders_cut_time_into_parts():
+    """Each part has its own counts, whatever its length; of an unknown instance nothing is known."""
     history = History()
     history.add([row(0, 60, {1: (10, 1)}), row(60, 120, {1: (20, 2)})])
     assert [
-        (Tick(-60, 30), WindowCounts(90, 5.0, 0.5, 30.0)),
-        (Tick(30, 120), WindowCounts(90, 25.0, 2.5, 90.0)),
-        (Tick(120, 150), WindowCounts(30, 0.0, 0.0, 0.0)),
-    ] == history.series(1, -60, 150, 90)
-    assert [(Tick(0, 60), WindowCounts(60, 0.0, 0.0, 0.0))] == history.series(9, 0, 60, 60)
+        WindowCounts(90, 5.0, 0.5, 30.0),
+        WindowCounts(90, 25.0, 2.5, 90.0),
+        WindowCounts(1, 0.0, 0.0, 0.0),
+        WindowCounts(30, 0.0, 0.0, 0.0),
+    ] == history.parts(1, [-60, 30, 120, 120, 150])
+    assert [WindowCounts(60, 0.0, 0.0, 0.0)] == history.parts(9, [0, 60])
+
+
+def test_parts_are_kept_closely_where_both_ends_are_points():
+    """What lies in one old row has no detail; a point that is less than a tick away will do."""
+    history = History()
+    history.add([row(0, 7_200, {1: (10, 1)}), row(7_200, 10_790, {1: (20, 2)})])
+    assert [False, False, True, False] == history.closely([0, 3_600, 7_200, 10_800, 14_400], near=60)
 
 
 def test_outcomes_add_up_to_the_time_elapsed():

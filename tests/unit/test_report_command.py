@@ -14,7 +14,6 @@ from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.entries import Entry, Event
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import DAY, Period
-from slo_budget_tracker.reviews import review
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import sli_hash
@@ -38,6 +37,10 @@ slos:
   - name: new
     target: 99.9%
     sli: {requests: {total: w_total, bad: x_total}}
+  - name: journey
+    target: 99%
+    alerts: none
+    sli: {composite: {members: [{slo: shop}, {slo: quiet, weight: 2}]}}
 """
 
 
@@ -47,12 +50,13 @@ def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     (folder / "slos.yaml").write_text(SLOS)
     (folder / "tracker.yaml").write_text(
-        f"prometheus: {{url: 'http://127.0.0.1:9'}}\nslo_files: [slos.yaml]\nledger: {{url: 'sqlite:///{folder}/l.db'}}\n"
+        f"prometheus: {{url: 'http://127.0.0.1:9'}}\nslo_files: [slos.yaml]\nevaluation: {{delay: 0s}}\n"
+        f"ledger: {{url: 'sqlite:///{folder}/l.db'}}\n"
     )
     slos = {slo.name: slo for slo in load([folder / "slos.yaml"]).slos}
     with Ledger.open(f"sqlite:///{folder}/l.db") as ledger:
-        shop, quiet = ledger.register_all(
-            [(name, {}, sli_hash(slos[name])) for name in ("shop", "quiet")], at=OCTOBER
+        shop, quiet, _ = ledger.register_all(
+            [(name, {}, sli_hash(slos[name])) for name in ("shop", "quiet", "journey")], at=OCTOBER
         )
         worst = OCTOBER + 2 * DAY + 5 * HOUR
         rows = []
@@ -77,7 +81,7 @@ def report(call, config, form, period="2026-10"):  # noqa: F811
 def test_json_has_every_figure(call, config):  # noqa: F811
     """Counts, budget, days, worst hour and events of October; September before it was clean."""
     found = json.loads(report(call, config, "json"))
-    quiet, shop = found["slos"]
+    _, quiet, shop = found["slos"]
     assert ("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z") == (
         found["period"]["start"],
         found["period"]["end"],
@@ -98,9 +102,9 @@ def test_json_has_every_figure(call, config):  # noqa: F811
 
 def test_a_period_can_be_overspent_or_unknown(call, config):  # noqa: F811
     """A day has a budget of its own; where nothing is known nothing is claimed."""
-    (_, shop) = json.loads(report(call, config, "json", "2026-10-03"))["slos"]
+    (*_, shop) = json.loads(report(call, config, "json", "2026-10-03"))["slos"]
     assert ("exhausted", -2.75) == (shop["standing"], pytest.approx(shop["error_budget_remaining"]))
-    quiet = json.loads(report(call, config, "json", "2026-09"))["slos"][0]
+    quiet = json.loads(report(call, config, "json", "2026-09"))["slos"][1]
     assert ("no_data", None, None) == (
         quiet["standing"],
         quiet["error_budget_remaining"],
@@ -118,15 +122,16 @@ def test_worst_hours_say_what_happened_in_them(call, config, form):  # noqa: F81
 def test_csv_is_no_formula(call, config):  # noqa: F811
     """A spreadsheet takes nothing in it for a formula."""
     lines = list(csv.DictReader(io.StringIO(report(call, config, "csv"))))
-    assert ["quiet", "shop"] == [one["slo"] for one in lines]
-    assert ("'=cmd()", "90.0", "0.99") == (lines[1]["service"], lines[1]["failures"], lines[1]["target"])
+    assert ["journey", "quiet", "shop"] == [one["slo"] for one in lines]
+    assert ("'=cmd()", "90.0", "0.99") == (lines[2]["service"], lines[2]["failures"], lines[2]["target"])
 
 
 def test_markdown_escapes_what_others_wrote(call, config):  # noqa: F811
     """A table, the worst hours, the events; no link and no tag of theirs."""
     text = report(call, config, "md")
     assert "# Error budgets, 2026-10" in text
-    assert "2 healthy" in text
+    assert "3 healthy. The period before: 2 no data, 1 healthy." in text
+    assert "| =cmd() | \\<script\\>alert(1)\\</script\\> |  |  |  | 3 |" in text
     assert "2026-10-03T05:00:00Z: 90 of 100 failed in an hour" in text
     assert "it \\[burns\\](javascript:x)" in text
     assert "<script>" not in text
@@ -136,8 +141,8 @@ def test_html_is_one_file(call, config):  # noqa: F811
     """Charts inside, nothing loaded, everything escaped, and the calendar has a square for each day."""
     text = report(call, config, "html")
     assert ("<script" not in text, "<b>tags</b>" not in text) == (True, True)
-    assert 2 * 31 == text.count("<rect ")
-    assert 2 == text.count('<svg class="course"')
+    assert 3 * 31 == text.count("<rect ")
+    assert 3 == text.count('<svg class="course"')
     assert 'class="d3"' in text
     assert "default-src 'none'" in text
     assert "http" not in text.replace("http-equiv", "")
@@ -157,7 +162,7 @@ def test_corrections_are_taken_out_and_told(call, config, form):  # noqa: F811
     corrected.write_text(f"{config.read_text()}corrections_files: [drill.yaml]\n")
     text = report(call, corrected, form)
     if form == "json":
-        shop = json.loads(text)["slos"][1]
+        shop = json.loads(text)["slos"][2]
         assert (0, 1.0, 74_300) == (shop["failures"], shop["error_budget_remaining"], shop["total"])
         assert 1 - 90 / 744 == pytest.approx(shop["error_budget_remaining_uncorrected"])
         assert ["a *drill*"] == [one["reason"] for one in shop["corrections"]]
@@ -214,14 +219,36 @@ def test_what_is_no_period_is_refused(call, config, text):  # noqa: F811
     assert (2, True) == (status, "expected a period" in err), err
 
 
-def test_composites_are_left_out(tmp_path):
-    """They have no events: a row without data about something that has them would be wrong."""
-    (tmp_path / "slos.yaml").write_text(
-        SLOS + "  - name: journey\n    target: 99%\n    alerts: none\n"
-        "    sli: {composite: {members: [{slo: shop}, {slo: quiet}]}}\n"
+def test_composites_are_assessed_from_their_members(call, config):  # noqa: F811
+    """A third of the shop's error ratio, on the day and in the hour that it was lost; no events of its own."""
+    journey = json.loads(report(call, config, "json"))["slos"][0]
+    spent = 90 / 74_400 / 3 / 0.01
+    assert ("journey", "ratio", "healthy", None, None) == tuple(
+        journey[key] for key in ("name", "unit", "standing", "total", "failures")
     )
-    slos = load([tmp_path / "slos.yaml"]).slos
-    with Ledger.open("sqlite://") as ledger:
-        ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=OCTOBER)
-        found = review(ledger, slos, Period.of("2026-10", now=NOVEMBER))
-    assert ["new", "quiet", "shop"] == [one.slo.name for one in found]
+    assert (1 - spent, 1 - 90 / 74_400 / 3, 1.0) == pytest.approx(
+        (journey["error_budget_remaining"], journey["success_ratio"], journey["coverage"])
+    )
+    assert [0, 0, spent, 0] == pytest.approx([day["error_budget_spent"] for day in journey["days"][:4]])
+    assert [("2026-10-03T05:00:00Z", pytest.approx(spent), pytest.approx(1 - 0.9 / 3))] == [
+        (one["start"], one["error_budget_spent"], one["success_ratio"]) for one in journey["worst_hours"]
+    ]
+    assert [("shop", pytest.approx(spent)), ("quiet", 0)] == [
+        (one["name"], one["error_budget_spent"]) for one in journey["members"]
+    ]
+    assert (None, "no_data") == (journey["error_budget_remaining_before"], journey["standing_before"])
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("md", ["| journey | =cmd() |", "2026-10-03T05:00:00Z: 30.0% failed in an hour, 4.0% of the budget"]),
+        ("md", ["Spent by shop 4.0%, quiet 0.0%"]),
+        ("html", ["30.0% failed, 4.0% of the budget", "Spent by shop 4.0%, quiet 0.0% of the budget."]),
+        ("csv", ["journey,,'=cmd(),<script>alert(1)</script>,0.99,healthy,,,0.9995967"]),
+    ],
+)
+def test_composites_are_in_every_format(call, config, form, said):  # noqa: F811
+    """Their share of failures, who spent it, and in a table a line without counts."""
+    text = report(call, config, form)
+    assert [] == [one for one in said if one not in text]

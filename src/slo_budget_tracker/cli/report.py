@@ -14,6 +14,8 @@ from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import FORMATS
 from slo_budget_tracker.reviews import review
+from slo_budget_tracker.slices import Clock
+from slo_budget_tracker.ticks import align_down
 
 
 class Format(StrEnum):
@@ -47,5 +49,7 @@ def report(
         newest = ledger.history.newest
         if newest is not None and asked.start < newest < asked.end:
             asked = asked._replace(end=newest)
-        found = review(ledger, configuration.catalogue.slos, asked)
+        grid = configuration.settings.evaluation
+        at = align_down(asked.end, interval=grid.interval, delay=grid.delay)
+        found = review(ledger, configuration.catalogue.slos, asked, Clock(at, grid.interval))
     typer.echo(FORMATS[form.value](found, asked), nl=False)
