@@ -103,10 +103,11 @@ def whole(gauge: str, matchers: str) -> str:
 
 
 def firing(matchers: str) -> str:
-    """How many alerts fire, on burn rates and on budgets."""
+    """How many alerts fire, on burn rates and on budgets, of groups and of all of them together."""
     return " + ".join(
         f"(sum(max without (job, instance, pod) ({gauge}{{{matchers}}})) or vector(0))"
-        for gauge in ("slo_burn_alert_firing", "slo_budget_alert_firing")
+        for kind in ("burn", "budget")
+        for gauge in (f"slo_{kind}_alert_firing", f"slo_rollup_{kind}_alert_firing")
     )
 
 
@@ -159,28 +160,37 @@ def overview() -> Dashboard:
     left = f"{budgets} {of_service}"
     groups = f"{LEAST} (slo_error_budget_remaining{{{SLO}}} and on (slo) slo_rollup_error_budget_remaining)"
     alone = f"{LEAST} (slo_error_budget_remaining{{{SLO}}}) unless on () {groups}"  # without any groups: SLOs
-    alerts = f'max without (job, instance, pod) ({{__name__=~"slo_(burn|budget)_alert_firing", {SLO}}})'
+    alerts = (
+        f'max without (job, instance, pod) ({{__name__=~"slo_(rollup_)?(burn|budget)_alert_firing", {SLO}}})'
+    )
+    unseen = " or ".join(
+        f'max by (slo) ({gauge}{{{SLO}, state=~"no_data|error"}})'
+        for gauge in ("slo_rollup_data_state", "slo_data_state")
+    )
+    doubtful = whole("slo_suspicious", SLO)
     return (
         board("slo-overview", "SLO overview", "Every SLO of slo-budget-tracker: budgets, burn rates, alerts.")
         .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
         .with_variable(chosen("slo", "SLO", 'label_values(slo_info{service=~"$service"}, slo)'))
-        .with_panel(figure("SLOs", f"count(max by (slo) (slo_target{{{SLO}}}))"))
+        .with_panel(figure("SLOs", f"count({whole('slo_target', SLO)})"))
         .with_panel(figure("Alerts firing", firing(SLO), colours=GOOD_IF_NONE))
         .with_panel(figure("Exhausted", f"count({budgets} <= 0) or vector(0)", colours=GOOD_IF_NONE))
         .with_panel(figure("Below 25%", f"count({budgets} < 0.25) or vector(0)", colours=((None, GREEN), (1.0, AMBER))))
-        .with_panel(figure("Without data", f'count(max by (slo) (slo_data_state{{{SLO}, state=~"no_data|error"}}) == 1) or vector(0)',
-                           colours=GOOD_IF_NONE))
+        .with_panel(figure("Without data", f"count(({unseen}) == 1) or vector(0)", colours=GOOD_IF_NONE))
         .with_panel(figure("Least budget left", f"min({budgets})", unit="percentunit", colours=BUDGET, decimals=1))
         .with_panel(bars("Error budget left, least first", f"sort({left})", "{{slo}}"))
         .with_panel(slo_table(left))
         .with_panel(many("Error budget left", (f"clamp_min({left}, -1)", "{{slo}}"), unit="percentunit", decimals=1, least=True,
                          says="One that is overspent twice and more is drawn at -100%; bars and table say how much it is."))
         .with_panel(many("Highest burn rate of each SLO",
-                         (f"max by (slo) (slo_burn_rate{{{SLO}}})", "{{slo}}"), unit="none", says="Over any of its windows and groups."))
+                         (f'max by (slo) ({{__name__=~"slo_(rollup_)?burn_rate", {SLO}}})', "{{slo}}"), unit="none",
+                         says="Over any of its windows and groups."))
         .with_panel(named(bars("The 15 groups with the least budget left", f"sort(bottomk(15, {groups} or {alone}))", "__auto")))
         .with_panel(switches("Alerts firing by SLO",
                              (f"sum by (severity, slo) ({alerts}) > 0 or sum by (severity) ({alerts}) * 0", "{{severity}} {{slo}}"),
                              says="An SLO shows while it fires; a line of the severity alone is there always.").height(12))
+        .with_panel(switches("Doubtful figures", (f"{doubtful} > 0 or sum({doubtful}) * 0", "{{slo}}"),
+                             says="An SLO shows while its figures are doubtful: parts above their whole, windows of too few scrapes.").span(24).height(7))
     )  # fmt: skip
 
 
@@ -188,12 +198,23 @@ def detail() -> Dashboard:
     """One SLO as a whole or one of its groups, and all groups beside each other."""
     one = 'slo="$slo", ${group:raw}'
 
-    windows = f'label_join(slo_burn_alert_firing{{{one}}}, "what", "/", "long_window_seconds", "short_window_seconds")'
-    rules = f'label_join(slo_budget_alert_firing{{{one}}}, "what", "", "rule")'
-    each_alert = f"max by (severity, what) ({windows} or {rules})"
+    windows, rules = '"/", "long_window_seconds", "short_window_seconds"', '"", "rule"'
+    each_alert = " or ".join(
+        f'label_join(slo_{part}{kind}_alert_firing{{{one}}}, "what", {what})'
+        for kind, what in (("burn", windows), ("budget", rules))
+        for part in ("", "rollup_")
+    )
 
     def alone(gauge: str) -> str:
         return f"max({whole(gauge, one)})"
+
+    def by_label(gauge: str, label: str, most: str, matchers: str = one) -> str:
+        """Of the SLO as a whole, by a label of the gauge."""
+        rollup = gauge.replace("slo_", "slo_rollup_", 1)
+        return f"(max by ({label}) ({rollup}{{{matchers}}}) or {most} by ({label}) ({gauge}{{{matchers}}}))"
+
+    def corrected(gauge: str) -> str:
+        return f"{alone(gauge)} or vector(NaN)"
 
     def of_groups(gauge: str, most: str) -> str:
         """By the groups' own labels; an SLO without groups goes by its name."""
@@ -214,19 +235,31 @@ def detail() -> Dashboard:
         .with_panel(figure("May still fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
         .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s", decimals=1, nothing="not in sight"))
         .with_panel(figure("Alerts firing", firing(one), colours=GOOD_IF_NONE))
+        .with_panel(figure("SLO window", alone("slo_window_seconds"), unit="s"))
+        .with_panel(whether("Target met", f"1 - {alone('slo_breached')}"))
+        .with_panel(figure("Corrected away", f"{alone('slo_corrected_seconds')} or vector(0)", unit="s",
+                           says="Time that corrections, such as maintenance, take out of the SLO window."))
+        .with_panel(figure("Budget with it", corrected("slo_raw_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1,
+                           nothing="no corrections", says="What would be left if nothing were taken out."))
+        .with_panel(figure("Success with it", corrected("slo_raw_success_ratio"), unit="percentunit", decimals=3, nothing="no corrections",
+                           says="The success ratio if nothing were taken out."))
+        .with_panel(figure("Evaluated", f"time() - {alone('slo_last_evaluation_timestamp_seconds')}", unit="s",
+                           colours=((None, GREEN), (300.0, AMBER), (900.0, RED)), says="How old the last evaluated instant is."))
         .with_panel(graph("Error budget left, with its bounds",
                           (alone("slo_error_budget_remaining"), "left"),
-                          (f"clamp_min(max by (bound) (slo_rollup_error_budget_remaining_bound{{{one}}}) or min by (bound) (slo_error_budget_remaining_bound{{{one}}}), -1)", "{{bound}}"), unit="percentunit", decimals=1,
+                          (f"clamp_min({by_label('slo_error_budget_remaining_bound', 'bound', 'min')}, -1)", "{{bound}}"), unit="percentunit", decimals=1,
                           says="Best and worst: what it is if all unknown time was good, or bad. A worst case below -100% is drawn at -100%.").fill_opacity(0))
         .with_panel(graph("Burn rates by window",
-                          (f"max by (window_seconds) (slo_rollup_burn_rate{{{one}}}) or max by (window_seconds) (slo_burn_rate{{{one}}})", "{{window_seconds}} s"), unit="none"))
+                          (by_label("slo_burn_rate", "window_seconds", "max"), "{{window_seconds}} s"), unit="none"))
         .with_panel(graph("Success ratio and objective",
                           (alone("slo_success_ratio"), "success"), (alone("slo_target"), "objective"), unit="percentunit", decimals=3).fill_opacity(0))
         .with_panel(graph("Events and failures in the window", (alone("slo_total"), "events"), (alone("slo_failures_total"), "failures")))
-        .with_panel(switches("Alerts by their windows (s) or their rule on the budget", (each_alert, "{{severity}} {{what}}")))
-        .with_panel(graph("Coverage of windows", (f"min by (window_seconds) (slo_window_coverage_ratio{{{one}}})", "{{window_seconds}} s"), unit="percentunit").min(0).max(1).fill_opacity(0))
-        .with_panel(switches("State of the data", (f"max by (state) (slo_data_state{{{one}}}) == 1", "{{state}}"), says="Of several groups: every state that one of them has."))
-        .with_panel(graph("Age of the data", (f"max(slo_data_age_seconds{{{one}}})", "age"), unit="s").min(0))
+        .with_panel(switches("Alerts by their windows (s) or their rule on the budget", (f"max by (severity, what) ({each_alert})", "{{severity}} {{what}}")))
+        .with_panel(graph("Coverage of windows", (by_label("slo_window_coverage_ratio", "window_seconds", "min"), "{{window_seconds}} s"), unit="percentunit").min(0).max(1).fill_opacity(0))
+        .with_panel(switches("State of the data", (f'max by (state) ({{__name__=~"slo_(rollup_)?data_state", {one}}}) == 1', "{{state}}"),
+                             (f"{alone('slo_suspicious')}", "doubtful"),
+                             says="Of several groups: every state that one of them has. Doubtful: parts above their whole, windows of few scrapes."))
+        .with_panel(graph("Age of the data", (alone("slo_data_age_seconds"), "age"), unit="s").min(0))
         .with_panel(bars("Groups, the 15 with the least budget left", f"sort(bottomk(15, {of_groups('slo_error_budget_remaining', 'min')}))", "__auto"))
         .with_panel(many("Groups, the 10 with the highest burn rate",
                          (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none", says="Over any of their windows.").height(12))

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from slo_budget_tracker.gauges import _FAMILIES
 from tests.real.test_alert_rules import SLOS, Shop, tracking, until
 from tests.servers import free_port
 
@@ -67,6 +68,16 @@ def test_every_panel_has_a_title_and_its_variables_exist():
         used = set(re.findall(r"\$(?:\w+|\{[^}]*\})", text))
         assert used <= variables, path
         assert all(panel["title"] for panel in panels(path))
+
+
+def test_every_gauge_is_looked_at():
+    """Each gauge of SLOs, and each of all groups together, is on a dashboard or in an alert rule."""
+    exprs = [target["expr"] for path in BOARDS for panel in panels(path) for target in panel["targets"]]
+    rules = [path.read_text() for path in (FOLDER.parent / "prometheus").glob("*.yaml")]
+    text = "\n".join([*exprs, *rules])
+    for found in re.findall(r'__name__=~"([^"]*)"', text):
+        text += "".join(f" {name}" for name in _FAMILIES if re.fullmatch(found, name))
+    assert [] == [name for name in _FAMILIES if not re.search(rf"\b{name}\b", text)]
 
 
 @pytest.mark.prometheus
