@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import re
@@ -263,8 +264,7 @@ def shows(one):
 class Survived:
     """What a pair went through, and what came of it."""
 
-    troubles: Counter[str] = field(default_factory=Counter)
-    takeovers: list[float] = field(default_factory=list)  # seconds
+    takeovers: dict[str, list[float]] = field(default_factory=dict)  # seconds, by trouble
     hole: float = 0.0  # seconds in which neither daemon served gauges
     oldest: float = 0.0  # seconds that the newest served verdict was old
     events: int = 0
@@ -272,14 +272,34 @@ class Survived:
     doubled: int = 0
     missing: list[str] = field(default_factory=list)
 
+    @property
+    def seconds(self):
+        """How long takeovers took, ascending."""
+        return sorted(one for some in self.takeovers.values() for one in some)
+
+    def histogram(self):
+        """How many takeovers were done within so many ticks, by half ticks."""
+        found = Counter(math.ceil(one / INTERVAL * 2) / 2 for one in self.seconds)
+        return {ticks: found[ticks] for ticks in sorted(found)}
+
     def __str__(self):
-        told = ", ".join(f"{times} {kind}" for kind, times in sorted(self.troubles.items()))
-        lines = "".join(f"\n  {one}" for one in self.missing)
-        return (
-            f"{told}; {self.events} events, {self.lost} lost, {self.doubled} doubled; takeover {max(self.takeovers):.1f} s "
-            f"at most, {sum(self.takeovers) / len(self.takeovers):.1f} s on average (tick {INTERVAL} s); longest hole in "
-            f"the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s{lines}"
-        )
+        told = ", ".join(f"{len(some)} {kind}" for kind, some in sorted(self.takeovers.items()))
+        seconds, ticks = self.seconds, self.histogram()
+        within = sum(times for so_many, times in ticks.items() if so_many <= 2)
+        lines = [
+            f"{len(seconds)} troubles of the leader: {told}",
+            f"{self.events} events, {self.lost} lost, {self.doubled} doubled",
+            f"takeovers within two ticks of {INTERVAL} s: {within} of {len(seconds)}",
+            f"  median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s",
+            *(f"  {max(some):.1f} s the longest of {kind}" for kind, some in sorted(self.takeovers.items())),
+            *(
+                f"  {ticks - 0.5:.1f} to {ticks:.1f} ticks: {times:3} {'#' * times}"
+                for ticks, times in ticks.items()
+            ),
+            f"longest hole in the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s",
+            *(f"  {one}" for one in self.missing),
+        ]
+        return "\n".join(lines)
 
 
 def kill(one):
@@ -320,8 +340,8 @@ def survive(folder, url, audit, *, rounds, seed=7):
         for kind in kinds:
             time.sleep(rng.uniform(0, 2 * INTERVAL))
             mend = TROUBLES[kind](leader)
-            found.takeovers.append(until(other.leads, what=f"{other.name} leads after {kind}"))
-            found.troubles[kind] += 1
+            took = until(other.leads, what=f"{other.name} leads after {kind}")
+            found.takeovers.setdefault(kind, []).append(took)
             mend()
             until(lambda one=leader: follows(one), what=f"{leader.name} follows after {kind}")
             leader, other = other, leader

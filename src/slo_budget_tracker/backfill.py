@@ -14,7 +14,8 @@ import structlog
 
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.filling import Filler
-from slo_budget_tracker.instances import added_key, fill_key, kept_key
+from slo_budget_tracker.holes import Hole, Holes
+from slo_budget_tracker.instances import fill_key
 from slo_budget_tracker.ledger import Entry
 
 if TYPE_CHECKING:
@@ -164,22 +165,19 @@ def fillers(evaluator: Evaluator, *, guard: AbstractContextManager[object] | Non
         with guard:
             return evaluator.enrol(counts)
 
-    together: dict[tuple[str, int, int, int], list[SLO]] = {}
+    together: dict[tuple[int, str, int, Hole], list[SLO]] = {}
     for slo in evaluator.slos:
         instance = evaluator.ids[slo.name]
-        came_back = ledger.cursor(added_key(instance))
-        born = ledger.born(instance) if came_back is None else came_back
-        filled_to = ledger.cursor(fill_key(instance))
-        kept = ledger.cursor(kept_key(instance)) or 0
-        key = (slo.datasource, born, born if filled_to is None else filled_to, kept)
-        together.setdefault(key, []).append(slo)
-    for (_, born, filled_to, kept), slos in sorted(together.items(), key=lambda item: item[0]):
+        holes = Holes.of(ledger.cursor, instance, born=ledger.born(instance))
+        for place, hole in enumerate(holes.open(slo.past)):  # the newer one of two is filled first
+            together.setdefault((place, slo.datasource, holes.begun, hole), []).append(slo)
+    for (_, _, begun, hole), slos in sorted(together.items(), key=lambda item: item[0]):
         filler = Filler(
             slos=slos,
             ids=evaluator.ids,
-            until=born,
-            filled_to=filled_to,
-            kept_to=kept,
+            until=begun,
+            filled_to=hole.top,
+            kept_to=hole.bottom,
             interval=evaluator.interval,
             delay=evaluator.delay,
             replica_labels=evaluator.replica_labels,

@@ -1,8 +1,9 @@
 """Claims: which shard has which SLO, as rows of the database that all shards share.
 
 An SLO is evaluated by the shard that its row names, and by no other. It lets go of it (`released`) when it
-starts again and finds that the SLO belongs elsewhere; another one takes it in the transaction that copies
-what was counted. A shard whose lock is free does not run: what it had can be taken at once.
+starts again and finds that the SLO belongs elsewhere, or when another one asks for it (`wanted`) and the
+files say the same; another one takes it in the transaction that copies what was counted. A shard whose lock
+is free does not run: what it had can be taken at once.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
-from slo_budget_tracker import leases
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker import leases, sessions
+from slo_budget_tracker.errors import LedgerError, UsageError
 from slo_budget_tracker.shards import number_of
 
 if TYPE_CHECKING:
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from slo_budget_tracker.databases import Database
+
 UNSHARDED = -1  # the ledger of a daemon that was alone before there were shards
 _TABLE = """
 CREATE TABLE IF NOT EXISTS "{base}".claim (
     slo text COLLATE "C" PRIMARY KEY,
     shard integer NOT NULL,
-    released boolean NOT NULL DEFAULT false
+    released boolean NOT NULL DEFAULT false,
+    wanted integer
 )
 """
 
@@ -52,6 +57,13 @@ class Claims:
         if connection.execute(there, {"name": self.base}).scalar() is None:
             connection.execute(sa.schema.CreateSchema(self.base))
         connection.execute(sa.text(_TABLE.format(base=self.base)))
+        column = sa.text(
+            "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attname = 'wanted'"
+        )
+        if (
+            connection.execute(column, {"table": self._table}).scalar() is None
+        ):  # made before it was asked for
+            connection.execute(sa.text(f"ALTER TABLE {self._table} ADD COLUMN wanted integer"))
 
     def made(self, connection: Connection) -> bool:
         """Whether there have ever been shards here."""
@@ -79,7 +91,7 @@ class Claims:
         """
         statement = (
             f"INSERT INTO {self._table} AS it (slo, shard) VALUES (:slo, :shard) "  # noqa: S608
-            "ON CONFLICT (slo) DO UPDATE SET shard = :shard, released = false "
+            "ON CONFLICT (slo) DO UPDATE SET shard = :shard, released = false, wanted = NULL "
             "WHERE it.shard = :was AND (it.released OR :stopped)"
         )
         for name in sorted(names):
@@ -90,6 +102,20 @@ class Claims:
     def release(self, connection: Connection, names: Iterable[str], shard: int) -> None:
         """Let go of these: whose they are may take them."""
         self._change("UPDATE {} SET released = true", connection, names, shard)
+
+    def asked_of(self, connection: Connection, shard: int) -> set[str]:
+        """What it has and others would like to have."""
+        query = f"SELECT slo FROM {self._table} WHERE shard = :shard AND wanted <> :shard"  # noqa: S608
+        return set(connection.execute(sa.text(query), {"shard": shard}).scalars())
+
+    def ask(self, connection: Connection, names: Iterable[str], shard: int) -> None:
+        """Say which of the others' SLOs a shard would like to have: these, and no more."""
+        values = {"names": sorted(names), "shard": shard}
+        for statement in (
+            "SET wanted = NULL WHERE wanted = :shard AND slo <> ALL(:names)",
+            "SET wanted = :shard WHERE slo = ANY(:names) AND wanted IS DISTINCT FROM :shard",
+        ):
+            connection.execute(sa.text(f"UPDATE {self._table} {statement}"), values)
 
     def drop(self, connection: Connection, names: Iterable[str], shard: int) -> None:
         """There are no such SLOs any more."""
@@ -112,6 +138,31 @@ class Claims:
             if number is not None:
                 found[number] = name
         return found
+
+
+def refuse_shared(database: Database) -> None:
+    """See that nobody evaluates alone what shards evaluate.
+
+    Raises:
+        UsageError: shards have SLOs here.
+        LedgerError: PostgreSQL is out of reach.
+    """
+    claims = Claims(database.namespace)
+    engine = sessions.engine_of(database, name=leases.APPLICATION, read_only=True)
+    try:
+        with engine.connect() as connection:
+            found = claims.read(connection) if claims.made(connection) else {}
+    except SQLAlchemyError as error:
+        raise sessions.fault(database, error, verb="read") from error
+    finally:
+        engine.dispose()
+    shards = sorted({claim.shard for claim in found.values()})
+    if shards:
+        raise UsageError(
+            f"the ledger {database} is shared by shards ({', '.join(map(str, shards))} have its SLOs): start "
+            "this daemon as one of them with --shard i/n, as their page with --shard all, or as the only one "
+            "that is left, which takes all SLOs over, with --shard 0/1"
+        )
 
 
 def lock(connection: Connection, namespace: str) -> bool:

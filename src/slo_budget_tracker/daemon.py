@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from slo_budget_tracker import __version__, garbage, logs
+from slo_budget_tracker.claims import refuse_shared
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.errors import LedgerError, UsageError
 from slo_budget_tracker.evaluator import density_of
@@ -218,6 +219,8 @@ class Daemon:
 
     def _opened(self, seat: Seat | None) -> Ledger:
         settings = self.settings
+        if seat is not None and self.shard is None:
+            refuse_shared(self._database())
         return Ledger.open(
             self._database(),
             density=density_of(self.slos, interval=settings.evaluation.interval),

@@ -91,6 +91,16 @@ def kept_key(instance: int) -> str:
     return f"kept/{instance}"
 
 
+def left_key(instance: int) -> str:
+    """Where the ledger keeps below which instant another daemon had not filled an instance yet."""
+    return f"left/{instance}"
+
+
+def floor_key(instance: int) -> str:
+    """Where the ledger keeps down to where that goes; without, to the start of the window."""
+    return f"floor/{instance}"
+
+
 def added_key(instance: int) -> str:
     """Where the ledger keeps when an instance came back, if it had been away."""
     return f"added/{instance}"

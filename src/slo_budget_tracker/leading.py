@@ -96,10 +96,14 @@ class Leading:
                 log.warning("no backup of the ledger", detail=str(error))
 
     def _gather(self) -> None:
-        """Take over what other shards let go of, as soon as they do."""
-        cycle = self.cycle
+        """Take over what other shards let go of, as soon as they do; a trouble is told once."""
+        cycle, told = self.cycle, ""
         while cycle.moves is not None and not cycle.stop.wait(cycle.evaluator.interval):
             try:
                 cycle.gather()
+                trouble = ""
             except TrackerError as error:
-                log.warning("nothing taken over", shard=str(cycle.moves.shard), detail=str(error))
+                trouble = str(error)
+            if trouble and trouble != told:
+                log.warning("nothing taken over", shard=str(cycle.moves.shard), detail=trouble)
+            told = trouble

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from tests.audit_server import NearAuditStream, delivery_of, ledger_of
+from tests.real.fleets import alone, fleet  # noqa: F401 - fixtures
 
 # Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files.
 EACH_ENGINE = {

@@ -10,15 +10,15 @@ from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.overviews import Overview
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.timeline import Wanted
+from tests.real.fleets import NAMES, SLOS
 from tests.real.lives import EmptyPrometheus, Life, slos
-from tests.real.test_shards import NAMES, SLOS, fleet  # noqa: F401 - a fixture
 from tests.unit.cycling import settings
 
 pytestmark = pytest.mark.postgresql
 
 
 @pytest.fixture
-def overview(fleet):  # noqa: F811
+def overview(fleet):
     """The page over the fleet's shards."""
     found = Overview(settings(), SLOS, Publisher(clock=fleet.clock), fleet.base)
     yield found
@@ -31,12 +31,12 @@ def shown(overview):
     return {one.name: (one.evaluated_at, one.total) for one in overview.publisher.display.view.snapshots}
 
 
-def there(fleet):  # noqa: F811
+def there(fleet):
     """The same as the shards have it."""
     return {name: (one.evaluated_at, one.total) for name, one in fleet.snapshots().items()}
 
 
-def test_every_slo_is_shown_as_its_shard_has_it(fleet, overview):  # noqa: F811
+def test_every_slo_is_shown_as_its_shard_has_it(fleet, overview):
     """After each tick of the shards, and on /metrics each SLO once."""
     for index in range(3):
         fleet.start(index, 3)
@@ -48,7 +48,7 @@ def test_every_slo_is_shown_as_its_shard_has_it(fleet, overview):  # noqa: F811
     assert [] == overview.publisher.display.unready()
 
 
-def test_an_slo_that_moves_stays_on_the_page(fleet, overview):  # noqa: F811
+def test_an_slo_that_moves_stays_on_the_page(fleet, overview):
     """From 1 to 2: let go of and not yet taken it is as it was, then as its new shard has it."""
     fleet.start(0, 1)
     fleet.tick(3)
@@ -60,7 +60,7 @@ def test_an_slo_that_moves_stays_on_the_page(fleet, overview):  # noqa: F811
     assert there(fleet) == shown(overview)
 
 
-def test_past_events_and_marks_come_from_where_they_are(fleet, overview):  # noqa: F811
+def test_past_events_and_marks_come_from_where_they_are(fleet, overview):
     """A chart reads its SLO's shard; the timeline is that of all, newest first, in pages; marks too."""
     for index in range(2):
         fleet.start(index, 2)
@@ -85,7 +85,7 @@ def test_past_events_and_marks_come_from_where_they_are(fleet, overview):  # noq
         display.notebook.add(Annotation("deploy", at, "v"))
 
 
-def test_a_database_that_is_away_is_a_trouble_told_once(fleet, overview):  # noqa: F811
+def test_a_database_that_is_away_is_a_trouble_told_once(fleet, overview):
     """The page shows what it knew, is not ready, and goes on when the database is back."""
     fleet.start(0, 1)
     fleet.tick()
@@ -101,7 +101,7 @@ def test_a_database_that_is_away_is_a_trouble_told_once(fleet, overview):  # noq
     assert [] == overview.publisher.display.unready()
 
 
-def test_shards_and_their_page_as_processes(fleet, tmp_path):  # noqa: F811
+def test_shards_and_their_page_as_processes(fleet, tmp_path):
     """`run --shard 0/2`, `1/2` and `all`: the two share the SLOs, the page has all of them."""
     names = [f"shop{n}" for n in range(8)]
     empty = EmptyPrometheus()

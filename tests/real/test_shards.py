@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,138 +12,17 @@ from slo_budget_tracker import cycle as cycling
 from slo_budget_tracker import moves as moving
 from slo_budget_tracker.annotations import Annotation, Sought
 from slo_budget_tracker.archive import Archive
-from slo_budget_tracker.backfill import fillers
 from slo_budget_tracker.cycle import Cycle
-from slo_budget_tracker.databases import Database
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.instances import fill_key
 from slo_budget_tracker.ledger import Entry, Ledger
-from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.outbox import Outbox, Receipt
 from slo_budget_tracker.shards import Shard, owner
-from slo_budget_tracker.slis import CompositeSli, Member
-from tests.unit.cycling import Client, Clock, settings
-from tests.unit.serving import BEGIN, INTERVAL, Server, availability, ratio, seconds_of, traffic
+from tests.real.fleets import NAMES, SLOS, expected, figures, state
+from tests.unit.cycling import Client, settings
+from tests.unit.serving import BEGIN, INTERVAL, availability, ratio, seconds_of
 
 pytestmark = pytest.mark.postgresql
-NAMES = [f"slo-{n}" for n in range(12)]
-SLOS = [availability(name) for name in NAMES]
 AUDIT_AT = 1_000
-
-
-def burning():
-    """Half of all requests fail for half an hour: each alert starts before the 30th tick and ends after it."""
-    return Server(traffic(Server().db, broken=(0, 1_800)))
-
-
-@dataclass
-class Fleet:
-    """Daemons of one catalogue over one Prometheus in memory; each is a cycle on a ledger of its own."""
-
-    base: Database
-    slos: list = field(default_factory=lambda: list(SLOS))
-    clock: Clock = field(default_factory=Clock)
-    server: Server = field(default_factory=burning)
-    running: dict[int, Cycle] = field(default_factory=dict)
-
-    def start(self, index, of):
-        """Start one daemon, or start it again with another count."""
-        self.stop(index)
-        shard = Shard(index, of)
-        ledger = Ledger.open(self.namespaced(shard.namespace(self.base.namespace)))
-        moves = Moves.of(ledger, shard, base=self.base.namespace, holder=f"shard {index}")
-        sources = {"default": Client(self.server, self.clock)}
-        self.running[index] = Cycle.begin(
-            settings(), self.slos, ledger, sources=sources, clock=self.clock, moves=moves
-        )
-        return self.running[index]
-
-    def namespaced(self, name):
-        """A ledger's place in the database."""
-        return Database(self.base.url, namespace=name)
-
-    def stop(self, index):
-        """End it, as a signal or a fault would."""
-        if index in self.running:
-            self.running.pop(index).evaluator.ledger.close()
-
-    def fill(self, cycle):
-        """The past of what has none."""
-        for filler in fillers(cycle.evaluator):
-            while (filled := filler.step(cycle.patient_asks(), workers=1)) is not None:
-                cursors = {fill_key(cycle.evaluator.ids[slo]): filled.filled_to for slo in filled.slos}
-                cycle.evaluator.ledger.commit(Entry(rows=filled.rows, cursors=cursors))
-
-    def tick(self, times=1):
-        """So many ticks of all of them."""
-        for _ in range(times):
-            self.clock.now += INTERVAL
-            for cycle in self.running.values():
-                cycle.tick()
-
-    def placed(self):
-        """The shard of each SLO, by who evaluates it."""
-        found = [(slo.name, index) for index, cycle in self.running.items() for slo in cycle.evaluator.slos]
-        assert len(found) == len(dict(found)), "an SLO is evaluated twice"
-        return dict(found)
-
-    def snapshots(self):
-        """The figures of each SLO."""
-        at = self.clock.now
-        cycles = self.running.values()
-        return {one.name: one for cycle in cycles for one in cycle.evaluator.look(cycle.last_at or int(at))}
-
-    def events(self, name):
-        """What was told of an SLO, in order, by every ledger that knows of it."""
-        return [
-            [(event.sequence, event.kind) for event in cycle.evaluator.ledger.events(slo=name)]
-            for cycle in self.running.values()
-        ]
-
-
-@pytest.fixture
-def fleet(postgresql):
-    """No daemon yet; in the end none."""
-    base = Database.of(postgresql.url(namespace=f"test_{secrets.token_hex(6)}"))
-    fleet = Fleet(base)
-    yield fleet
-    for index in list(fleet.running):
-        fleet.stop(index)
-    for name in [base.namespace, *(f"{base.namespace}_shard_{n}" for n in range(5))]:
-        postgresql.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-
-
-@pytest.fixture
-def alone():
-    """What one daemon without shards has after so many ticks."""
-
-    def figures(times):
-        clock = Clock()
-        sources = {"default": Client(burning(), clock)}
-        cycle = Cycle.begin(settings(), SLOS, Ledger.open("sqlite://"), sources=sources, clock=clock)
-        for _ in range(times):
-            clock.now += INTERVAL
-            cycle.tick()
-        return {
-            one.name: (one.total, one.failures, state(one)) for one in cycle.evaluator.look(cycle.last_at)
-        }
-
-    return figures
-
-
-def state(snapshot):
-    """Of its only alert."""
-    return snapshot.alerts[0].state
-
-
-def figures(fleet):
-    """Total, failures and alert state of every SLO."""
-    return {name: (one.total, one.failures, state(one)) for name, one in fleet.snapshots().items()}
-
-
-def expected(of):
-    """Whose each SLO is, by the hash."""
-    return {name: owner(name, of=of) for name in NAMES}
 
 
 def test_each_slo_is_evaluated_once(fleet, alone):
@@ -425,7 +302,7 @@ def test_what_two_want_at_the_same_time_one_has(fleet, monkeypatch):
     fleet.start(0, 1)
     fleet.tick(3)
     fleet.start(0, 2)
-    read, done = moving._read, []
+    read, done = moving.handovers.read, []
 
     def slowly(*arguments, **named):
         found = read(*arguments, **named)
@@ -433,31 +310,9 @@ def test_what_two_want_at_the_same_time_one_has(fleet, monkeypatch):
             done.append(fleet.start(0, 1))
         return found
 
-    monkeypatch.setattr(moving, "_read", slowly)
+    monkeypatch.setattr(moving.handovers, "read", slowly)
     fleet.start(1, 2)
     assert dict.fromkeys(NAMES, 0) == fleet.placed()
-
-
-def test_a_journey_waits_for_members_of_another_shard(fleet):
-    """A composite that a reload brings over members of two shards stops nobody; a restart brings them together."""
-    for index in range(2):
-        fleet.start(index, 2)
-    fleet.tick()
-    placed = fleet.placed()
-    one, other = (next(name for name in NAMES if placed[name] == index) for index in range(2))
-    sli = CompositeSli(members=(Member(slo=one), Member(slo=other)))
-    fleet.slos = [*SLOS, availability("a-journey", sli=sli)]
-    for cycle in fleet.running.values():
-        cycle.adopt(settings(), fleet.slos)
-    fleet.tick(2)
-    assert placed == fleet.placed()
-    for index in (0, 1, 0):
-        fleet.start(index, 2)
-        for cycle in fleet.running.values():
-            cycle.gather()
-    fleet.tick()
-    found = fleet.placed()
-    assert 1 == len({found[name] for name in ("a-journey", one, other)})
 
 
 def test_a_reload_is_not_undone_by_what_is_taken_over(fleet, monkeypatch):
