@@ -7,7 +7,7 @@ is not unsaid, the revision is an event of its own, `slo_burn_revised`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import NO_LABELS, instant_text, number
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.history import History
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.ticks import Counts, Tick
+    from slo_budget_tracker.ticks import Counts, Tick, WindowCounts
 
 KIND = "slo_burn_revised"
 SAME = 1e-9  # relative difference up to which two values of an expression are one
@@ -51,11 +51,7 @@ class Revision:
     @property
     def takes_away(self) -> bool:
         """Whether something that was seen is not there now: the source is not what it was, nobody is late."""
-        return (
-            self.lost
-            or self.after.total < self.before.total * (1 - SAME)
-            or self.after.bad < self.before.bad * (1 - SAME)
-        )
+        return self.lost or falls(self.before, self.after)
 
     def transition(
         self, slo: SLO, snapshot: SLOSnapshot | None, *, labels: Mapping[str, str] = NO_LABELS
@@ -97,6 +93,30 @@ def _figures(snapshot: SLOSnapshot) -> dict[str, Any]:
     }
 
 
+class Difference(NamedTuple):
+    """One tick of one SLO: as it is stored, and as it is now."""
+
+    before: Sums
+    after: Sums
+    changed: bool
+    completed: bool  # it was read in part, and now it is not
+
+    @classmethod
+    def of(cls, tick: Tick, stored: WindowCounts, new: Counts) -> Difference:
+        """The difference; what is not known counts nothing."""
+        known = tick.seconds if new.outcome.known else 0
+        before = Sums(stored.total, stored.bad, round(stored.known))
+        after = Sums(new.total if known else 0.0, new.bad if known else 0.0, known)
+        completed = stored.partial > 0 and new.outcome is not Outcome.PARTIAL
+        same = _same(before.total, after.total) and _same(before.bad, after.bad)
+        return cls(before, after, completed or before.known != known or not same, completed)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was known and is not any more."""
+        return self.after.known < self.before.known
+
+
 def revision(
     history: History, instance: int, ticks: Sequence[Tick], counts: Mapping[int, Counts]
 ) -> Revision | None:
@@ -106,17 +126,17 @@ def revision(
     lost = False
     for tick in ticks:
         stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
-        new = counts[tick.end]
-        known = tick.seconds if new.outcome.known else 0
-        old = Sums(stored.total, stored.bad, round(stored.known))
-        now = Sums(new.total if known else 0.0, new.bad if known else 0.0, known)
-        before, after = _plus(before, old), _plus(after, now)
-        lost = lost or known < old.known
-        completed = stored.partial > 0 and new.outcome is not Outcome.PARTIAL
-        same = _same(old.total, now.total) and _same(old.bad, now.bad)
-        if completed or old.known != known or not same:
+        one = Difference.of(tick, stored, counts[tick.end])
+        before, after = _plus(before, one.before), _plus(after, one.after)
+        lost = lost or one.lost
+        if one.changed:
             changed.append(tick)
     return Revision(tuple(changed), before, after, lost) if changed else None
+
+
+def falls(before: Sums, after: Sums) -> bool:
+    """Whether there are fewer events than there were, or fewer bad ones."""
+    return after.total < before.total * (1 - SAME) or after.bad < before.bad * (1 - SAME)
 
 
 def _plus(one: Sums, other: Sums) -> Sums:

@@ -172,15 +172,31 @@ class Watch:
     simulator: Simulator
     seed: int = 1
     events: list = field(default_factory=list)
+    said: dict[int, float] = field(
+        default_factory=dict
+    )  # by instant: the most that MOOD's expression ever was
 
     def __post_init__(self) -> None:
         self.faulty = Faulty(self.simulator, random.Random(self.seed))
         self.evaluator = self._evaluator(BEGIN)
 
     def _evaluator(self, at: int) -> Evaluator:
-        asks = {"default": self.faulty}
+        asks = {"default": self._ask}
         slos = (SHOP, MOOD)
         return Evaluator(slos, self.ledger, asks, interval=INTERVAL, delay=DELAY, workers=1).prepare(at)
+
+    def _ask(self, query):
+        """Ask, and take note of what an expression was."""
+        answer = self.faulty(query)
+        for one in answer.series:
+            if "slo" in one.labels:
+                for time, value in zip(one.times, one.values, strict=True):
+                    self.said[time // 1000] = max(value, self.said.get(time // 1000, 0.0))
+        return answer
+
+    def worst_said(self, of_slo: list[tuple[float, float, float]]) -> list[float]:
+        """The bad part of each of MOOD's ticks: what it is, or was when it was asked, whichever is more."""
+        return [max(one[1], self.said.get(after(tick), 0.0)) for tick, one in enumerate(of_slo, 1)]
 
     def restart(self, at: int) -> None:
         """Another process takes over."""

@@ -1,0 +1,140 @@
+"""Comparison: what the server has of a block of ticks now, beside what was remembered of its raw samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.evidence import is_count
+from slo_budget_tracker.scan import USUAL_SPACING, Lines
+from slo_budget_tracker.sorting import sorting_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
+    from slo_budget_tracker.feeds import RawFeed
+    from slo_budget_tracker.memory import Memory
+    from slo_budget_tracker.reading import Ask, Unit
+    from slo_budget_tracker.trails import Block, Trail
+
+A_SCRAPE = (
+    0.95  # of the usual spacing: a sample newer by so much was not there; less is another replica's phase
+)
+
+
+@dataclass(slots=True)
+class Counted:
+    """A way to ask that adds up the samples it was answered."""
+
+    ask: Ask
+    samples: int = 0
+
+    def __call__(self, query: Query | RangeQuery) -> Answer:
+        """Ask."""
+        answer = self.ask(query)
+        self.samples += sum(len(one.times) for one in answer.series)
+        return answer
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What the server has now of a raw unit's block, beside what was remembered of it."""
+
+    unit: Unit
+    trail: Trail
+    block: Block
+    ask: Ask
+    interval: int
+    gone: int = 0  # feeds that have fewer samples than they had
+
+    def is_late(self) -> bool | None:
+        """Whether something came late; None where the answer is partial, or has less than there was."""
+        found = [self._feed_is_late(feed) for feed in self.unit.feeds]
+        if None in found or self.gone:
+            return None
+        return any(found) or self._thin_is_filled() or self._hole_is_filled()
+
+    def _thin_is_filled(self) -> bool:
+        """Whether a tick that had few samples has more now."""
+        trail = self.trail
+        thin = trail.thin(self.block, self.interval)
+        if not thin:
+            return False
+        if trail.thin_skip:
+            trail.thin_skip -= 1
+            return False
+        filled = any(self._size(at) > trail.sizes[at] for at in thin)
+        trail.pause_thin(vain=not filled)
+        return filled
+
+    def _size(self, end: int) -> int:
+        """How many samples a tick has now, in all feeds."""
+        found = 0
+        start = (end - self.interval) * 1000
+        for feed in self.unit.feeds:
+            for query in feed.queries(self.interval, end):
+                lines = Lines.of(feed, sorting_of(feed), self.ask(query).series, start)
+                found += sum(map(len, lines.times)) - sum(lines.done)
+        return found
+
+    def _feed_is_late(self, feed: RawFeed) -> bool | None:
+        end = self.block.end
+        answers = [self.ask(query) for query in feed.queries(self.interval, end)]
+        if any(answer.partial for answer in answers):
+            return None
+        series = [one for answer in answers for one in answer.series]
+        memory = self.trail.borders[end][feed.key]
+        newer, gone = compare(feed, memory, series, end - self.interval, end)
+        self.gone += gone
+        return newer or self.block.cuts(self.trail.partial)
+
+    def _hole_is_filled(self) -> bool:
+        """Whether ticks without data have some now, by the selectors of the SLOs that had none."""
+        holes = self.trail.missing(self.block)
+        names = frozenset[str]().union(*holes.values())
+        return any(self._fills(feed, holes, names) for feed in self.unit.feeds) if holes else False
+
+    def _fills(self, feed: RawFeed, holes: Mapping[int, frozenset[str]], names: frozenset[str]) -> bool:
+        first, last = min(holes) - self.interval, max(holes)
+        wanted = [selector for slot, selector in feed.members if slot.slo in names and slot.role != "bad"]
+        for query in feed.queries(last - first, last, wanted) if wanted else ():
+            answer = self.ask(query)
+            if any(self._is_in(feed, series, holes) for series in answer.series):
+                return True
+        return False
+
+    def _is_in(self, feed: RawFeed, series: Series, holes: Mapping[int, frozenset[str]]) -> bool:
+        names = {slot.slo for slot in feed.classify(series.labels)}
+        return any(
+            names & missing and any((at - self.interval) * 1000 < time <= at * 1000 for time in series.times)
+            for at, missing in holes.items()
+        )
+
+
+def compare(
+    feed: RawFeed, memory: Memory, series: Iterable[Series], start: int, end: int
+) -> tuple[bool, bool]:
+    """Whether samples of (start, end] are newer than those remembered at `end`; whether some are gone."""
+    sorting = sorting_of(feed)
+    lines = Lines.of(feed, sorting, series, start * 1000)
+    newest: dict[int, tuple[int, float]] = {}  # by key: the newest sample and what a missing one amounts to
+    for at, (key, _, lane) in enumerate(lines.places):
+        kept = [
+            time
+            for time, value in zip(lines.times[at], lines.values[at], strict=True)
+            if start * 1000 < time <= end * 1000 and is_count(value)
+        ]
+        active = memory.replicas.get(key)
+        if not kept or (active is not None and lines.replicas is not None and lines.replicas[at] != active):
+            continue
+        job = memory.jobs.get(sorting.lanes[lane].job)
+        spacing = USUAL_SPACING if job is None or job.spacing is None else job.spacing
+        newest[key] = max(newest.get(key, (0, 0.0)), (kept[-1], A_SCRAPE * spacing))
+    index, times = memory.roll.index, memory.times
+    newer = any(
+        key not in index or time - times[index[key]] >= scrape for key, (time, scrape) in newest.items()
+    )
+    known = {key: times[row] for key, row in index.items() if times[row] > start * 1000}
+    gone = any(key not in newest or time - newest[key][0] >= newest[key][1] for key, time in known.items())
+    return newer, gone

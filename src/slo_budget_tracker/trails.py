@@ -1,0 +1,75 @@
+"""Trails: the last ticks of what is read together, as far as they are still to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from slo_budget_tracker.memory import Memory
+
+MOST_THIN = 3  # ticks of a block that are read again because they had few samples
+PATIENT = 3  # times that this may be in vain before it is done less often
+MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
+
+
+class Block(NamedTuple):
+    """The ticks that are compared at once: (start, end] in data time."""
+
+    start: int
+    end: int
+
+    def cuts(self, instants: Iterable[int]) -> bool:
+        """Whether any of the ticks that end at these instants belongs to the block."""
+        return any(self.start < at <= self.end for at in instants)
+
+
+@dataclass(slots=True)
+class Trail:
+    """A unit's last ticks: what was remembered at the borders of blocks, and which ticks had no data."""
+
+    until: int
+    borders: dict[int, Mapping[str, Memory]] = field(default_factory=dict)
+    holes: dict[int, frozenset[str]] = field(default_factory=dict)
+    partial: set[int] = field(default_factory=set)
+    silent: bool = False  # the newest tick brought no SLO any data
+    sizes: dict[int, int] = field(default_factory=dict)  # samples of each tick
+    skip: int = 0  # blocks
+    vain: int = 0
+    wait: int = 0  # ticks
+    worse: int = 0
+    thin_skip: int = 0
+    thin_vain: int = 0
+
+    def missing(self, block: Block) -> dict[int, frozenset[str]]:
+        """The SLOs without data, by the end of each tick of a block that had such."""
+        return {at: names for at, names in self.holes.items() if block.cuts([at])}
+
+    def forget(self, before: int) -> None:
+        """Drop what lies before a border."""
+        self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
+        self.holes = {at: names for at, names in self.holes.items() if at > before}
+        self.partial = {at for at in self.partial if at > before}
+        self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
+
+    def thin(self, block: Block, interval: int) -> list[int]:
+        """The first ticks of a block that had fewer samples than the one before them."""
+        drops = [at for at, size in self.sizes.items() if size < self.sizes.get(at - interval, 0)]
+        return sorted(at for at in drops if block.cuts([at]) and at != block.end)[:MOST_THIN]
+
+    def pause(self) -> None:
+        """A recount changed nothing: the next ones are further and further apart."""
+        self.vain = min(self.vain + 1, MOST_SKIPPED)
+        self.skip = 2**self.vain - 1
+
+    def put_off(self) -> None:
+        """No answer that could be taken over: the next tries are further and further apart."""
+        self.worse += 1
+        self.wait = 2 ** min(self.worse, MOST_SKIPPED)
+
+    def pause_thin(self, *, vain: bool) -> None:
+        """As `pause`, for thin ticks alone: where scrapes fail often, most of them stay thin."""
+        self.thin_vain = min(self.thin_vain + 1, MOST_SKIPPED + PATIENT) if vain else 0
+        self.thin_skip = 2 ** max(self.thin_vain - PATIENT, 0) - 1
