@@ -64,7 +64,7 @@ def count(
     scope = _scope(feed)
     if memory.until is None or memory.scope != scope or start - memory.until > KEPT_MS:
         memory = yield from _seeded(feed, sorting, memory, ticks[0].start, scope)
-    lines = Lines.of(feed, sorting, series, start)
+    lines = Lines.of(feed, sorting, series, start, ends=[tick.end * 1000 for tick in ticks])
     counts: dict[int, Mapping[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from math import inf, isnan
@@ -36,8 +36,19 @@ class Lines:
     twice: frozenset[int] = frozenset()  # keys of series that have several lines, one after the other
 
     @classmethod
-    def of(cls, feed: RawFeed, sorting: Sorting, series: Iterable[Series], start: int) -> Lines:
-        """The series that an SLO selects; samples up to `start` (ms) are not looked at."""
+    def of(
+        cls,
+        feed: RawFeed,
+        sorting: Sorting,
+        series: Iterable[Series],
+        start: int,
+        *,
+        ends: Sequence[int] = (),
+    ) -> Lines:
+        """The series that an SLO selects; samples up to `start` (ms) are not looked at.
+
+        `ends` are those of the ticks that were read, where there are several.
+        """
         lines = cls(replicas=None if feed.replica_label is None else [])
         memo = sorting.memo
         add_place, add_times, add_values = lines.places.append, lines.times.append, lines.values.append
@@ -58,7 +69,7 @@ class Lines:
             add_done(0 if times[0] > start else bisect_right(times, start))
             if lines.replicas is not None:
                 lines.replicas.append(labels.get(feed.replica_label or "", ""))
-        return lines if feed.histogram is None else lines._united(feed.histogram, sorting, start)
+        return lines if feed.histogram is None else lines._united(feed.histogram, sorting, start, ends)
 
     def _begin(self, place: Sorted, labels: Mapping[str, str], replica: str) -> None:
         """A new line at the end, without samples."""
@@ -69,11 +80,11 @@ class Lines:
         if self.replicas is not None:
             self.replicas.append(replica)
 
-    def _united(self, histogram: Histogram, sorting: Sorting, start: int) -> Lines:
+    def _united(self, histogram: Histogram, sorting: Sorting, start: int, ends: Sequence[int]) -> Lines:
         """The lines of histograms with one line for each series, whatever forms of it were read.
 
-        While the classic form of a bucket is there, the native one is left aside. A bound may be spelled in
-        two ways, one after the other.
+        While the classic form of a bucket is there, the native one is left aside: tick by tick, so that it
+        does not matter how many are read at once. A bound may be spelled in two ways, one after the other.
         """
         together: dict[tuple[int, str], list[int]] = {}
         for at, place in enumerate(self.places):
@@ -84,13 +95,14 @@ class Lines:
         united = Lines(replicas=None if self.replicas is None else [])
         for (_, replica), some in together.items():
             natives = {at for at in some if histogram.is_native(self.labels[at])}
-            classic = [time for at in some if at not in natives for time in self.times[at]]
-            first, last = min(classic, default=inf), max(classic, default=-inf)
+            classic: dict[int, list[int]] = {}  # first and last sample, by tick
+            for time in sorted(time for at in some if at not in natives for time in self.times[at]):
+                classic.setdefault(bisect_left(ends, time), [time, time])[1] = time
             points = {
                 time: (value, at)
                 for at in some
                 for time, value in zip(self.times[at], self.values[at], strict=True)
-                if at not in natives or not first <= time <= last
+                if at not in natives or not _is_within(time, classic.get(bisect_left(ends, time)))
             }
             run: Sorted | None = None
             for time, (value, at) in sorted(points.items()):
@@ -104,6 +116,10 @@ class Lines:
         lines = Counter(zip((place.key for place in united.places), replicas, strict=True))
         united.twice = frozenset(key for (key, _), times in lines.items() if times > 1)
         return united
+
+
+def _is_within(time: int, span: Sequence[int] | None) -> bool:
+    return span is not None and span[0] <= time <= span[-1]
 
 
 @dataclass(slots=True)

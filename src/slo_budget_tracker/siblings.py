@@ -2,8 +2,8 @@
 
 The count of all observations leads. Where it began again, so did the counts at the bounds, even those that
 show no fall. Where the counts at a bound go on under another resolution (a client merged its buckets, classic
-buckets gave way to native ones), those before and after cannot be compared: between the two samples the
-growth of all is divided as the newer sample is.
+buckets gave way to native ones), those before and after may not be comparable: their difference counts where
+it is within the growth of all; else that is divided as the newer sample is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.histograms import LE, Bound
 from slo_budget_tracker.memory import NOTHING_SPECIAL
 from slo_budget_tracker.resets import Walk
 
@@ -108,12 +109,36 @@ class Siblings:
         if any(before[0] < one <= time for one in self._begun.get(self._whole(at), ())):
             gain = value
         else:
-            gain = _part(max(now[1] - before[1], 0.0), value, now[1])
-            self.doubts["resolution"] += before[1] > 0
+            growth = max(now[1] - before[1], 0.0)
+            old = self._part_before(at, before[0])
+            if old is not None and 0 <= value - old <= growth:
+                gain = value - old
+            else:
+                gain = _part(growth, value, now[1])
+            is_border = not Bound.of(scan.lines.labels[at][LE]).resolution
+            if not (
+                is_border and old in (0, before[1])
+            ):  # its bucket was empty then: none or all were under it
+                self.doubts["resolution"] += before[1] > 0
         walk.through(samples)
         scan.drop(scan.sorting.relatives(scan.lines.labels[at]) - {scan.lines.places[at].key})
         put = scan.add if scan.remembered(at) is None else scan.settle
         put(at, gain=gain + walk.gain, time=walk.time, value=walk.value, special=NOTHING_SPECIAL)
+
+    def _part_before(self, at: int, time: int) -> float | None:
+        """What the same bound had, under another resolution, in the scrape at an instant (ms)."""
+        memory, scan = self.scan.memory, self.scan
+        keys = scan.sorting.relatives(scan.lines.labels[at]) - {scan.lines.places[at].key}
+        rows = [memory.roll.index[key] for key in keys if key in memory.roll.index]
+        found = [memory.values[row] for row in rows if memory.times[row] == time]
+        found += [
+            value
+            for one in self._by_whole[self._whole(at)]
+            if one != at and self._is_part(one) and self._bound(one) == self._bound(at)
+            for stamp, value in scan.samples(one)
+            if stamp == time
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _before(self, at: int, time: int) -> tuple[int, float] | None:
         """The last sample of all observations before an instant (ms)."""

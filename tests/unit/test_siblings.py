@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from slo_budget_tracker.feeds import Slot
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specs import SLO, LatencySli
-from tests.unit.test_histograms import exponential
+from tests.unit.test_histograms import exponential, sample
 from tests.unit.tsdb import Story
 
 TARGET = {"job": "a", "instance": "i:1"}
@@ -75,6 +76,47 @@ def test_merged_buckets_divide_the_growth():
     tale.scrape(930, 120, schema=2)
     total, good = tale.until_now()
     assert (20, {"resolution": 1}) == (total, tale.doubts)
+
+
+@pytest.mark.parametrize("before", [(1000, 0), (0, 1000), (600, 400)])
+def test_merged_buckets_that_are_far_from_the_threshold_change_nothing(before):
+    """D8: an outage makes the client merge its buckets: 90 of the next 100 requests are bad, whatever was before."""
+    tale = Tale("native")
+
+    def scraped(quick, slow, schema):
+        tale.scrape(0, 0, native=False)
+        buckets = {round(-3 * 2**schema): quick, 2 * 2**schema: slow}  # up to 125 ms, up to 4 s
+        tale.db.put(
+            "took_seconds", TARGET, tale.now, exponential(schema, {at: n for at, n in buckets.items() if n})
+        )
+
+    for _ in range(20):
+        scraped(*before, 3)
+    tale.until_now()
+    for _ in range(3):
+        scraped(before[0] + 10, before[1] + 90, 2)
+    assert ((100, 10), {"resolution": 1}) == (tale.until_now(), tale.doubts)
+
+
+@pytest.mark.parametrize("threshold", ["0.05", "0.25", "2.5"])
+def test_custom_buckets_that_look_exponential_are_exact_when_others_fill(threshold):
+    """D8: up to 1 s only the buckets of 0.5 and 1 have something; then a quick and a slow request come."""
+    tale = Tale("native", threshold)
+    bounds = [-math.inf, 0.025, 0.05, 0.25, 0.5, 1.0, 2.5, 5.0, math.inf]
+
+    def scraped(**counts):
+        tale.scrape(0, 0, native=False)
+        found = [(bounds[at], bounds[at + 1], n) for at, n in ((1, counts.get("quick")), (3, 500), (4, counts["usual"]),
+                                                               (6, counts.get("slow"))) if n]  # fmt: skip
+        tale.db.put("took_seconds", TARGET, tale.now, sample(*found))
+
+    for _ in range(20):
+        scraped(usual=500)
+    tale.until_now()
+    scraped(usual=510)
+    scraped(usual=511, quick=3, slow=2)
+    scraped(usual=511, quick=3, slow=2)
+    assert ((16, 14 if threshold == "2.5" else 3), {}) == (tale.until_now(), tale.doubts)
 
 
 def test_merged_buckets_of_a_new_process_begin_again():
