@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.hashes import definition_hash, sli_hash
 from slo_budget_tracker.payloads import about
 from slo_budget_tracker.snapshots import number
-from slo_budget_tracker.specs import definition_hash, sli_hash
 from slo_budget_tracker.verdict import Transition
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.correctionfiles import corrected, load_corrections
 from slo_budget_tracker.errors import Fault, SpecError, TrackerError, UsageError
+from slo_budget_tracker.filecache import FileCache
 from slo_budget_tracker.filesets import files_of, nothing_there, read_sources, read_text
 from slo_budget_tracker.settings import Settings, load_settings
-from slo_budget_tracker.specfiles import Catalogue, Kept, load
+from slo_budget_tracker.specfiles import Catalogue, load
+from slo_budget_tracker.understood import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,11 +35,15 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a configuration comes from: the file (or none), the environment, and what its paths lead to."""
+    """Where a configuration comes from: the file (or none), the environment, and what its paths lead to.
+
+    What files are `cached` as beside the ledger is for the daemon: it starts with that.
+    """
 
     config: Path | None
     env: Mapping[str, str]
     allow_empty: bool = False
+    cached: bool = False
     kept: Kept = field(default_factory=Kept)
 
     def read(self, running: Settings | None = None) -> Configuration:
@@ -51,9 +57,21 @@ class Files:
         if running is not None:
             restart = tuple(_different(running, settings))
             settings = settings.model_copy(update={name: _kept(running, settings, name) for name in RESTART})
+        elif (cache := self._cache(settings)) is not None:
+            self.kept.recall(cache)
         catalogue = catalogue_of(settings, allow_empty=self.allow_empty, kept=self.kept)
         slos = corrected(catalogue.slos, load_corrections(settings.corrections_files))
         return Configuration(settings, replace(catalogue, slos=slos), restart)
+
+    def remember(self, running: Settings) -> None:
+        """Keep what the files were understood as for the next start, where there is a place for it."""
+        cache = self._cache(running)
+        if cache is not None:
+            self.kept.remember(cache)
+
+    def _cache(self, settings: Settings) -> FileCache | None:
+        ledger = settings.ledger.database.path
+        return FileCache.beside(ledger) if self.cached and ledger is not None else None
 
     def digest(self, running: Settings) -> str:
         """Changes with the content of any file that is read, with files that come, go or cannot be read."""

@@ -50,8 +50,10 @@ class Contents:
         found.meta = dict(connection.execute(sa.select(tables.facts)).all())
         found.cursors = dict(connection.execute(sa.select(tables.cursors)).all())
         found.slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).all())
+        alike: dict[str, dict[str, AlertState]] = {}  # where nothing burns many have the same
         for instance, payload in connection.execute(sa.select(tables.states)):
-            found.states[instance] = states_of(payload)
+            known = found.states[instance] = alike.get(payload) or states_of(payload)
+            alike[payload] = known
         history.admit(found.instances)
         history.add(buckets.load(connection))
         if "thinned_at" in found.meta:

@@ -11,13 +11,14 @@ from slo_budget_tracker.filesets import Source
 from slo_budget_tracker.formats import openslo_writing, rules, sloth_writing
 from slo_budget_tracker.formats.names import ORIGINAL
 from slo_budget_tracker.formats.texts import values_text, yaml_text
-from slo_budget_tracker.specfiles import Understood, understand_texts
+from slo_budget_tracker.specfiles import understand_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.understood import Understood
 
 # Places in files, and names that formats change in their own way.
 _FREE = {"source", "name", "labels", "service"}

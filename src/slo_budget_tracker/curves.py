@@ -6,7 +6,6 @@ float64 (whole numbers exact below 2**53), seconds int32.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -108,7 +107,7 @@ class Curves:
     # --- rows -----------------------------------------------------------------------------------------------
 
     def build(self, rows: Sequence[Row], columns: Sequence[NDArray[np.int64]]) -> None:
-        """Start from nothing with rows that do not overlap per column: one scatter and one running sum."""
+        """Start from nothing with rows that do not overlap per column: one running sum, written once."""
         if not rows:
             return
         points = np.unique(np.array([(row.start, row.end) for row in rows], np.int64))
@@ -123,10 +122,14 @@ class Curves:
             if not present:
                 continue
             values = self._buffer(name)
+            ending: dict[int, list[int]] = {}
             for i in present:
-                values[ends[i], places[i]] = getattr(rows[i], name)
-            for before, after in pairwise(range(self._size)):
-                values[after] += values[before]
+                ending.setdefault(ends[i], []).append(i)
+            for at in range(min(ending), self._size):
+                line = values[at]
+                line[:] = values[at - 1]
+                for i in ending.get(at, ()):
+                    line[places[i]] += getattr(rows[i], name)
             for i in present:
                 if ends[i] - starts[i] > 1:
                     self._straighten(values, starts[i], ends[i], columns[i], getattr(rows[i], name))

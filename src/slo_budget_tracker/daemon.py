@@ -182,6 +182,7 @@ class Daemon:
         try:
             with garbage.waiting():
                 ledger = self._opened(seat)
+                garbage.last()
             with ledger:
                 _introduce(ledger)
                 with garbage.waiting():
@@ -194,7 +195,7 @@ class Daemon:
                         publisher=self.publisher,
                         moves=self._moves(ledger),
                     )
-                garbage.settle()
+                    garbage.settle()
                 self.publisher.play(Role() if seat is None else seat.role)
                 self.publisher.refresh()
                 may_send = _always if seat is None else seat.valid

@@ -27,13 +27,18 @@ def waiting() -> Iterator[None]:
             gc.enable()
 
 
+def last() -> None:
+    """All that is there now will live long: it is not looked through again."""
+    gc.freeze()
+
+
 def settle() -> None:
-    """All that is there now will live long: it is not looked through again.
+    """The same at the end of a start or a reload.
 
     Memory that was only needed on the way here goes back to the system, where the C library can do that: of
     a ledger with 30 days of ten thousand SLOs a quarter of a gigabyte.
     """
-    gc.freeze()
+    last()
     with suppress(OSError, AttributeError):  # glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 

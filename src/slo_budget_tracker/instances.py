@@ -59,7 +59,8 @@ def enrol(instances: Mapping[int, Instance], wanted: Sequence[Wanted], *, at: in
             generation = 1 + max((now[i].generation for i in siblings), default=0)
             now[number] = Instance(number, slo, dict(labels), sli_hash, generation, born=at)
             siblings.append(number)
-        now[number] = replace(now[number], retired=None)
+        if now[number].retired is not None:
+            now[number] = replace(now[number], retired=None)
         for other in siblings:
             if other != number and now[other].retired is None:
                 now[other] = replace(now[other], retired=at)

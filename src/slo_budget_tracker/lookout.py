@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.evaluator import Evaluator
-from slo_budget_tracker.specs import sli_hash
+from slo_budget_tracker.hashes import sli_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from slo_budget_tracker.hashes import definition_hash
 from slo_budget_tracker.snapshots import NO_LABELS
-from slo_budget_tracker.specs import definition_hash
 
 if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO

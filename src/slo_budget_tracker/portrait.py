@@ -10,9 +10,9 @@ import orjson
 
 from slo_budget_tracker import budget
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.hashes import definition_hash
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.snapshots import instant_text
-from slo_budget_tracker.specs import definition_hash
 from slo_budget_tracker.timeline import Wanted
 
 if TYPE_CHECKING:

@@ -83,6 +83,7 @@ class Reloader:
 
     def run(self) -> None:
         """Reload whenever it is asked for or the files are others."""
+        self.files.remember(self.cycle.settings)
         while not self.stop.is_set():
             self._wanted.wait(self.poll)
             self._wanted.clear()
@@ -94,6 +95,7 @@ class Reloader:
                 reloaded = self._reload()
                 for future in waiting:
                     future.set_result(reloaded)
+                self.files.remember(self.cycle.settings)
         with self._guard:
             for future in self._waiting:
                 future.cancel()

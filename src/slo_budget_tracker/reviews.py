@@ -16,7 +16,7 @@ from slo_budget_tracker.annotations import Sought, among, find_annotations
 from slo_budget_tracker.composites import members_of, parts_of, weights
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.groups import key_of, name_of, shown
-from slo_budget_tracker.specs import sli_hash
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.timeline import Found, Wanted, find
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.composites import members_of, parts_of
 from slo_budget_tracker.groups import is_group, key_of, labels_of, name_of, shown
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.payloads import about
-from slo_budget_tracker.specs import sli_hash
 from slo_budget_tracker.ticks import Counts, Outcome
 from slo_budget_tracker.verdict import Transition
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from slo_budget_tracker.composites import faults as faults_of_members
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import Fault, SpecError
 from slo_budget_tracker.fields import Fields
-from slo_budget_tracker.filesets import Source, read_sources
+from slo_budget_tracker.filesets import read_sources
 from slo_budget_tracker.formats.drafts import Draft
 from slo_budget_tracker.formats.recognition import Shelf, expanded
-from slo_budget_tracker.native import Found, NativeFile
+from slo_budget_tracker.native import NativeFile
 from slo_budget_tracker.suspicions import too_short
+from slo_budget_tracker.understood import Understood
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from slo_budget_tracker.documents import Node, Reading
+    from slo_budget_tracker.filesets import Source
+    from slo_budget_tracker.native import Found
     from slo_budget_tracker.specs import SLO
+    from slo_budget_tracker.understood import Kept
 
 NOBODY_KNOWS: Mapping[str, float] = MappingProxyType({})
 MOST_SLOS = 10_000
@@ -35,41 +38,6 @@ class Catalogue:
 
     slos: tuple[SLO, ...]
     warnings: tuple[Fault, ...] = ()
-
-
-class Understood(NamedTuple):
-    """A file, what it says as native documents, and what became of them."""
-
-    source: Source
-    roots: tuple[Node, ...]
-    file: NativeFile
-    native: bool = False  # nothing in it is in another format
-
-
-@dataclass(slots=True)
-class Kept:
-    """What native files said when they were last read: who did not change need not be understood again.
-
-    Documents of other formats may refer to those in other files; they are always understood together.
-    """
-
-    files: dict[tuple[str, int, bytes], Understood] = field(default_factory=dict)
-
-    def known(self, source: Source, tick: int) -> Understood | None:
-        """What a file said, if it said the same before."""
-        return self.files.get(_print(source, tick))
-
-    def replace(self, files: Iterable[Understood], tick: int) -> None:
-        """Keep these files' words, without their nodes, and nobody else's."""
-        self.files = {
-            _print(one.source, tick): one._replace(roots=(), source=Source(one.source.file, ""))
-            for one in files
-            if one.native
-        }
-
-
-def _print(source: Source, tick: int) -> tuple[str, int, bytes]:
-    return source.file, tick, hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).digest()
 
 
 def load(

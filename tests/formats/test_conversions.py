@@ -17,8 +17,8 @@ from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import SpecError
 from slo_budget_tracker.filesets import Source
 from slo_budget_tracker.formats.texts import values_text
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.specfiles import catalogue_of, understand_texts
-from slo_budget_tracker.specs import sli_hash
 from tests.servers import promtool_binary
 
 FILES = Path(__file__).parent / "files"

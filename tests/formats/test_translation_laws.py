@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,8 +14,11 @@ from slo_budget_tracker.filesets import Source
 from slo_budget_tracker.formats.expressions import functions, read_counts, read_ratio
 from slo_budget_tracker.formats.names import slug
 from slo_budget_tracker.formats.texts import yaml_text
-from slo_budget_tracker.specfiles import Understood, understand_texts
+from slo_budget_tracker.specfiles import understand_texts
 from slo_budget_tracker.specs import NAME
+
+if TYPE_CHECKING:
+    from slo_budget_tracker.understood import Understood
 
 FILES = sorted((Path(__file__).parent / "files").glob("*.yaml"))
 TEXTS = [path.read_bytes().decode() for path in FILES]

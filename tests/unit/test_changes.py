@@ -8,7 +8,8 @@ import pytest
 
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.changes import Known, after, compare, remembered, to_remember, transitions
-from slo_budget_tracker.specs import BurnRateAlert, definition_hash
+from slo_budget_tracker.hashes import definition_hash
+from slo_budget_tracker.specs import BurnRateAlert
 from tests.unit.serving import BEGIN, HOUR, PAGE, availability, ratio
 
 SHOP = availability()

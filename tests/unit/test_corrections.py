@@ -20,11 +20,12 @@ from slo_budget_tracker.corrections import Correction, merged, overlapping
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.gauges import render
+from slo_budget_tracker.hashes import definition_hash, sli_hash
 from slo_budget_tracker.history import History
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.snapshots import snapshot_json
-from slo_budget_tracker.specs import BudgetAlert, Calendar, definition_hash, sli_hash
+from slo_budget_tracker.specs import BudgetAlert, Calendar
 from slo_budget_tracker.ticks import TO_DATE, Counts, Outcome, Tick
 from slo_budget_tracker.windows import gather
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic

@@ -12,11 +12,11 @@ import pytest
 from slo_budget_tracker.annotations import Annotation
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.entries import Entry, Event
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import DAY, Period
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.specfiles import load
-from slo_budget_tracker.specs import sli_hash
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from tests.unit.test_cli import call  # noqa: F401 - a fixture
 

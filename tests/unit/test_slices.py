@@ -13,12 +13,13 @@ from slo_budget_tracker.courses import course, span_of
 from slo_budget_tracker.errors import QueryFailed, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.filling import Filler, chunks
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.slices import Clock, Part, cut, end_of, judge, last_end
 from slo_budget_tracker.specfiles import load
-from slo_budget_tracker.specs import Slices, sli_hash
+from slo_budget_tracker.specs import Slices
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from slo_budget_tracker.views import Past
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from slo_budget_tracker.hashes import definition_hash, sli_hash
 from slo_budget_tracker.indicators import KINDS
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specfiles import load
@@ -17,8 +18,6 @@ from slo_budget_tracker.specs import (
     Calendar,
     ConditionSli,
     ProbeSli,
-    definition_hash,
-    sli_hash,
 )
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "config" / "examples").glob("*.yaml"))

@@ -11,8 +11,9 @@ import pytest
 
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import SpecError
-from slo_budget_tracker.specfiles import Kept, load
+from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import LatencySli, PromqlSli, RequestsSli
+from slo_budget_tracker.understood import Kept
 
 HERE = Path(__file__).parent.parent / "specfiles"
 SLI = '{requests: {total: x_total, bad: "x_total{code=~\\"5..\\"}"}}'

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker.hashes import definition_hash
 from slo_budget_tracker.payloads import query_text
 from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.snapshots import AlertStatus, BurnRateSample, SLOSnapshot
@@ -17,7 +18,6 @@ from slo_budget_tracker.specs import (
     LatencySli,
     PromqlSli,
     RequestsSli,
-    definition_hash,
 )
 from slo_budget_tracker.ticks import Outcome, WindowCounts
 from slo_budget_tracker.verdict import Transition, assess

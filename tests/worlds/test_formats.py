@@ -9,9 +9,10 @@ import pytest
 
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.filesets import Source
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.replays import evaluate_at
 from slo_budget_tracker.specfiles import catalogue_of, understand_texts
-from slo_budget_tracker.specs import sli_hash, workbook
+from slo_budget_tracker.specs import workbook
 from tests.peers.rules import sloth_ratio
 from tests.servers import PrometheusServer, load_openmetrics
 from tests.worlds.history import END

@@ -64,9 +64,9 @@ def _options(
     """Exact SLO error budgets and burn rates beside an existing Prometheus."""
 
 
-def files_of(config: Path | None, *, allow_empty: bool = False) -> Files:
+def files_of(config: Path | None, *, allow_empty: bool = False, cached: bool = False) -> Files:
     """Where the configuration comes from: the file and the environment."""
-    return Files(config, os.environ, allow_empty=allow_empty)
+    return Files(config, os.environ, allow_empty=allow_empty, cached=cached)
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -78,6 +78,7 @@ def configuration_of(files: Files, *, whole: bool = False) -> Configuration:
     """Settings and catalogue; warnings go to standard error, one by one or how many there are."""
     with garbage.waiting():
         configuration = files.read()
+        garbage.last()
     warnings = configuration.catalogue.warnings
     if warnings and not whole:
         named = f" -c {files.config}" if files.config is not None else ""

@@ -90,7 +90,7 @@ def run(
     wishes.catch()
     overview = shard == "all"
     one_of = None if shard is None or overview else Shard.parse(shard)
-    files = files_of(config, allow_empty=allow_empty)
+    files = files_of(config, allow_empty=allow_empty, cached=True)
     settings = settings_of(config)
     logs.configure(settings.log.format, settings.log.level)
     configuration = configuration_of(files, whole=True)
