@@ -10,6 +10,7 @@ from slo_budget_tracker.correctionfiles import Correction
 from slo_budget_tracker.entries import Entry, Event
 from slo_budget_tracker.errors import Unreachable
 from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import by_owner, tally
@@ -17,7 +18,7 @@ from slo_budget_tracker.reviews import review
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.slis import Member
-from slo_budget_tracker.specs import SLO, CompositeSli, Slices, sli_hash
+from slo_budget_tracker.specs import SLO, CompositeSli, Slices
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
 
