@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,15 +29,18 @@ from typing import Any, ClassVar, Self
 import httpx
 import yaml
 
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 30
+PORTS = range(10_000, 32_000)  # below those that the system gives to clients
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on right now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A TCP port on loopback that nobody uses, not one of those that the system gives to clients meanwhile."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def find_binary(name: str, *, variable: str) -> str | None:

@@ -11,7 +11,16 @@ import time
 import httpx
 import pytest
 
-from tests.audit_server import NOW, FakeAuditStream, NearAuditStream, expected, ledger_of, story, wait_for
+from tests.audit_server import (
+    NOW,
+    PATIENCE,
+    FakeAuditStream,
+    NearAuditStream,
+    expected,
+    ledger_of,
+    story,
+    wait_for,
+)
 from tests.servers import free_port
 
 CANARY = "S3CR3T-canary"
@@ -57,7 +66,7 @@ def daemon(tmp_path):
 def metric(url, name):
     """One of the daemon's own figures; None while it does not answer."""
     try:
-        page = httpx.get(f"{url}/metrics", trust_env=False, timeout=5).text
+        page = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
     except httpx.HTTPError:
         return None
     assert CANARY not in page
@@ -71,12 +80,13 @@ def test_events_that_wait_are_delivered_whatever_prometheus_does(daemon, tmp_pat
     """A5, H14: beside a Prometheus that is away; the figures say so, and the password is in no output."""
     with NearAuditStream() as server:
         process, url = daemon(server.url)
-        wait_for(lambda: expected([1, 2, 3]) == story(server.get("/events").json())[:3], seconds=60)
-        wait_for(lambda: metric(url, 'deliveries_total{outcome="delivered"}'), seconds=60)
-        wait_for(lambda: metric(url, "audit_target_ok") == 1.0, seconds=60)
-        assert 0.0 == metric(url, "quarantined")
+        wait_for(lambda: expected([1, 2, 3]) == story(server.get("/events").json())[:3])
+        wait_for(lambda: (metric(url, "audit_target_ok"), metric(url, "outbox_pending")) == (1.0, 0.0))
+        confirmed = [metric(url, f'deliveries_total{{outcome="{how}"}}') for how in ("delivered", "adopted")]
+        assert 3 <= sum(filter(None, confirmed))  # one whose answer was slow is looked up and taken over
+        wait_for(lambda: metric(url, "quarantined") == 0.0)
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(30)
+        assert 0 == process.wait(PATIENCE)
     assert CANARY not in (tmp_path / "log").read_text()
     assert CANARY.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
 
@@ -89,11 +99,11 @@ def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path)
 
     with FakeAuditStream(*[("POST", hang)] * 50) as server:
         process, url = daemon(server.url)
-        wait_for(server.posts, seconds=60)
-        wait_for(lambda: (metric(url, "outbox_pending") or 0) >= 3, seconds=60)
-        assert NOW + 60 == metric(url, "outbox_oldest_timestamp_seconds")
+        wait_for(server.posts)
+        wait_for(lambda: (metric(url, "outbox_pending") or 0) >= 3)
+        wait_for(lambda: metric(url, "outbox_oldest_timestamp_seconds") == NOW + 60)
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(30)
+        assert 0 == process.wait(PATIENCE)
     command = [sys.executable, "-m", "slo_budget_tracker", "audit", "list", "--state", "attempted"]
     listed = subprocess.run(
         [*command, "-c", str(tmp_path / "tracker.yaml")], capture_output=True, text=True, check=True
