@@ -44,6 +44,7 @@ class Walk:
         scrape: usual time between two scrapes, ms.
         also: instants (ms) at which the counter began again because others of its histogram did.
         led: whether an undecided first value counts, where the count of all of its histogram decided it.
+        spared: instants (ms) at which a fall is no reset because that of all of its histogram was none.
     """
 
     time: int
@@ -56,9 +57,11 @@ class Walk:
     scrape: int = 30_000
     also: Container[int] = ()
     led: bool | None = None
+    spared: Container[int] = ()
     gain: float = 0.0
     doubts: list[Doubt] = field(default_factory=list)
     begun: list[int] = field(default_factory=list)  # when it began again, ms
+    guarded: list[int] = field(default_factory=list)  # when it fell without beginning again, ms
     held_counts: bool | None = None  # what was decided of an undecided first value
 
     def through(self, samples: Iterable[tuple[int, float]]) -> Walk:
@@ -98,7 +101,8 @@ class Walk:
         elif not self.whole and slight:
             self.doubts.append("no_instance")
             self.special = NOTHING_SPECIAL
-        elif slight and not newer and (newer is False or self.special.marked):
+        elif time in self.spared or (slight and not newer and (newer is False or self.special.marked)):
+            self.guarded.append(time)
             if not self.special.marked:
                 self.doubts.append("guarded")
             self.special = self.special._replace(marked=True)

@@ -1,14 +1,18 @@
 """The series of one histogram belong together: they begin again together, and change their resolution.
 
 The count of all observations leads. Where it began again, so did the counts at the bounds, even those that
-show no fall. Where the counts at a bound go on under another resolution (a client merged its buckets, classic
-buckets gave way to native ones), those before and after may not be comparable: their difference counts where
-it is within the growth of all; else that is divided as the newer sample is.
+show no fall; where its fall was none, theirs are none. Only where it has passed its old value already, a fall
+of a count at a bound is what tells.
+
+Where the counts at a bound go on under another resolution (a client merged its buckets, classic buckets gave
+way to native ones), those before and after may not be comparable: their difference counts where it is within
+the growth of all; else that is divided as the newer sample is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -18,7 +22,7 @@ from slo_budget_tracker.resets import Walk
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from slo_budget_tracker.feeds import RawFeed
     from slo_budget_tracker.scan import Scan
@@ -35,6 +39,7 @@ class Siblings:
     doubts: Counter[str]
     _by_whole: dict[int, list[int]] = field(default_factory=dict)
     _begun: dict[int, list[int]] = field(default_factory=dict)  # by the key of all: instants (ms)
+    _guarded: dict[int, list[int]] = field(default_factory=dict)  # by the key of all: instants (ms)
     _held_counts: dict[int, bool | None] = field(default_factory=dict)  # by the key of all
     _changed: dict[int, set[int]] = field(default_factory=dict)  # by the key of all: the bounds
     _known: dict[int, tuple[int, float]] = field(default_factory=dict)  # by the key of all: from evidence
@@ -63,13 +68,31 @@ class Siblings:
         """Tell the walk of a count at a bound what that of all observations found."""
         if self._by_whole and self._is_part(at):
             walk.also = self._begun.get(self._whole(at), ())
+            walk.spared = self._guarded.get(self._whole(at), ())
             walk.led = self._held_counts.get(self._whole(at))
         return walk
+
+    def tell(self, at: int, walk: Walk, begin: Callable[[int], Walk]) -> None:
+        """Tell the walk of a count of all where it began again although it shows no fall: a part fell there.
+
+        `begin` gives the walk that a line would go.
+        """
+        if not self._by_whole or self._is_part(at) or walk.special.marked:
+            return
+        way = [(walk.time, walk.value), *self.scan.samples(at)]
+        risen = {now[0] for before, now in pairwise(way) if now[1] >= before[1]}
+        walk.also = risen.intersection(
+            time
+            for one in self._by_whole[self._whole(at)]
+            if self._is_part(one) and self.scan.remembered(one) is not None
+            for time in begin(one).through(self.scan.samples(one)).begun
+        )
 
     def note(self, at: int, walk: Walk) -> None:
         """Take note of what the walk of a count of all found."""
         if self._by_whole and not self._is_part(at):
             self._begun.setdefault(self._whole(at), []).extend(walk.begun)
+            self._guarded.setdefault(self._whole(at), []).extend(walk.guarded)
             self._held_counts[self._whole(at)] = walk.held_counts
 
     def whole(self, at: int) -> int | None:

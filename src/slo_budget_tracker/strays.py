@@ -188,6 +188,16 @@ class Strays:
         )
 
     def _walk(self, at: int, evidence: Evidence | None, *, reset: bool = False) -> None:
+        scan, siblings = self.scan, self._siblings
+        walk = self._way(at, evidence, reset=reset)
+        siblings.tell(at, walk, lambda part: self._way(part, evidence, reset=reset))
+        siblings.lead(at, walk).through(scan.samples(at))
+        siblings.note(at, walk)
+        self.doubts.update(walk.doubts)
+        scan.settle(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)
+
+    def _way(self, at: int, evidence: Evidence | None, *, reset: bool) -> Walk:
+        """The walk of a remembered series, before its first step."""
         scan = self.scan
         known = scan.remembered(at)
         assert known is not None
@@ -203,10 +213,7 @@ class Strays:
         )
         if evidence is not None:
             walk.newer = evidence.process(scan.lines.labels[at]).newer
-        self._siblings.lead(at, walk).through(scan.samples(at))
-        self._siblings.note(at, walk)
-        self.doubts.update(walk.doubts)
-        scan.settle(at, gain=walk.gain, time=walk.time, value=walk.value, special=walk.special)
+        return walk
 
     def _birth(self, at: int) -> Birth:
         scan = self.scan
