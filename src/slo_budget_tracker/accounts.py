@@ -77,7 +77,7 @@ def account(book: Book, slo: SLO, instance: Instance | None, *, without: Sequenc
             gone = without[bisect_right(ends, span[0]) : bisect_left(starts, span[1])]
             one = taken_out(source, counts, Tick(*span), number, gone)
             if slo.no_data == "bad" and one.absent:
-                watched = absent_since(source, number, max(born, span[0]), span[1])
+                watched = absent_since(source, number, max(born, span[0]), span[1], without=gone)
                 one = with_missing(one, whole or one, watched)
             found.append(one)
         return found

@@ -92,7 +92,7 @@ def gather(
             found[instance] = {**found.get(instance, {}), TO_DATE: counts}
         if slo.no_data == "bad" and instance in found:
             found[instance] = _missing_is_bad(
-                source, slo, end, instance, found[instance], born=born(instance)
+                source, slo, end, instance, found[instance], born=born(instance), without=without
             )
     return found
 
@@ -157,19 +157,23 @@ def _missing_is_bad(
     found: Mapping[int, WindowCounts],
     *,
     born: int,
+    without: Sequence[Tick],
 ) -> dict[int, WindowCounts]:
     """The windows with absent seconds as bad events, at the mean traffic of the SLO window.
 
     What was absent before the daemon watched does not count: the service may not have existed.
     """
     whole = found[slo.window if slo.calendar is None else TO_DATE]
-    watched = absent_since(source, instance, born, at)
+    watched = absent_since(source, instance, born, at, without=without)
     return {length: with_missing(counts, whole, watched) for length, counts in found.items()}
 
 
-def absent_since(source: History | Judged, instance: int, born: int, at: int) -> float:
-    """The seconds without any series that were watched, up to an instant."""
-    return _counts(source, instance, Tick(born, at)).absent if at > born else 0
+def absent_since(
+    source: History | Judged, instance: int, born: int, at: int, *, without: Sequence[Tick] = ()
+) -> float:
+    """The seconds without any series that were watched and are not taken out, up to an instant."""
+    since = Tick(min(born, at), at)
+    return taken_out(source, _counts(source, instance, since), since, instance, without).absent
 
 
 def with_missing(counts: WindowCounts, whole: WindowCounts, watched: float) -> WindowCounts:

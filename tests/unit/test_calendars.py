@@ -282,3 +282,16 @@ def test_missing_ticks_are_bad_at_mean_traffic(born, bad, known):
     slo = monthly(calendar=None, window=4 * DAY, no_data="bad")
     found = gather(history, 4 * DAY, [(slo, 1)], interval=60, born=lambda _: born)[1][4 * DAY]
     assert (7_200 + bad, bad, known) == (found.total, found.bad, found.known)
+
+
+def test_missing_ticks_that_are_corrected_are_not_bad():
+    """`no_data: bad`: a correction takes out what was missing while the daemon watched, and nothing from before does for it."""
+    history = History()
+    outcomes = [Counts(0, 0, Outcome.NO_DATA)] * 6 + [Counts(100, 0, Outcome.OK)] * 8
+    outcomes += [Counts(0, 0, Outcome.NO_DATA)] * 2 + [Counts(100, 0, Outcome.OK)] * 4
+    spans = [Tick(at_ * HOUR, (at_ + 1) * HOUR) for at_ in range(20)]
+    history.add([Row.of(span, {1: counts}) for span, counts in zip(spans, outcomes, strict=True)])
+    slo = monthly(calendar=None, window=20 * HOUR, no_data="bad")
+    without = [Tick(14 * HOUR, 16 * HOUR)]
+    found = gather(history, 20 * HOUR, [(slo, 1)], interval=60, born=lambda _: 12 * HOUR, without=without)
+    assert (1_200, 0, 12 * HOUR) == found[1][20 * HOUR][1:4]
