@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.feeds import Slot
 
 TAG = "slo"  # the label that tells the members of a joined query apart
+OTHER_TAG = "__slo__"  # the same, where series are grouped by their own label `slo`
 MOST_OPERATORS = 600  # and brackets: expressions beyond are not parsed here
 _NESTING = re.compile(r"[-+*/%^<>=!(\[{]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _NAMED = 3  # so many label sets are named in a message
@@ -81,7 +82,10 @@ class ExpressionBatch:
         """All members as one query at `at`; equal expressions are asked once."""
         once = {tag: member for member, tag in reversed(tuple(self._tagged()))}
         return Query(
-            " or ".join(_tagged(member, tag, tick_seconds) for tag, member in sorted(once.items())), at
+            " or ".join(
+                _tagged(member, self._label, tag, tick_seconds) for tag, member in sorted(once.items())
+            ),
+            at,
         )
 
     def read(self, answer: Answer) -> Mapping[Slot, float | None]:
@@ -105,6 +109,10 @@ class ExpressionBatch:
         right = tuple(m for m in self.members if m not in left)
         return self.of(self.datasource, left), self.of(self.datasource, right)
 
+    @property
+    def _label(self) -> str:
+        return OTHER_TAG if any(TAG in member.by for member in self.members) else TAG
+
     def _tagged(self) -> Iterator[tuple[Member, str]]:
         """Each member with the tag it is asked under: that of the first member that asks the same."""
         first: dict[tuple[str, int, bool], str] = {}
@@ -115,7 +123,7 @@ class ExpressionBatch:
     def _judge(self, answer: Answer) -> tuple[dict[Slot, float | None], dict[str, BadAnswer]]:
         found: dict[str, list[Series]] = {}
         for series in answer.series:
-            found.setdefault(series.labels.get(TAG, ""), []).append(series)
+            found.setdefault(series.labels.get(self._label, ""), []).append(series)
         values: dict[Slot, float | None] = {}
         faults: dict[str, BadAnswer] = {}
         for member, tag in self._tagged():
@@ -147,12 +155,12 @@ def _by_group(member: Member, rows: Sequence[Series]) -> Mapping[Slot, Sequence[
     return found
 
 
-def _tagged(member: Member, tag: str, tick_seconds: int) -> str:
+def _tagged(member: Member, label: str, tag: str, tick_seconds: int) -> str:
     text = f"{member.expression}\n" if "#" in member.expression else member.expression  # a comment ends there
     value = f"vector({text})" if _is_scalar(member.expression) else f"({text})"
     if member.slot.role not in TICKED and member.window != tick_seconds:
         value = f"{value} * {tick_seconds} / {member.window}"
-    return f'label_replace({value}, "{TAG}", {quote(tag)}, "", "")'
+    return f'label_replace({value}, "{label}", {quote(tag)}, "", "")'
 
 
 def _is_scalar(expression: str) -> bool:
@@ -184,7 +192,8 @@ def _single(slot: Slot, found: Sequence[Series]) -> float | None:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    inside = ",".join(f"{name}={quote(value)}" for name, value in sorted(labels.items()) if name != TAG)
+    own = sorted((name, value) for name, value in labels.items() if name not in {TAG, OTHER_TAG})
+    inside = ",".join(f"{name}={quote(value)}" for name, value in own)
     return f"{{{inside}}}"
 
 

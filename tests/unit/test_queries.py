@@ -367,6 +367,20 @@ def test_values_are_read_by_slot():
     assert {Slot("a", "total"): 7.0, Slot("a", "bad"): None, Slot("b", "error_ratio"): 0.25} == found
 
 
+def test_groups_by_the_label_slo_of_the_series_are_theirs():
+    """What tells the members of a query apart is then called otherwise: no group takes its name for its own."""
+    sli = PromqlSli(total="sum by (slo) (t)", bad="sum by (slo) (b)")
+    one = SLO(name="a", target=Decimal("0.9"), sli=sli, group_by=("slo",))
+    (asked,) = plan([one], replica_labels={}).expressions
+    assert promql_parser.parse(asked.query(0, 300).expression)
+    rows = [({"slo": "x", "__slo__": f"a:{role}"}, value) for role, value in (("total", 9.0), ("bad", 2.0))]
+    assert all(f'"__slo__", "{labels["__slo__"]}"' in asked.query(0, 300).expression for labels, _ in rows)
+    group = (("group_slo", "x"),)
+    assert {Slot("a", "total", group): 9.0, Slot("a", "bad", group): 2.0} == asked.read(
+        Answer(tuple(Series(labels, [1], [value]) for labels, value in rows))
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "reason", "message"),
     [
