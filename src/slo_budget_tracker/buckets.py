@@ -51,11 +51,22 @@ class Buckets:
         self._rosters.clear()
         self._by_digest.clear()
 
-    def load(self, connection: sa.Connection) -> Iterator[Row]:
-        """All rows, in no order: read from the table itself, as an index may be damaged unnoticed."""
-        for number, members in connection.execute(sa.select(rosters.c.id, rosters.c.members)):
+    def newest(self, connection: sa.Connection) -> int:
+        """The highest number of a row; 0 without rows."""
+        return int(connection.execute(sa.select(sa.func.max(buckets.c.id))).scalar() or 0)
+
+    def load(self, connection: sa.Connection, *, after: int | None = None) -> Iterator[Row]:
+        """All rows, in no order: read from the table itself, as an index may be damaged unnoticed.
+
+        With `after` those of higher numbers only: what was written since that one was the highest.
+        """
+        known = max(self._rosters, default=0) if after is not None else 0
+        members_of = sa.select(rosters.c.id, rosters.c.members).where(rosters.c.id > known)
+        for number, members in connection.execute(members_of):
             self._rosters[number] = _ids(members)
         query = sa.select(buckets.c.start_at, buckets.c.end_at, buckets.c.roster, buckets.c.payload)
+        if after is not None:
+            query = query.where(buckets.c.id > after)
         for start, end, roster, payload in connection.execute(query):
             if roster not in self._rosters:
                 raise DamageError(f"the roster of ({start}, {end}] is gone")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -15,19 +15,37 @@ from slo_budget_tracker.instances import Instance
 from slo_budget_tracker.rows import DamageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.buckets import Buckets
     from slo_budget_tracker.entries import Entry
     from slo_budget_tracker.history import History
+    from slo_budget_tracker.rows import Row
     from slo_budget_tracker.ticks import Outcome, Tick
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
 
 
+class Newer(NamedTuple):
+    """What was written to a ledger since it was read: whole tables that are small, and the rows that came."""
+
+    instances: dict[int, Instance]
+    meta: dict[str, str]
+    cursors: dict[str, int]
+    slo_cursors: dict[int, int]
+    texts: dict[int, str]
+    rows: Sequence[Row]
+    last_row: int
+
+
 @dataclass(slots=True)
 class Contents:
-    """Instances, counts, states, cursors and facts of one moment."""
+    """Instances, counts, states, cursors and facts of one moment.
+
+    Attributes:
+        texts: the states as they are stored.
+        last_row: the highest number of a stored row.
+    """
 
     history: History
     instances: dict[int, Instance] = field(default_factory=dict)
@@ -35,6 +53,8 @@ class Contents:
     cursors: dict[str, int] = field(default_factory=dict)
     slo_cursors: dict[int, int] = field(default_factory=dict)
     states: dict[int, dict[str, AlertState]] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+    last_row: int = 0
 
     @classmethod
     def read(cls, connection: sa.Connection, buckets: Buckets, history: History) -> Contents:
@@ -45,20 +65,76 @@ class Contents:
                 written.
         """
         found = cls(history)
-        for row in connection.execute(sa.select(tables.instances)).mappings():
-            found.instances[row["id"]] = Instance(**{**row, "labels": orjson.loads(row["labels"])})
-        found.meta = dict(connection.execute(sa.select(tables.facts)).all())
-        found.cursors = dict(connection.execute(sa.select(tables.cursors)).all())
-        found.slo_cursors = dict(connection.execute(sa.select(tables.slo_cursors)).all())
+        found.instances = _instances(connection, {})
+        found.meta = _pairs(connection, tables.facts)
+        found.cursors = _pairs(connection, tables.cursors)
+        found.slo_cursors = _pairs(connection, tables.slo_cursors)
+        found.texts = _pairs(connection, tables.states)
         alike: dict[str, dict[str, AlertState]] = {}  # where nothing burns many have the same
-        for instance, payload in connection.execute(sa.select(tables.states)):
-            known = found.states[instance] = alike.get(payload) or states_of(payload)
-            alike[payload] = known
+        for instance, text in found.texts.items():
+            known = found.states[instance] = alike.get(text) or states_of(text)
+            alike[text] = known
+        found.last_row = buckets.newest(connection)
         history.admit(found.instances)
         history.add(buckets.load(connection))
         if "thinned_at" in found.meta:
             history.thin(int(found.meta["thinned_at"]))
         return found
+
+    def newer(self, connection: sa.Connection, buckets: Buckets) -> Newer | None:
+        """What came since, inside one transaction; None where all has to be read, as rows have no order.
+
+        Rows that were merged since then come again with the others, and change nothing.
+        """
+        meta, last_row = _pairs(connection, tables.facts), buckets.newest(connection)
+        same = meta.get("epoch") == self.meta.get("epoch")
+        goes_on = (
+            int(meta.get("commits", 0)) >= int(self.meta.get("commits", 0)) and last_row >= self.last_row
+        )
+        if connection.dialect.name != "postgresql" or not (same and goes_on):
+            return None  # SQLite gives a number that became free again
+        return Newer(
+            instances=_instances(connection, self.instances),
+            meta=meta,
+            cursors=_pairs(connection, tables.cursors),
+            slo_cursors=_pairs(connection, tables.slo_cursors),
+            texts=_pairs(connection, tables.states),
+            rows=list(buckets.load(connection, after=self.last_row)),
+            last_row=last_row,
+        )
+
+    def take(self, newer: Newer) -> bool:
+        """Take in what came; whether figures may have changed by it."""
+        changed = {i: text for i, text in newer.texts.items() if self.texts.get(i) != text}
+        states = {i: states_of(text) for i, text in changed.items()}
+        fresh = bool(newer.rows or changed or newer.texts.keys() != self.texts.keys())
+        fresh = fresh or (newer.instances, newer.slo_cursors) != (self.instances, self.slo_cursors)
+        self.states = {i: states.get(i) or self.states[i] for i in newer.texts}
+        self.instances, self.meta, self.texts = newer.instances, newer.meta, newer.texts
+        self.cursors, self.slo_cursors, self.last_row = newer.cursors, newer.slo_cursors, newer.last_row
+        self.history.admit(newer.instances)
+        self.history.add(newer.rows)
+        if "thinned_at" in newer.meta:
+            self.history.thin(int(newer.meta["thinned_at"]))
+        return fresh
+
+
+def _pairs(connection: sa.Connection, table: sa.Table) -> dict[Any, Any]:
+    """A table of two columns."""
+    return dict(connection.execute(sa.select(table)).all())
+
+
+def _instances(connection: sa.Connection, known: Mapping[int, Instance]) -> dict[int, Instance]:
+    """All instances; those that are known and did not change are the same objects."""
+    found = {}
+    for row in connection.execute(sa.select(tables.instances)).mappings():
+        one = known.get(row["id"])
+        if one is None:
+            one = Instance(**{**row, "labels": orjson.loads(row["labels"])})
+        elif (one.retired, one.born) != (row["retired"], row["born"]):  # nothing else of it ever changes
+            one = replace(one, retired=row["retired"], born=row["born"])
+        found[row["id"]] = one
+    return found
 
 
 class Known:

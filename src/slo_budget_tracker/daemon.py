@@ -15,14 +15,15 @@ from slo_budget_tracker.claims import refuse_shared
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.errors import LedgerError, UsageError
 from slo_budget_tracker.evaluator import density_of
-from slo_budget_tracker.following import Follower
+from slo_budget_tracker.following import LeadersLedger
 from slo_budget_tracker.leading import Leading
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.levers import Lever
 from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.notifying import Notifier
-from slo_budget_tracker.overviews import Overview
+from slo_budget_tracker.onlookers import Onlooker
+from slo_budget_tracker.overviews import ShardsLedgers
 from slo_budget_tracker.postgres import holder
 from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.publishing import Publisher
@@ -129,7 +130,8 @@ class Daemon:
 
     def _show_all(self) -> None:
         """The page over all shards, until the end."""
-        overview = Overview(self.settings, self.slos, self.publisher, self._database(), self.stop)
+        sight = ShardsLedgers(self._database())
+        overview = Onlooker(self.settings, self.slos, self.publisher, sight, self.stop)
         overview.look()
         self._open_doors(overview)
         overview.run()
@@ -153,7 +155,8 @@ class Daemon:
 
     def _follow(self, seat: Seat) -> bool:
         """Show what another daemon concludes until the seat is free; whether it is ours now."""
-        follower = Follower(self.settings, self.slos, self.publisher, self._database(), self.stop)
+        sight = LeadersLedger(self._database())
+        follower = Onlooker(self.settings, self.slos, self.publisher, sight, self.stop)
         try:
             while not self.stop.is_set():
                 try:
@@ -166,7 +169,7 @@ class Daemon:
                     follower.suffer(str(error))
                 else:
                     self.publisher.play(seat.role)
-                    follower.look()
+                    follower.glance()
                 if self._open_doors(follower):
                     log.info("following", leader=seat.role.leader or "nobody yet")
                 self.notifier.alive()
@@ -232,7 +235,7 @@ class Daemon:
             term=None if seat is None else seat.term,
         )
 
-    def _open_doors(self, runs: Cycle | Follower | Overview) -> bool:
+    def _open_doors(self, runs: Cycle | Onlooker) -> bool:
         """Serve, reload and say so, once; what runs may change later. Whether this was the first time."""
         if self._web is not None:
             if self._reloader is not None:
@@ -253,7 +256,7 @@ class Daemon:
         if web is not None:
             web.stop(within=2.0)
 
-    def _made_reloader(self, runs: Cycle | Follower | Overview) -> Reloader | None:
+    def _made_reloader(self, runs: Cycle | Onlooker) -> Reloader | None:
         files = self.files
         if files is None:
             return None
@@ -267,7 +270,7 @@ class Daemon:
         Watcher(paths, reloader.hint, self.stop).start()
         return reloader
 
-    def _server(self, runs: Cycle | Follower | Overview, reloader: Reloader | None) -> WebServer:
+    def _server(self, runs: Cycle | Onlooker, reloader: Reloader | None) -> WebServer:
         web = self.settings.web
         lever = None
         if web.reload and web.reload_token_file is not None and reloader is not None:

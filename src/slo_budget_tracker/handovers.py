@@ -82,9 +82,9 @@ class _Rows(Buckets):
         super().__init__()
         self.rows: list[Row] = []
 
-    def load(self, connection: Connection) -> Iterator[Row]:
+    def load(self, connection: Connection, *, after: int | None = None) -> Iterator[Row]:
         """All rows."""
-        self.rows = list(super().load(connection))
+        self.rows = list(super().load(connection, after=after))
         return iter(self.rows)
 
 

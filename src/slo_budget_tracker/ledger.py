@@ -224,25 +224,22 @@ class Ledger(Known):
         copies.finish_over(part, target, now=now)
         return True
 
-    def refresh(self, *, any_change: bool = True) -> bool:
-        """For a ledger that is only read: read anew what another daemon wrote since; whether it was read.
-
-        It is read as a whole, so that most looks do without `any_change`: only once a tick was stepped.
-        """
+    def refresh(self) -> bool:
+        """For a ledger that is only read: read what another daemon wrote since; whether figures changed."""
         with self._guard, self._store.begin() as connection:
             query = sa.select(tables.facts.c.value).where(tables.facts.c.key == "commits")
             if connection.execute(query).scalar() == self._now.meta.get("commits"):
                 return False
-            stepped = connection.execute(sa.select(sa.func.max(tables.slo_cursors.c.instant))).scalar()
-            if not any_change and stepped == max(self._now.slo_cursors.values(), default=None):
-                return False
-            self._buckets.forget()
-            fresh = History(density=self.history.density)
             try:
-                self._now = Contents.read(connection, self._buckets, fresh)
+                found = self._now.newer(connection, self._buckets)
+                if found is None:
+                    self._buckets.forget()
+                    fresh = History(density=self.history.density)
+                    self._now = Contents.read(connection, self._buckets, fresh)
+                    return True
             except UNREADABLE as error:
                 raise self._store.damaged(f"{type(error).__name__}: {error}") from error
-        return True
+            return self._now.take(found)
 
     # --- what changes ---------------------------------------------------------------------------------------
 
@@ -351,6 +348,8 @@ class Ledger(Known):
         try:
             with self._store.begin() as connection:
                 self._now = Contents.read(connection, self._buckets, History(density=self.history.density))
+            if not self._store.read_only:
+                self._now.texts.clear()  # who writes need not compare
         except UNREADABLE as error:
             self.close()
             raise self._store.damaged(f"{type(error).__name__}: {error}") from error

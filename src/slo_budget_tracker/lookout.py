@@ -9,7 +9,7 @@ from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.hashes import sli_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.settings import Settings
@@ -28,6 +28,7 @@ class Looked(NamedTuple):
 
     evaluator: Evaluator
     snapshots: tuple[SLOSnapshot, ...]
+    faults: Mapping[str, str]  # of ours, by SLO: those are left out (T12)
 
 
 def looked(ledger: Ledger, slos: Sequence[SLO], settings: Settings) -> Looked | None:
@@ -49,4 +50,5 @@ def looked(ledger: Ledger, slos: Sequence[SLO], settings: Settings) -> Looked | 
         delay=evaluation.delay,
         replica_labels=settings.replica_labels,
     )
-    return Looked(evaluator.prepare(at), tuple(evaluator.look(at)))
+    faults: dict[str, str] = {}
+    return Looked(evaluator.prepare(at), evaluator.look(at, faults=faults), faults)

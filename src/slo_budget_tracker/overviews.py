@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import TYPE_CHECKING
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from slo_budget_tracker import sessions
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.annotations import Annotation, Sought
-    from slo_budget_tracker.changes import Change
     from slo_budget_tracker.claims import Claim
     from slo_budget_tracker.databases import Database
     from slo_budget_tracker.lookout import Looked
@@ -38,67 +34,29 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import WindowCounts
     from slo_budget_tracker.timeline import Wanted
 
-LOOKS = 4  # in an interval
-
-log = structlog.get_logger()
-
 
 @dataclass(slots=True)
-class Overview:
-    """Publishes what every shard has concluded last, each SLO as the shard has it that evaluates it."""
+class ShardsLedgers:
+    """The ledgers of all shards, and what each has concluded last of the SLOs that it evaluates."""
 
-    settings: Settings
-    slos: Sequence[SLO]
-    publisher: Publisher
     database: Database
-    stop: threading.Event = field(default_factory=threading.Event)
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _looked: dict[int, Looked] = field(default_factory=dict)
     _claims: Mapping[str, Claim] = field(default_factory=dict)
     _last: dict[str, tuple[SLOSnapshot, ...]] = field(default_factory=dict)  # by SLO
-    _stale: bool = True
-    _trouble: str = ""
-    _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self) -> None:
-        """Look again and again until the stop."""
-        while not self.stop.wait(self.settings.evaluation.interval / LOOKS):
-            self.look()
-        self.leave()
-
-    def adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
-        """Show another catalogue, as far as the shards know it."""
-        with self._guard:
-            self.settings, self.slos, self._stale = settings, slos, True
-        return ()
-
-    def look(self) -> None:
-        """Publish what the shards have written since the last look; troubles are told once."""
-        with self._guard:
-            try:
-                if self._read() or self._stale:
-                    self._show()
-                self._stale = False
-                told = ""
-            except LedgerError as error:
-                told = str(error)
-                self.leave()
-            if told != self._trouble:
-                log.warning("trouble", of="ledger", detail=told) if told else log.info("trouble is over")
-            self._trouble = told
-            self.publisher.readiness.troubles = {"ledger": told} if told else {}
-            self.publisher.refresh()
-
-    def leave(self) -> None:
+    def close(self) -> None:
         """Read no more."""
         for ledger in self._ledgers.values():
-            with suppress(LedgerError):
-                ledger.close()
+            ledger.close()
         self._ledgers.clear()
-        self._stale = True
 
-    def _read(self) -> bool:
-        """Whether any shard has written, came or took something over."""
+    def refresh(self) -> bool:
+        """Whether any shard has written, came or took something over.
+
+        Raises:
+            LedgerError: they cannot be read.
+        """
         claims = Claims(self.database.namespace)
         engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
         try:
@@ -121,30 +79,34 @@ class Overview:
                 self._ledgers[number] = Ledger.open(place, read_only=True)
         return fresh
 
-    def _show(self) -> None:
+    def show(self, settings: Settings, slos: Sequence[SLO], publisher: Publisher) -> Mapping[str, str]:
         """Each SLO from the ledger of the shard that has it; one that moves just now as it was."""
         self._looked.clear()
         archives: dict[str, Archive] = {}
+        faults: dict[str, str] = {}
         for number, ledger in self._ledgers.items():
-            mine = [s for s in self.slos if s.name in self._claims and self._claims[s.name].shard == number]
-            found = looked(ledger, mine, self.settings)
+            mine = [s for s in slos if s.name in self._claims and self._claims[s.name].shard == number]
+            found = looked(ledger, mine, settings)
             if found is None:
                 continue
             self._looked[number] = found
-            for name in {one.name for one in found.snapshots}:
-                self._last[name] = tuple(one for one in found.snapshots if one.name == name)
-                archives[name] = Archive(ledger)
-        known = {slo.name for slo in self.slos}
-        self._last = {name: some for name, some in self._last.items() if name in known}
+            faults |= found.faults
+            by_name: dict[str, list[SLOSnapshot]] = {}
+            for one in found.snapshots:
+                by_name.setdefault(one.name, []).append(one)
+            self._last |= {name: tuple(some) for name, some in by_name.items()}
+            archives |= dict.fromkeys(by_name, Archive(ledger))
+        self._last = {slo.name: self._last[slo.name] for slo in slos if slo.name in self._last}
         every = [Archive(ledger) for ledger in self._ledgers.values()]
-        self.publisher.readiness.ticked = bool(self._looked)
-        self.publisher.publish_all(
+        publisher.readiness.ticked = bool(self._looked)
+        publisher.publish_all(
             [one.evaluator for one in self._looked.values()],
-            clients(self.settings),
+            clients(settings),
             tuple(one for some in self._last.values() for one in some),
             past=Past(_courses(archives), _events(archives, every)),
             notebook=Notebook(_marks(every), _refused, _refused),
         )
+        return faults
 
 
 def _courses(archives: Mapping[str, Archive]) -> Callable[..., Mapping[int, Sequence[WindowCounts]] | None]:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.changes import Change
     from slo_budget_tracker.configuration import Configuration, Files
     from slo_budget_tracker.cycle import Cycle
-    from slo_budget_tracker.following import Follower
     from slo_budget_tracker.notifying import Notifier
-    from slo_budget_tracker.overviews import Overview
+    from slo_budget_tracker.onlookers import Onlooker
     from slo_budget_tracker.protection import Protection, Protector
     from slo_budget_tracker.settings import Settings
 
@@ -44,7 +43,7 @@ class Unsettled(TrackerError):  # noqa: N818 - the word says what is the case
 class Reloader:
     """Reloads in a thread of its own, one reload at a time."""
 
-    cycle: Cycle | Follower | Overview
+    cycle: Cycle | Onlooker
     files: Files
     notifier: Notifier
     protector: Protector | None = None

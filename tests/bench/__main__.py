@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import amplification, latency, lowtraffic, page, pair, peers, stores, tenthousand, thousand
+from tests.bench import (
+    amplification,
+    followers,
+    latency,
+    lowtraffic,
+    page,
+    pair,
+    peers,
+    stores,
+    tenthousand,
+    thousand,
+)
 from tests.worlds import table
 
 BENCHES = {
@@ -19,6 +30,7 @@ BENCHES = {
     "stores": ("What a ledger costs", stores.main),
     "page": ("The list of SLOs in a browser", page.main),
     "latency": ("From the first failing request to gauge, page, audit event and notification", latency.main),
+    "followers": ("What a follower and a page over all shards read", followers.main),
     "pair": ("A pair of daemons over one PostgreSQL, in trouble", pair.main),
     "lowtraffic": ("Pages a month by policy where traffic is low", lowtraffic.main),
 }

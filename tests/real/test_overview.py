@@ -7,7 +7,8 @@ import pytest
 from slo_budget_tracker.annotations import Annotation, Sought
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.overviews import Overview
+from slo_budget_tracker.onlookers import Onlooker
+from slo_budget_tracker.overviews import ShardsLedgers
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.timeline import Wanted
 from tests.real.fleets import NAMES, SLOS
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.postgresql
 @pytest.fixture
 def overview(fleet):
     """The page over the fleet's shards."""
-    found = Overview(settings(), SLOS, Publisher(clock=fleet.clock), fleet.base)
+    found = Onlooker(settings(), SLOS, Publisher(clock=fleet.clock), ShardsLedgers(fleet.base))
     yield found
     found.leave()
 
@@ -90,12 +91,12 @@ def test_a_database_that_is_away_is_a_trouble_told_once(fleet, overview):
     fleet.start(0, 1)
     fleet.tick()
     before = shown(overview)
-    away = overview.database
+    away = overview.sight.database
     overview.leave()
-    overview.database = type(away)(away.url.set(port=1), namespace=away.namespace)
+    overview.sight.database = type(away)(away.url.set(port=1), namespace=away.namespace)
     assert before == shown(overview)
     assert ["trouble with ledger: "] == [one[:21] for one in overview.publisher.display.unready()]
-    overview.database = away
+    overview.sight.database = away
     fleet.tick()
     assert there(fleet) == shown(overview)
     assert [] == overview.publisher.display.unready()

@@ -6,10 +6,12 @@ import pytest
 
 from slo_budget_tracker.databases import Database
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.following import Follower
-from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.following import LeadersLedger
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.onlookers import Onlooker
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.roles import Role
+from slo_budget_tracker.stepping import Stepper
 from tests.unit.cycling import begin, settings, ticks
 from tests.unit.serving import availability
 
@@ -34,7 +36,8 @@ def leader(url):
 @pytest.fixture
 def follower(url, leader):
     """Whoever follows it."""
-    one = Follower(settings(ledger={"url": url}), [SHOP], Publisher(clock=leader.clock), Database.of(url))
+    publisher = Publisher(clock=leader.clock)
+    one = Onlooker(settings(ledger={"url": url}), [SHOP], publisher, LeadersLedger(Database.of(url)))
     one.publisher.play(Role(leads=False, term=4, leader="process 7 on other"))
     yield one
     one.leave()
@@ -48,18 +51,12 @@ def slo_gauges(runs):
     ]
 
 
-def look_again(follower):
-    """As if the pause between two looks was over."""
-    follower._next = 0.0
-    follower.look()
-
-
 def test_both_show_the_same_gauges(leader, follower):
     """Identical series but for `instance`: rules take the maximum over both."""
     follower.look()
     assert slo_gauges(leader) == slo_gauges(follower)
     ticks(leader, 2)
-    look_again(follower)
+    follower.look()
     assert slo_gauges(leader) == slo_gauges(follower)
     assert [] == follower.publisher.display.unready()
 
@@ -74,13 +71,13 @@ def test_a_follower_says_that_it_follows(follower):
 
 
 def test_nothing_new_is_not_read_again(leader, follower, monkeypatch):
-    """A look at an unchanged ledger costs one query; a look before its time none at all."""
+    """A look at an unchanged ledger costs one query; a glance before its time none at all."""
     follower.look()
     view = follower.publisher.display.view
     monkeypatch.setattr("slo_budget_tracker.following.looked", None)
-    follower.look()
+    follower.glance()
     assert view is follower.publisher.display.view
-    look_again(follower)
+    follower.look()
     assert slo_gauges(leader) == slo_gauges(follower)
 
 
@@ -92,7 +89,7 @@ def test_an_slo_that_the_leader_has_not_met_is_not_shown_yet(leader, follower):
     assert ["shop"] == [one.name for one in follower.publisher.display.view.snapshots]
     leader.adopt(leader.settings, [SHOP, CART])
     ticks(leader, 1)
-    look_again(follower)
+    follower.look()
     assert ["cart", "shop"] == [one.name for one in follower.publisher.display.view.snapshots]
     assert 2 == len(follower.slos)
 
@@ -105,19 +102,61 @@ def test_a_ledger_out_of_reach_is_told_once_and_the_last_figures_stay(leader, fo
     follower.suffer("the ledger is out of reach")
     assert shown == slo_gauges(follower)
     assert ["trouble with ledger: the ledger is out of reach"] == follower.publisher.display.unready()
-    look_again(follower)
+    follower.look()
     assert [] == follower.publisher.display.unready()
 
 
-def test_what_changes_between_ticks_is_read_once_an_interval(leader, follower, monkeypatch):
-    """Reading costs as much as the ledger is large: deliveries alone do not make a follower read it again."""
-    follower.look()
-    assert not follower._ledger.refresh(any_change=False)
-    leader.evaluator.ledger.commit(Entry(meta={"something": "else"}))
-    assert not follower._ledger.refresh(any_change=False)
-    assert follower._ledger.refresh()
+def test_a_glance_looks_when_it_is_time(leader, follower):
+    """A quarter of an interval after the last look, and at once after a trouble."""
+    follower.glance()
+    assert 1 == len(follower.publisher.snapshots)
+    assert 15 == follower.pause
+    follower.suffer("the ledger is out of reach")
+    follower.glance()
+    assert [] == follower.publisher.display.unready()
+    follower._next -= follower.pause
     ticks(leader, 1)
-    assert follower._ledger.refresh(any_change=False)
+    follower.glance()
+    assert slo_gauges(leader) == slo_gauges(follower)
+
+
+def test_a_fault_of_ours_ends_no_onlooker(leader, follower, monkeypatch):
+    """T12: it is told as what it is, what was shown stays, and the next look tries again."""
+    follower.look()
+    shown = follower.publisher.snapshots
+    ticks(leader, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("slo_budget_tracker.following.looked", lambda *_: {}["shop"])
+        follower.look()
+    assert shown == follower.publisher.snapshots
+    assert ["trouble with the page: internal error: KeyError: 'shop'"] == follower.publisher.display.unready()
+    follower.look()
+    assert (slo_gauges(leader), []) == (slo_gauges(follower), follower.publisher.display.unready())
+
+
+def test_a_fault_of_ours_in_one_slo_is_its_own(leader, follower, monkeypatch):
+    """T12: the others are shown, and it is told which one is not."""
+    leader.adopt(leader.settings, [SHOP, CART])
+    ticks(leader, 2)
+    follower.adopt(follower.settings, [SHOP, CART])
+    assess = Stepper.assess
+
+    def fails(self, name, *arguments, **options):
+        if name == "cart":
+            raise ZeroDivisionError("it was zero")
+        return assess(self, name, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "assess", fails)
+        follower.look()
+    assert ["shop"] == [one.name for one in follower.publisher.snapshots]
+    told = "trouble with cart: internal error: ZeroDivisionError: it was zero"
+    assert [told] == follower.publisher.display.unready()
+    follower.look()
+    assert [told] == follower.publisher.display.unready()  # nothing new: as it was
+    ticks(leader, 1)
+    follower.look()
+    assert (slo_gauges(leader), []) == (slo_gauges(follower), follower.publisher.display.unready())
 
 
 def test_marks_are_the_leaders_to_take(leader, follower):
@@ -131,13 +170,14 @@ def test_marks_are_the_leaders_to_take(leader, follower):
 def test_no_ledger_yet_is_no_end(tmp_path):
     """Two daemons that start at once on nothing: the second one waits for the first one's tables."""
     url = f"sqlite:///{tmp_path}/later.db"
-    follower = Follower(settings(ledger={"url": url}), [SHOP], Publisher(), Database.of(url))
+    sight = LeadersLedger(Database.of(url))
+    follower = Onlooker(settings(ledger={"url": url}), [SHOP], Publisher(), sight)
     follower.look()
     assert follower.publisher.display.unready()[-1].startswith("trouble with ledger: ")
     with Ledger.open(url) as ledger:
-        look_again(follower)
+        follower.look()
         assert ["no tick has been evaluated yet"] == follower.publisher.display.unready()
         ticks(begin([SHOP], ledger=ledger), 1)
-        look_again(follower)
+        follower.look()
         assert ["shop"] == [one.name for one in follower.publisher.display.view.snapshots]
     follower.leave()
