@@ -148,7 +148,7 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     faults({"partial", "empty"}, TICKS - 3, longest=6),
 )
 def test_late_and_missing_answers_are_counted_once_they_are_there(history, troubles):
-    """D16, P17, P19: half an hour after the last trouble nothing is missing; what came late is at most a tick off."""
+    """D16, P17, P19: half an hour after the last trouble nothing is missing, and an expression is the worst that was said."""
     ticks = TICKS + HEALTHY
     expected, _ = undisturbed(history, ticks)
     with Ledger.open("sqlite://") as ledger:

@@ -92,7 +92,7 @@ def test_events_that_wait_are_delivered_whatever_prometheus_does(daemon, tmp_pat
 
 
 def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path):
-    """T4, A19: an answer that never comes keeps neither ticks nor the end waiting; the event stays attempted."""
+    """T6, A19: an answer that never comes keeps neither ticks nor the end waiting; the event stays attempted."""
 
     def hang(handler, _event):
         time.sleep(600)

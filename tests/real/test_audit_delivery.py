@@ -276,7 +276,7 @@ def test_what_a_restored_copy_tells_again_is_adopted(ledger, deliver, near):
 
 
 def test_stop_does_not_wait_for_a_server_that_hangs(ledger, deliver, audit_stream):
-    """T4: what was attempted stays marked, the next run looks it up."""
+    """T6: what was attempted stays marked, the next run looks it up."""
     os.kill(audit_stream.pid, signal.SIGSTOP)
     try:
         delivery = deliver(audit_stream.url, timeout=600.0)

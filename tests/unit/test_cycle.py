@@ -65,6 +65,31 @@ def test_a_clock_set_back_evaluates_nothing_twice():
     assert at + INTERVAL == cycle.tick().at
 
 
+def test_a_query_that_takes_longer_than_the_interval_misses_ticks():
+    """P24: ticks that begin meanwhile are counted as missed, read at the next aligned instant, and none is lost."""
+    clock = Clock()
+    server = Server(traffic_db())
+    cycle = begin([SHOP], server=server, clock=clock)
+    ticks(cycle, 2)
+
+    def slow(_query):
+        clock.now += 2.5 * INTERVAL
+        server.trouble = lambda _: None
+
+    server.trouble = slow
+    ticks(cycle, 1)
+    assert (BEGIN + 3 * INTERVAL, 0) == (cycle.last_at, cycle.publisher.own.ticks_missed)
+    clock.now += INTERVAL / 2  # where the next tick is due
+    assert BEGIN + 6 * INTERVAL == cycle.tick().at
+    assert 2 == cycle.publisher.own.ticks_missed
+    (instance,) = cycle.evaluator.ids.values()
+    assert {"OK": 6 * INTERVAL} == {
+        outcome.name: seconds
+        for outcome, seconds in cycle.evaluator.ledger.outcomes(instance).items()
+        if seconds
+    }
+
+
 def test_one_server_that_agrees_is_enough():
     """P30: with two servers the one with a wrong clock holds nobody up."""
     clock = Clock()
