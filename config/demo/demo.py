@@ -242,8 +242,8 @@ def table(slos: list[dict[str, Any]]) -> Table:
             slo["name"],
             f"{slo['target']:.4g}",
             format_duration(slo["window_seconds"]),
-            number(slo["total"], ",.0f"),
-            number(slo["failures"], ",.0f"),
+            number(None if slo["unit"] == "ratio" else slo["total"], ",.0f"),  # a composite has no events
+            number(None if slo["unit"] == "ratio" else slo["failures"], ",.0f"),
             number(slo["error_budget_remaining"], ".1%"),
             f"{number(burns.get(watched), '.2f')} ({format_duration(watched)})",
             ", ".join(active) or "quiet",

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.slis import Defect, Frozen
 from slo_budget_tracker.ticks import Tick
 
@@ -68,7 +69,7 @@ class Calendar(Frozen):
     def _defects(self) -> Iterator[Defect]:
         if self.timezone in _LOCAL or not _is_zone(self.timezone):
             expected = "a zone of the IANA database such as Europe/Berlin or UTC"
-            yield Defect("timezone", f"{self.timezone[:60]!a}", expected)
+            yield Defect("timezone", shown(self.timezone, most=60), expected)
 
 
 @lru_cache(maxsize=256)

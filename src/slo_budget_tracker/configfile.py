@@ -5,18 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from slo_budget_tracker.documents import (
-    Broken,
-    Kind,
-    Mapping,
-    Node,
-    Scalar,
-    Sequence,
-    read_documents,
-    shown,
-    trap,
-)
-from slo_budget_tracker.errors import Fault, SettingsError
+from slo_budget_tracker.documents import Broken, Kind, Mapping, Node, Scalar, Sequence, read_documents, trap
+from slo_budget_tracker.errors import Fault, SettingsError, shown
 from slo_budget_tracker.fields import is_secret, looks_secret
 from slo_budget_tracker.filesets import read_text
 

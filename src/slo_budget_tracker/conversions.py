@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slo_budget_tracker.errors import Fault, SpecError
 from slo_budget_tracker.filesets import Source
@@ -14,11 +14,13 @@ from slo_budget_tracker.formats.texts import values_text, yaml_text
 from slo_budget_tracker.specfiles import understand_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from slo_budget_tracker.documents import Node
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.understood import Understood
+
+    Place = tuple[str, int, int]  # file, line, column
 
 # Places in files, and names that formats change in their own way.
 _FREE = {"source", "name", "labels", "service"}
@@ -34,7 +36,39 @@ class Target(StrEnum):
     RULES = "prometheus-rules"
 
 
-def converted(files: Sequence[Understood], to: Target, *, tick: int = 60) -> tuple[str, tuple[Fault, ...]]:
+class Conversion(NamedTuple):
+    """What could be written, what is called or asked differently there, and what was left out and why."""
+
+    text: str
+    warnings: tuple[Fault, ...]
+    refused: tuple[Fault, ...]
+
+
+def as_far_as_possible(files: Sequence[Understood], to: Target, *, tick: int = 60) -> Conversion:
+    """Each SLO that the other format can say; those it cannot say are left out, and named.
+
+    Raises:
+        SpecError: nothing can be written.
+    """
+    refused: list[Fault] = []
+    without: set[Place] = set()
+    while True:
+        try:
+            text, warnings = converted(files, to, tick=tick, without=without)
+        except SpecError as error:
+            refused += error.faults
+            fresh = {_place(one) for one in error.faults} - without
+            without |= fresh
+            left = [one for file in files for one in file.file.found if _place(one.place) not in without]
+            if not fresh or not left:
+                raise SpecError(sorted(refused)) from None
+        else:
+            return Conversion(text, warnings, tuple(sorted(refused)))
+
+
+def converted(
+    files: Sequence[Understood], to: Target, *, tick: int = 60, without: Container[Place] = ()
+) -> tuple[str, tuple[Fault, ...]]:
     """The text in the other format, and warnings of what is called or asked differently there.
 
     Raises:
@@ -42,7 +76,12 @@ def converted(files: Sequence[Understood], to: Target, *, tick: int = 60) -> tup
     """
     if to is Target.NATIVE:
         return yaml_text(root for file in files for root in file.roots), ()
-    pairs = [(one.slo, _node(file, one.place), one.place) for file in files for one in file.file.found]
+    pairs = [
+        (one.slo, _node(file, one.place), one.place)
+        for file in files
+        for one in file.file.found
+        if _place(one.place) not in without
+    ]
     faults: list[Fault] = []
     documents: list[dict[str, Any]] = []
     for slo, node, place in pairs:
@@ -61,6 +100,10 @@ def converted(files: Sequence[Understood], to: Target, *, tick: int = 60) -> tup
             raise SpecError(sorted(faults))
         return text, tuple(_left_out(pairs))
     return text, _checked(text, [(slo, place) for slo, _, place in pairs], to, tick=tick)
+
+
+def _place(one: Fault | Node) -> Place:
+    return one.file, one.line, one.column
 
 
 def _written(to: Target, pairs: Sequence[tuple[SLO, Node]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker import documents
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.documents import read_documents
-from slo_budget_tracker.errors import SpecError
+from slo_budget_tracker.errors import SpecError, shown
 from slo_budget_tracker.fields import Fields
 from slo_budget_tracker.filesets import nothing_there, read_sources
 from slo_budget_tracker.indicators import sound
@@ -104,10 +104,10 @@ def _instant(node: Node, fields: Fields) -> int | None:
     try:
         instant = datetime.fromisoformat(node.text)
     except ValueError:
-        fields.refuse(node, documents.shown(node.text), _INSTANT)
+        fields.refuse(node, shown(node.text), _INSTANT)
         return None
     if instant.tzinfo is None:
-        fields.refuse(node, f"{documents.shown(node.text)}, without an offset", _INSTANT, "with Z for UTC")
+        fields.refuse(node, f"{shown(node.text)}, without an offset", _INSTANT, "with Z for UTC")
         return None
     return int(instant.timestamp())
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dateutil.rrule import rrulestr
 
 from slo_budget_tracker.calendars import zone
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.slis import Defect, Frozen
 from slo_budget_tracker.ticks import Tick
 
@@ -96,17 +97,17 @@ class Correction(Frozen):
 
     def _defects_of_rule(self, rule: str) -> Iterator[Defect]:
         if not any(known in rule.upper() for known in RULES):
-            yield Defect("rrule", f"{rule[:80]!a}", f"a rule with one of {', '.join(RULES)}")
+            yield Defect("rrule", shown(rule, most=80), f"a rule with one of {', '.join(RULES)}")
             return
         try:
             zone(self.timezone)
         except (ValueError, KeyError, OSError):
-            yield Defect("timezone", f"{self.timezone[:60]!a}", "a zone of the IANA database")
+            yield Defect("timezone", shown(self.timezone, most=60), "a zone of the IANA database")
             return
         try:
             _rule(rule, self.start, self.timezone).after(datetime.fromtimestamp(self.start, UTC))
         except (ValueError, TypeError, OverflowError) as error:
-            yield Defect("rrule", f"{rule[:80]!a}: {error}", "a recurrence rule of RFC 5545")
+            yield Defect("rrule", f"{shown(rule, most=80)}: {error}", "a recurrence rule of RFC 5545")
 
 
 class Rule:

@@ -29,6 +29,7 @@ from slo_budget_tracker.specfiles import catalogue_of, understand_texts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from slo_budget_tracker.errors import PrometheusError
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
@@ -151,7 +152,7 @@ def judged(
     candidates = found.proposals[: 2 * MOST_SLOS]
     named = [replace(one, name=f"c{number}") for number, one in enumerate(candidates)]
     slos = [slo.model_copy(update={"alerts": ()}) for slo in slos_of(named, window)]
-    refused: dict[str, str] = {}
+    refused: dict[str, PrometheusError] = {}
     snapshots = {
         one.name: one for one in evaluate_at(slos, asks, at=at, grid=grid, progress=progress, refused=refused)
     }

@@ -16,6 +16,7 @@ from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import QueryFailed, QueryRejected
 from slo_budget_tracker.feeds import TICKED
 from slo_budget_tracker.queries import plan
+from slo_budget_tracker.reaches import reach_of, said
 from slo_budget_tracker.recordings import ENOUGH
 from slo_budget_tracker.rowlabels import as_vector
 from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
@@ -246,13 +247,12 @@ class Doctor:
         self._reach(slo, seen)
 
     def _reach(self, slo: SLO, seen: Callable[[int], float]) -> None:
-        span = slo.past
-        while span > HOUR and not seen(span):
-            span //= 2
-        if span < slo.past:
-            reach = format_duration(max(span // HOUR, 1) * HOUR)
-            needed = f"history reaches back {reach} or a little more, not {format_duration(slo.past)}"
-            self._say("warning", "history", f"{needed}; coverage grows from there")
+        back = reach_of(lambda span: bool(seen(span)), wanted=slo.past, least=HOUR)
+        if back < slo.past:
+            needed = (
+                f"what it counts reaches back about {said(max(back, HOUR))}, not {format_duration(slo.past)}"
+            )
+            self._say("warning", "history", f"{needed}: until then its coverage is below 1")
         kept = self._value("max(prometheus_tsdb_retention_limit_seconds)")
         if 0 < kept < slo.past:
             found = f"Prometheus keeps {format_duration(int(kept))}, less than {format_duration(slo.past)}"

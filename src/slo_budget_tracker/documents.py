@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from slo_budget_tracker.errors import Fault
+from slo_budget_tracker.errors import Fault, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,12 +138,6 @@ def trap(text: str) -> str:
     return next((meaning for pattern, meaning in _TRAPS if pattern.fullmatch(text)), "")
 
 
-def shown(text: str, *, most: int = 60) -> str:
-    """A text of a file as it is quoted in a message: one line, printable ASCII, not too long."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return f'"{cut}"' if cut.isprintable() and cut.replace("…", "").isascii() else ascii(cut)
-
-
 def read_documents(
     text: str,
     *,
@@ -170,12 +164,16 @@ def read_documents(
                 builder.faults.append(Fault(file, *_place(event.start_mark), "", found, "a smaller one"))
                 break
     except yaml.MarkedYAMLError as error:
-        builder.faults.append(_syntax(error, file))
+        builder.faults.append(_syntax(error, file, text))
     return Reading(tuple(builder.documents), tuple(builder.faults))
 
 
-def _syntax(error: yaml.MarkedYAMLError, file: str) -> Fault:
-    place = _place(error.problem_mark or error.context_mark)
+def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    place = _place(mark)
+    line = text.splitlines()[place[0] - 1 : place[0]]
+    if line and "\t" in line[0][: len(line[0]) - len(line[0].lstrip())]:
+        return Fault(file, place[0], line[0].index("\t") + 1, "", "a tab", "spaces to indent with")
     context = f" ({error.context})" if error.context else ""
     suggestion = "a text with : # { [ or quotes in it needs quotes around it"
     return Fault(file, *place, "", f"not YAML: {error.problem}{context}", "", suggestion)

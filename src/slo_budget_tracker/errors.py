@@ -3,6 +3,7 @@
 TrackerError                      exit status
 ├── UsageError                    2   a wrong option, an unknown SLO
 ├── SpecError                     1   SLO files with faults (all of them at once)
+│   └── NoFilesError              2   there are none where they should be
 ├── SettingsError                 2   a configuration file with faults (all of them at once)
 ├── LedgerError                   3   the ledger cannot be opened, read or written
 │   ├── LedgerDamaged             it is not what was written
@@ -20,6 +21,7 @@ TrackerError                      exit status
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,6 +50,21 @@ class Fault:
         return f"{where}{'warning: ' if self.warning else ''}{what}{expected}{suggestion}"
 
 
+def shown(text: str, *, most: int = 60) -> str:
+    """A text of a file as it is quoted in a message: one line, not too long, escaped where letters deceive.
+
+    What is printable stays as it is but for letters that are not Latin: they may look like those that are.
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return f'"{cut}"' if (cut.isascii() and cut.isprintable()) or all(map(_is_plain, cut)) else ascii(cut)
+
+
+def _is_plain(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    latin = not category.startswith("L") or unicodedata.name(letter, "").startswith("LATIN")
+    return letter.isprintable() and latin and not category.startswith("M")
+
+
 class TrackerError(Exception):
     """Anything that a user is told about in one sentence and never as a traceback."""
 
@@ -72,6 +89,12 @@ class SpecError(FaultyFilesError):
     """SLO files with faults."""
 
     exit_status = 1
+
+
+class NoFilesError(SpecError):
+    """SLO files that are not there: a path was misspelt."""
+
+    exit_status = 2
 
 
 class SettingsError(FaultyFilesError):

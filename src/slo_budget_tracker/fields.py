@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import Broken, Kind, Node, Scalar, shown
+from slo_budget_tracker.documents import Broken, Kind, Node, Scalar
 from slo_budget_tracker.durations import format_duration, parse_duration, parse_fine_duration
+from slo_budget_tracker.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -190,16 +191,20 @@ class Fields:
 
     def fine_duration(self, node: Node, expected: str = "a duration such as 300ms") -> Decimal | None:
         """Seconds, exact, that may be fractions."""
-        return self._duration(node, parse_fine_duration, expected)
+        return self._duration(node, parse_fine_duration, expected, fine=True)
 
-    def _duration(self, node: Node, parse: Callable[[str], T], expected: str) -> T | None:
+    def _duration(
+        self, node: Node, parse: Callable[[str], T], expected: str, *, fine: bool = False
+    ) -> T | None:
         value = self.scalar(node, expected)
         if value is None:
             return None
         try:
             return parse(value.text)
         except ValueError as error:
-            hint = f"with a unit: {value.text}s" if value.kind is Kind.NUMBER else ""
+            units = ("ms", "s") if fine and "." not in value.text else ("s",)
+            written = " or ".join(f"{value.text}{unit}" for unit in units)
+            hint = f"with a unit: {written}" if value.kind is Kind.NUMBER else ""
             sentence = "a number without a unit" if hint else str(error)
             self.refuse(value, f"{shown(value.text)}, {sentence}", expected, hint)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -18,6 +19,7 @@ MOST_BYTES = 1_048_576
 MOST_FILES = 5_000
 NO_FILES = "a folder without .yaml or .yml files"
 NO_MATCH = "a pattern that matches no file"
+NOT_THERE = f"a file that cannot be opened ({os.strerror(errno.ENOENT)})"
 
 
 class Source(NamedTuple):
@@ -77,9 +79,11 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
     except OSError as error:
         found = f"a file that cannot be opened ({error.strerror})"
         return _fault(path, found, "a file or folder that can be read")
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
         os.close(handle)
-        return _fault(path, "no regular file", "a regular file")
+        found = "a folder" if stat.S_ISDIR(kind) else "no regular file"
+        return _fault(path, found, "a regular file", _in_folder(path) if stat.S_ISDIR(kind) else "")
     with open(handle, "rb") as file:  # noqa: PTH123 - the handle was opened above so that nothing blocks
         try:
             content = file.read(most + 1)
@@ -93,6 +97,17 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str | Fault:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
         return Fault(str(path), line, column, "", f"the byte 0x{content[error.start]:02x}", "UTF-8")
+
+
+def _in_folder(path: Path) -> str:
+    """The file of a folder that may have been meant."""
+    files = sorted(one for one in path.glob("*") if one.suffix in SUFFIXES and one.is_file())
+    return f"perhaps {files[0]}" if len(files) == 1 else "name the file in it"
+
+
+def is_missing(fault: Fault) -> bool:
+    """Whether a fault says that nothing is where a path leads to."""
+    return fault.found in {NO_FILES, NO_MATCH, NOT_THERE}
 
 
 def _expanded(path: Path, faults: list[Fault]) -> Iterator[Path]:

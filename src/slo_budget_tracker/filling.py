@@ -108,7 +108,7 @@ class Filler:
     admit: Callable[[CountsByKey], CountsByKey] = _as_it_is  # gives groups that are new their ids
     samples: int = 0
     given_up: Counter[str] = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)  # by SLO: why something of it was given up
+    reasons: dict[str, PrometheusError] = field(default_factory=dict)  # by SLO: why it was given up
     doubts: Counter[str] = field(default_factory=Counter)
     _units: list[Unit] = field(default_factory=list)
     _pending: deque[Chunk] = field(default_factory=deque)
@@ -187,10 +187,20 @@ class Filler:
     def _raw(self, chunk: Chunk) -> bool:
         return chunk.end > self.until - RECENT or self.samples < RAW_BUDGET
 
+    @property
+    def in_vain(self) -> PrometheusError | None:
+        """Why nothing at all could be read, where that is the server's fault and no query's."""
+        asked = {slo for unit in self._units for slo in unit.slos}
+        errors = {str(error): error for error in self.reasons.values()}
+        of_queries = any(isinstance(error, (QueryRejected, QueryFailed)) for error in errors.values())
+        if self.samples or of_queries or len(errors) != 1 or not asked <= self.reasons.keys():
+            return None
+        return next(iter(errors.values()))
+
     def _give_up(self, unit: Unit, error: PrometheusError) -> None:
         self._read[unit.key] = {}
         self.given_up.update(unit.slos)
-        self.reasons.update(dict.fromkeys(unit.slos, str(error)))
+        self.reasons.update(dict.fromkeys(unit.slos, error))
 
     def _halve(self, chunk: Chunk, unit: Unit, error: PrometheusError) -> None:
         """Too much for the server at once: the newer half first, the older one after it."""

@@ -60,7 +60,9 @@ def check(config: Path | None, *, ready: bool) -> int:
     try:
         status, said = asked(*there(web.listen), path, tls)
     except NoAnswerError as error:
-        sys.stderr.write(f"no answer at {web.listen}: {error}\n")
+        usual = config is None and web.listen == Web().listen
+        where = f"{web.listen} (-c CONFIG if it listens elsewhere)" if usual else web.listen
+        sys.stderr.write(f"no answer at {where}: {error}\n")
         return OUT_OF_REACH
     if status is None:
         known = (

@@ -18,6 +18,7 @@ from slo_budget_tracker.answers import Query
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.queries import plan
+from slo_budget_tracker.reaches import reach_of, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 
 SHORTER_WINDOW = "upstream_history_shorter_than_window"
 SHORTER_STORE = "upstream_history_shorter_than_store"
-MINUTE, HOUR = 60, 3_600
+HOUR = 3_600
 EVERY = 3_600.0  # seconds between two looks
 AGAIN = 30.0  # after one that was in vain
 SPAN = 300  # seconds in which a scraped series has a sample
-STEPS = 7  # halvings: a horizon is found to one part in a hundred of the window
 SLACK = HOUR  # seconds by which two histories may differ
 MOST_SUBJECTS = 3
 
@@ -117,13 +117,7 @@ def reach(ask: Ask, subjects: Iterable[str], *, at: int, wanted: int) -> int | N
     subject = next((one for one in subjects if _has(ask, one, at)), None)
     if subject is None:
         return None
-    known, unknown = 0, wanted - SPAN
-    if _has(ask, subject, at - unknown):
-        return wanted
-    for _ in range(STEPS):
-        middle = (known + unknown) // 2
-        known, unknown = (middle, unknown) if _has(ask, subject, at - middle) else (known, middle)
-    return known
+    return reach_of(lambda span: _has(ask, subject, at - span), wanted=wanted, least=SPAN)
 
 
 def _has(ask: Ask, subject: str, at: int) -> bool:
@@ -141,11 +135,11 @@ def judged(evaluator: Evaluator, datasource: str, *, at: int, wanted: int, reach
     with ledger.still():
         windows = ledger.history.window(at, [reaches, wanted], ids=ids)
     older = max(windows[one][wanted].known - windows[one][reaches].known for one in ids)
-    here, there = format_duration(_whole(reaches)), format_duration(wanted)
+    here, there = said(reaches), format_duration(wanted)
     if older > slack:
         text = (
             f"{datasource} has samples of about the last {here} only, the ledger knows "
-            f"{format_duration(_whole(older))} more: budgets go on from the ledger"
+            f"{said(older)} more: budgets go on from the ledger"
         )
         yield Remark(SHORTER_STORE, datasource, text)
     if reaches + older < wanted - slack:
@@ -154,9 +148,3 @@ def judged(evaluator: Evaluator, datasource: str, *, at: int, wanted: int, reach
             "until the daemon has run for so long its coverage is below 1"
         )
         yield Remark(SHORTER_WINDOW, datasource, text)
-
-
-def _whole(seconds: float) -> int:
-    """Seconds as they may be said about: whole hours, or minutes where there are no hours."""
-    unit = HOUR if seconds >= HOUR else MINUTE
-    return max(int(seconds // unit * unit), MINUTE)

@@ -170,7 +170,7 @@ def _condition(node: Node, fields: Fields) -> ConditionSli | None:
 
 def _preset(node: Node, fields: Fields) -> Sli | None:
     before = len(fields.faults)
-    given = fields.free_mapping(node, expected="{name: starlette-exporter, app: shop}")
+    given = fields.free_mapping(node, expected=f"{{name: …}} with one of {', '.join(presets.names())}")
     if given is None:
         return None
     name = fields.choice(given.values["name"], presets.names()) if "name" in given.values else None

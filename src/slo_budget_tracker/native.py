@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import documents
 from slo_budget_tracker.calendars import NOMINAL_DAYS, Calendar, parse_start
-from slo_budget_tracker.documents import Node, shown
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.fields import is_secret
 from slo_budget_tracker.groups import OF_TARGETS, RESERVED, meant, written
 from slo_budget_tracker.indicators import place_of, read_sli, sound
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from slo_budget_tracker.calendars import PeriodUnit
+    from slo_budget_tracker.documents import Node
     from slo_budget_tracker.errors import Fault
     from slo_budget_tracker.fields import Fields
     from slo_budget_tracker.specs import NoData, Sli

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from slo_budget_tracker.connection import authorization, base_address, tls_context
-from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError
+from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError, shown
 from slo_budget_tracker.transport import Transport, mapped
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.connection import Connection
 
+_HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[-\w./]*)?", re.ASCII)
 _ASKED_WRONGLY = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
 _REFUSED = {
     HTTPStatus.UNAUTHORIZED: "a user and the right password are needed (`daemon.basic_auth`)",
@@ -26,6 +28,21 @@ _REFUSED = {
 }
 
 
+def address_of(settings: Connection) -> str:
+    """The daemon's address, without a user in it.
+
+    Raises:
+        UsageError: it is none; what may have been meant is proposed.
+    """
+    try:
+        return base_address(settings)
+    except PrometheusError:
+        text = str(settings.url)
+        found = "it has a user in it and" if "@" in text else shown(text, most=200)
+        meant = f"; perhaps http://{text}" if _HOST.fullmatch(text) else ""
+        raise UsageError(f"the daemon's address: {found} is no http or https URL{meant}") from None
+
+
 def ask(settings: Connection, path: str, query: Sequence[tuple[str, str]]) -> Any:
     """What a daemon answers to a GET, as JSON.
 
@@ -33,10 +50,7 @@ def ask(settings: Connection, path: str, query: Sequence[tuple[str, str]]) -> An
         DaemonError: nobody answers, or not so that it could be used.
         UsageError: it was asked for what there is not.
     """
-    try:
-        address = base_address(settings)
-    except PrometheusError as error:
-        raise UsageError(f"the daemon's address: {error}") from None
+    address = address_of(settings)
     try:
         credentials = authorization(settings)
         with mapped():

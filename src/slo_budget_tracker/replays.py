@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.errors import QueryFailed, QueryRejected
 from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry, Ledger
@@ -14,6 +15,7 @@ from slo_budget_tracker.ticks import align_down
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from slo_budget_tracker.errors import PrometheusError
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
@@ -54,7 +56,7 @@ def evaluate_at(
     at: float,
     grid: Grid = Grid(),
     progress: Progress | None = None,
-    refused: dict[str, str] | None = None,
+    refused: dict[str, PrometheusError] | None = None,
 ) -> tuple[SLOSnapshot, ...]:
     """The figures of each SLO at the data instant `at` (aligned down), from Prometheus alone.
 
@@ -111,9 +113,14 @@ def replay(
         ticks=(last - first) // grid.interval,
         transitions=tuple(transitions),
         final=final,
-        errors={**reasons, **errors},
-        out_of_reach=out_of_reach,
+        errors={**{slo: str(error) for slo, error in reasons.items()}, **errors},
+        out_of_reach=out_of_reach or not all(map(is_of_a_query, reasons.values())),
     )
+
+
+def is_of_a_query(error: PrometheusError) -> bool:
+    """Whether an error says that a query is wrong, not that the server cannot be used."""
+    return isinstance(error, (QueryRejected, QueryFailed))
 
 
 def _evaluator(slos: Sequence[SLO], asks: Mapping[str, Ask], ledger: Ledger, grid: Grid) -> Evaluator:
@@ -130,7 +137,7 @@ def _evaluator(slos: Sequence[SLO], asks: Mapping[str, Ask], ledger: Ledger, gri
 
 def _fill(
     evaluator: Evaluator, until: int, progress: Progress | None, *, extra: int
-) -> tuple[int, dict[str, str]]:
+) -> tuple[int, Mapping[str, PrometheusError]]:
     """Fill the past of a fresh ledger; the seconds that all work covers, and what was refused."""
     filler = Filler(
         slos=evaluator.slos,
@@ -150,4 +157,6 @@ def _fill(
             evaluator.seen.update(filled.newest)
         if progress is not None:
             progress(total - extra - filler.remaining, total)
+    if (error := filler.in_vain) is not None:
+        raise error
     return total, filler.reasons

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from slo_budget_tracker.configfile import place_of_key, variable
-from slo_budget_tracker.documents import Node, shown
 from slo_budget_tracker.durations import parse_duration, parse_fine_duration
-from slo_budget_tracker.errors import Fault
+from slo_budget_tracker.errors import Fault, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingABC
 
     from pydantic import ValidationError
+
+    from slo_budget_tracker.documents import Node
 
 _SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB)?")
 _UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -127,10 +128,22 @@ def _model(annotation: Any) -> type[Section] | None:
     return next((one for one in kinds if isinstance(one, type) and issubclass(one, Section)), None)
 
 
+_WORDS = {
+    "tuple_type": "a list such as [one, two]",
+    "list_type": "a list such as [one, two]",
+    "string_type": "text",
+    "path_type": "a path",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+
 def _expected(error: Any) -> str:
     if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return "keys and values"
     if error["type"].startswith(("float", "int")):
         return "a number or a duration such as 10s"
+    if error["type"] in _WORDS:
+        return _WORDS[error["type"]]
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     return message[:1].lower() + message[1:]

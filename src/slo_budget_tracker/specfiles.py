@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.composites import faults as faults_of_members
 from slo_budget_tracker.documents import read_documents
-from slo_budget_tracker.errors import Fault, SpecError
+from slo_budget_tracker.errors import Fault, NoFilesError, SpecError, shown
 from slo_budget_tracker.fields import Fields
-from slo_budget_tracker.filesets import read_sources
+from slo_budget_tracker.filesets import is_missing, read_sources
 from slo_budget_tracker.formats.drafts import Draft
 from slo_budget_tracker.formats.recognition import Shelf, expanded
 from slo_budget_tracker.native import NativeFile
@@ -112,7 +112,7 @@ def understand_texts(
     if not told:
         told.extend(_without_members(slos))
     if told:
-        raise SpecError(sorted(set(told)))
+        raise (NoFilesError if all(map(is_missing, told)) else SpecError)(sorted(set(told)))
     if kept is not None:
         kept.replace((one._replace(source=s) for s, one in zip(sources, files, strict=True)), tick)
     return files
@@ -158,5 +158,5 @@ def _duplicates(named: Sequence[tuple[str, Node]]) -> Iterator[Fault]:
         for node in nodes if len(nodes) > 1 else ():
             others = ", ".join(f"{o.file}:{o.line}:{o.column}" for o in nodes if o is not node)
             yield node.fault(
-                f"the name {name[:63]!a} again in {others[:500]}", "each name once over all files"
+                f"the name {shown(name, most=63)} again in {others[:500]}", "each name once over all files"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.rowlabels import lost
 from slo_budget_tracker.slis import (
     CompositeSli,
@@ -197,7 +199,7 @@ class SLO(Frozen):
     def _defects(self) -> Iterator[Defect]:
         if not NAME.fullmatch(self.name):
             expected = "1 to 63 of a-z, 0-9 and -, no - at the ends"
-            yield Defect("name", f"{self.name[:80]!a}", expected, _suggested_name(self.name))
+            yield Defect("name", shown(self.name, most=80), expected, _suggested_name(self.name))
         sound = self.target.is_finite() and 0 < self.target < 1
         if not sound:
             yield Defect("target", str(self.target), "a ratio above 0 and below 1")
@@ -248,7 +250,8 @@ class SLO(Frozen):
 
 
 def _suggested_name(name: str) -> str:
-    better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    better = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:63].strip("-")
     return f"perhaps {better}" if better and better != name else ""
 
 

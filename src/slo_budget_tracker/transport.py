@@ -399,4 +399,5 @@ def _reason(error: BaseException) -> str:
         return printable(error.strerror)
     if error.args and isinstance(error.args[0], _Said):
         return error.args[0]
-    return type(error).__name__
+    under = error.__cause__ or error.__context__
+    return type(error).__name__ if under is None else _reason(under)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from slo_budget_tracker.cli import app
-from slo_budget_tracker.conversions import Target, converted
+from slo_budget_tracker.conversions import Target, as_far_as_possible, converted
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.errors import SpecError
 from slo_budget_tracker.filesets import Source
@@ -297,7 +297,7 @@ def test_names_that_become_the_same_are_refused():
     )
     with pytest.raises(SpecError) as caught:
         converted(files, Target.SLOTH)
-    assert "the name 'web-a' again" in str(caught.value)
+    assert 'the name "web-a" again' in str(caught.value)
 
 
 def test_a_histogram_of_no_seconds_is_asked_by_its_buckets_when_it_comes_back():
@@ -325,3 +325,33 @@ def test_a_native_histogram_is_read_by_its_functions(form, tmp_path):
         "histogram_fraction(0, 0.25, sum(rate(took{job=" in run.output.replace("\n", ""),
         "took_bucket" in run.output,
     )
+
+
+def test_what_can_be_written_is_written(tmp_path):
+    """One SLO that Sloth cannot say is named and left out, the others are there, status 1; none is no file."""
+    path, out = tmp_path / "native.yaml", tmp_path / "sloth.yaml"
+    sli = "sli: {requests: {total: t_total, bad: b_total}}"
+    kept, lost = (
+        f"  - {{name: a, target: 99%, {sli}}}\n",
+        f"  - {{name: b, target: 99%, {sli}, no_data: bad}}\n",
+    )
+    path.write_text(f"service: web\nslos:\n{kept}{lost}")
+    run = CliRunner().invoke(app, ["convert", str(path), "--to", "sloth", "-o", str(out)])
+    assert (1, ["web-a"]) == (run.exit_code, list(read(out.read_text())[1]))
+    assert f"{path}:4:12: slos[1].name: `no_data`, expected what sloth can say" in run.output
+    assert "1 of 2 SLOs are left out" in run.output
+    path.write_text(f"service: web\nslos:\n{lost}")
+    found, _ = read(path.read_text())
+    with pytest.raises(SpecError, match="`no_data`"):
+        as_far_as_possible(found, Target.SLOTH)
+
+
+def test_a_rule_file_leaves_out_what_rules_would_be_wrong_without():
+    """Of three the calendar one is refused; what is left is what those alone would make."""
+    sli = "sli: {requests: {total: t_total, bad: b_total}}"
+    rest = f"{{name: a, target: 99%, {sli}}}, {{name: c, target: 95%, {sli}}}"
+    files, _ = read(f"slos: [{rest}, {{name: b, target: 99%, window: {{calendar: month}}, {sli}}}]\n")
+    alone, _ = read(f"slos: [{rest}]\n")
+    found = as_far_as_possible(files, Target.RULES)
+    assert converted(alone, Target.RULES)[0] == found.text
+    assert ["`calendar`"] == [one.found for one in found.refused]

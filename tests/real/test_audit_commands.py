@@ -84,6 +84,8 @@ def test_list_shows_what_became_of_each_event(call, tmp_path, delivered):
     line = next(line for line in out.splitlines() if aside in line)
     assert line.split()[:5] == ["2023-11-14T22:15:20Z", "shop", "2", "slo_recovered", "quarantined"]
     assert "status 422: no" in line
+    times = [line.split()[:2] for line in out.splitlines()[1:-1]]
+    assert (sorted(times), 6) == (times, len(times))
 
 
 def test_list_is_narrowed_and_read_by_scripts(call, tmp_path, delivered):

@@ -231,7 +231,12 @@ def test_what_hinders_a_pipeline(call, daemon, token, tmp_path, monkeypatch):  #
         (("--url", daemon, "--token-file", tmp_path / "none"), 2, "cannot be read"),
         (("--url", daemon, "--token-file", tmp_path / "odd"), 2, "characters that no header can have"),
         (("--url", daemon, "--token-file", token, "--at", "soon"), 2, "at: not a time"),
-        (("--url", "http://127.0.0.1:9", "--token-file", token), 3, "no answer: ConnectError"),
+        (
+            ("--url", "http://127.0.0.1:9", "--token-file", token),
+            3,
+            "the daemon at http://127.0.0.1:9: no connection: Connection refused",
+        ),
+        (("--url", "localhost:9464", "--token-file", token), 2, "perhaps http://localhost:9464"),
         (("--url", f"{daemon}/nowhere", "--token-file", token), 2, "there is nothing at this path"),
     ]
     for arguments, expected, said in tries:

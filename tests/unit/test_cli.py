@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -287,9 +289,67 @@ def test_a_time_in_the_future_is_refused(call, config):
 
 
 def test_a_path_that_is_not_there_says_what_was_expected(call):
-    """Where, found, expected."""
+    """Where, found, expected; status 2 whoever is asked: the path is wrong, no file is."""
     expected = "/gone.yaml:1:1: a file that cannot be opened (No such file or directory), expected a file or folder that can be read\n"
-    assert (1, "", expected) == call("validate", "/gone.yaml")
+    for command in (("validate",), ("convert",), ("validate", "-c"), ("run", "-c"), ("evaluate", "-c")):
+        assert (2, "", expected) == call(*command, "/gone.yaml")
+
+
+def test_a_pattern_that_matches_nothing_is_as_wrong_as_a_path(call, tmp_path):
+    """Status 2 too; beside a file with a fault that is the bad news, status 1, and both are told."""
+    (tmp_path / "bad.yaml").write_text("slos: []\n")
+    assert 2 == call("validate", tmp_path / "*.yml")[0]
+    status, _, err = call("validate", tmp_path / "*.yml", tmp_path / "bad.yaml")
+    assert (1, 2) == (status, len(err.splitlines()))
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Something that is no Prometheus."""
+
+    def do_POST(self):
+        """There is nothing at any path."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Nothing is said."""
+
+
+def test_an_address_without_prometheus_is_one_sentence(call, tmp_path):
+    """404 from whatever is there: out of reach, status 3, said once and not once for each SLO."""
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    slo = "  - {name: NAME, target: 99%, sli: {requests: {total: NAME_total, bad: NAME_errors_total}}}\n"
+    (tmp_path / "slos.yaml").write_text(f"slos:\n{slo.replace('NAME', 'a')}{slo.replace('NAME', 'b')}")
+    (tmp_path / "c.yaml").write_text(
+        f"prometheus: {{url: 'http://127.0.0.1:{other.server_port}'}}\nslo_files: [slos.yaml]\n"
+    )
+    try:
+        for command in (("evaluate",), ("replay", "--from", "-1h")):
+            status, out, err = call(*command, "-c", tmp_path / "c.yaml")
+            assert (3, "", 1) == (status, out, err.count("\n")), err
+            assert err.endswith("no Prometheus answers there (404): check the address\n")
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+def test_what_several_slos_suffer_from_is_said_once(call, tmp_path, monkeypatch):
+    """The reason with the names of whom it is about, five at most."""
+    slo = "  - {name: sNUMBER, target: 99%, sli: {requests: {total: tNUMBER_total, bad: bNUMBER_total}}}\n"
+    (tmp_path / "slos.yaml").write_text(
+        "slos:\n" + "".join(slo.replace("NUMBER", str(number)) for number in range(7))
+    )
+    (tmp_path / "c.yaml").write_text("slo_files: [slos.yaml]\n")
+
+    def refuse(_):
+        raise QueryRejected("parse error", reason="bad_data")
+
+    monkeypatch.setattr(commands, "_asks", lambda _: {"default": refuse})
+    status, _, err = call("evaluate", "-c", tmp_path / "c.yaml")
+    assert (1, "s0, s1, s2, s3, s4 and 2 more: parse error\n") == (status, err)
 
 
 def test_help_of_all_shows_an_example(call):

@@ -75,7 +75,7 @@ def test_a_healthy_slo_has_notes_only():
         pytest.param(
             {"offset": vector()},
             ("warning", "history"),
-            "history reaches back 1h or a little more, not 1d; coverage grows from there",
+            "what it counts reaches back about 1h, not 1d: until then its coverage is below 1",
             id="no history",
         ),
         pytest.param(
@@ -325,7 +325,7 @@ def test_expressions_without_a_past_and_with_gaps():
         == (found["warning", "recorded"])
     )
     assert (
-        "history reaches back 1h or a little more, not 1d; coverage grows from there"
+        "what it counts reaches back about 1h, not 1d: until then its coverage is below 1"
         == (found["warning", "history"])
     )
 

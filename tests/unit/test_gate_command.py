@@ -115,9 +115,13 @@ def test_a_daemon_that_does_not_answer_is_unknown(call):  # noqa: F811
 
 
 def test_an_address_that_is_none_is_a_sentence(call):  # noqa: F811
-    """Status 2; a password in an address is not repeated."""
-    status, _, err = call("gate", "--url", "no address")
-    assert (2, "the daemon's address: the configured address is not an http or https URL\n") == (status, err)
+    """Status 2, with what may have been meant; a password in an address is not repeated."""
+    for given, said in {
+        "no address": '"no address" is no http or https URL',
+        "localhost:9724": '"localhost:9724" is no http or https URL; perhaps http://localhost:9724',
+        "ci:S3CR3T@here": "it has a user in it and is no http or https URL",
+    }.items():
+        assert (2, "", f"the daemon's address: {said}\n") == call("gate", "--url", given)
     status, _, err = call("gate", "--url", "http://ci:S3CR3T@127.0.0.1:9")
     assert (3, "the daemon at http://127.0.0.1:9: no connection: Connection refused\n") == (status, err)
 

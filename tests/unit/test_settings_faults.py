@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from slo_budget_tracker.errors import SettingsError
 from slo_budget_tracker.settings import load_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRET = "S3CR3T-0123456789abcdef"
 
@@ -40,6 +37,10 @@ def faults_of(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> l
         ("- a", "c.yaml:1:1: something else, expected one document with keys such as `prometheus:`"),
         ("web: {}\n---\nlog: {}", "c.yaml:3:1: something else, expected one document with keys such as `prometheus:`"),
         ("web: [", "c.yaml:2:1: not YAML: did not find expected node content (while parsing a flow node); a text with : # { [ or quotes in it needs quotes around it"),
+        ("slo_files: slos/", "c.yaml:1:12: slo_files: a value that does not fit, expected a list such as [one, two]"),
+        ("log: {level: [a]}\nprometheus: {replica_label: [a]}", "c.yaml:2:29: prometheus.replica_label: a value that does not fit, expected text"),
+        ("web: {annotations: perhaps}", "c.yaml:1:20: web.annotations: a value that does not fit, expected true or false"),
+        ("prometheus:\n\turl: http://x", "c.yaml:2:1: a tab, expected spaces to indent with"),
         ("prometheus: {url: 'ftp://x'}", 'c.yaml:1:19: prometheus.url: a value that does not fit, expected an address such as "http://localhost:9090"'),
     ],
 )  # fmt: skip
@@ -136,5 +137,10 @@ def test_a_configuration_that_cannot_be_read_is_told(tmp_path):
     """C4: missing, not regular, too large."""
     with pytest.raises(SettingsError, match=r"/gone.yaml:1:1: a file that cannot be opened"):
         load_settings(tmp_path / "gone.yaml", {})
-    with pytest.raises(SettingsError, match=r"no regular file"):
+    with pytest.raises(SettingsError, match=r"a folder, expected a regular file; name the file in it"):
         load_settings(tmp_path, {})
+    (tmp_path / "tracker.yaml").write_text("")
+    with pytest.raises(SettingsError, match=r"a folder, expected a regular file; perhaps .*/tracker.yaml"):
+        load_settings(tmp_path, {})
+    with pytest.raises(SettingsError, match=r"no regular file"):
+        load_settings(Path("/dev/null"), {})

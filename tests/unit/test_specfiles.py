@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slo_budget_tracker import presets
 from slo_budget_tracker.documents import read_documents
 from slo_budget_tracker.errors import SpecError
 from slo_budget_tracker.specfiles import load
@@ -57,6 +58,29 @@ def test_a_bad_file_is_told_exactly(path, monkeypatch):
     monkeypatch.chdir(path.parent)
     expected = path.with_suffix(".expected").read_text()
     assert expected == "\n".join(faults_of(Path(path.name))) + "\n"
+
+
+def test_letters_are_shown_as_they_are_unless_they_deceive(tmp_path):
+    """An é is an é, and the proposed name has an e; a Cyrillic letter that looks Latin is told by its code."""
+    path = tmp_path / "a.yaml"
+    sli = "sli: {probe: {up: up}}"
+    path.write_text(
+        f"slos:\n  - {{name: café, target: 99%, {sli}}}\n  - {{name: c\u0430fe, target: 99%, {sli}}}\n"
+    )
+    expected = "expected 1 to 63 of a-z, 0-9 and -, no - at the ends; perhaps"
+    assert [
+        f'{path}:2:12: slos[0].name: "café", {expected} cafe',
+        f"{path}:3:12: slos[1].name: 'c\\u0430fe', {expected} cfe",
+    ] == faults_of(path)
+
+
+@pytest.mark.parametrize("sli", ["{preset: nginx}", "{preset: {name: nginx}}", "{preset: {app: shop}}"])
+def test_an_unknown_preset_lists_those_there_are(tmp_path, sli):
+    """Whatever form the mistake has, the names are in the sentence."""
+    path = tmp_path / "a.yaml"
+    path.write_text(f"slos:\n  - {{name: a, target: 99%, sli: {sli}}}\n")
+    (said,) = faults_of(path)
+    assert [] == [name for name in presets.names() if name not in said]
 
 
 def test_every_row_of_the_fault_catalogue_has_a_bad_file():
@@ -146,8 +170,8 @@ def test_the_same_name_in_two_files_rejects_both_in_any_order(tmp_path):
     one.write_text(slo("a"))
     two.write_text(slo("a", "99.5%"))
     expected = [
-        f"{one}:2:11: slos[0].name: the name 'a' again in {two}:2:11, expected each name once over all files",
-        f"{two}:2:11: slos[0].name: the name 'a' again in {one}:2:11, expected each name once over all files",
+        f'{one}:2:11: slos[0].name: the name "a" again in {two}:2:11, expected each name once over all files',
+        f'{two}:2:11: slos[0].name: the name "a" again in {one}:2:11, expected each name once over all files',
     ]
     assert expected == faults_of(one, two)
     assert expected == faults_of(two, one)

@@ -114,7 +114,7 @@ def test_the_seeds_simple_form():
         ({"target": Decimal(1)}, "target: 1, expected a ratio above 0 and below 1"),
         ({"target": Decimal(0)}, "target: 0, expected"),
         ({"target": Decimal("NaN")}, "finite number"),
-        ({"name": "A"}, "name: 'A', expected 1 to 63 of a-z, 0-9 and -, no - at the ends; perhaps a"),
+        ({"name": "A"}, 'name: "A", expected 1 to 63 of a-z, 0-9 and -, no - at the ends; perhaps a'),
         ({"name": "a" * 64}, "name: "),
         ({"window": 0}, "window: 0 seconds, expected at least 1 second"),
         ({"window": 1_800, "alerts": simple([3_600])}, r"alerts\[0\].long: 1h, longer than the SLO's window"),

@@ -14,6 +14,8 @@ import typer
 from slo_budget_tracker.cli.app import ConfigOption, app, settings_of
 from slo_budget_tracker.connection import tls_context
 from slo_budget_tracker.errors import PrometheusError, UsageError
+from slo_budget_tracker.remote import address_of
+from slo_budget_tracker.transport import mapped
 
 HERE = "http://localhost:9724"
 OUT_OF_REACH = PrometheusError.exit_status
@@ -63,23 +65,25 @@ def annotate(
     mark |= {name: given for name, given in (("at", at), ("until", until), ("link", link)) if given}
     daemon = settings_of(config).daemon
     daemon = daemon.model_copy(update={"url": url or daemon.url or HERE})
-    address = f"{str(daemon.url).rstrip('/')}/api/v1/annotations"
+    address = f"{address_of(daemon)}/api/v1/annotations"
     headers = {"authorization": f"Bearer {_token(token_file)}"}
     try:
-        reply = httpx.post(
-            address,
-            json=mark,
-            headers=headers,
-            timeout=daemon.timeout,
-            follow_redirects=False,
-            verify=tls_context(daemon) or True,
-        )
-    except (PrometheusError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        sys.stderr.write(f"{address}: no answer: {type(error).__name__}\n")
+        with mapped():
+            reply = httpx.post(
+                address,
+                json=mark,
+                headers=headers,
+                timeout=daemon.timeout,
+                follow_redirects=False,
+                verify=tls_context(daemon) or True,
+            )
+    except PrometheusError as error:
+        sys.stderr.write(f"the daemon at {address_of(daemon)}: {error}\n")
         raise typer.Exit(OUT_OF_REACH) from error
     body = _body(reply)
     if reply.status_code not in {httpx.codes.OK, httpx.codes.CREATED} or "id" not in body:
-        sentence = f"{address}: {body.get('detail') or f'answered with status {reply.status_code}'}"
+        unknown = f"no slo-budget-tracker answers there (status {reply.status_code}): check the address"
+        sentence = f"the daemon at {address_of(daemon)}: {body.get('detail') or unknown}"
         if reply.is_client_error and "detail" in body:
             raise UsageError(sentence)
         sys.stderr.write(f"{sentence}\n")

@@ -67,12 +67,12 @@ def list_events(
     state: StateOption = None,
     output: OutputOption = Output.table,
 ) -> None:
-    """List the events and what became of them.
+    """List the events and what became of them, oldest first.
 
     Example: `slo-budget-tracker audit list -c config/slo-budget-tracker.yaml --state quarantined`
     """
     with _outbox(config) as outbox:
-        parcels = outbox.parcels(slo=slo, states=_states(state))
+        parcels = sorted(outbox.parcels(slo=slo, states=_states(state)), key=_in_time)
     if output is Output.json:
         tables.print_json([_evidence(one) for one in parcels])
         return
@@ -260,6 +260,10 @@ def _payload(text: str) -> Any:
         return orjson.loads(text)
     except ValueError:
         return text
+
+
+def _in_time(parcel: Parcel) -> tuple[int, str, int]:
+    return parcel.created, parcel.slo, parcel.sequence
 
 
 def _row(parcel: Parcel) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from slo_budget_tracker.doctor import Doctor
 from slo_budget_tracker.errors import PrometheusError, UsageError
 from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.queries import plan as plan_of
-from slo_budget_tracker.replays import Grid, evaluate_at
+from slo_budget_tracker.replays import Grid, evaluate_at, is_of_a_query
 from slo_budget_tracker.replays import replay as replay_between
 from slo_budget_tracker.shards import Shard
 from slo_budget_tracker.signals import Wishes
@@ -37,7 +37,7 @@ from slo_budget_tracker.sources import asks, clients
 from slo_budget_tracker.specfiles import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.reading import Ask
     from slo_budget_tracker.settings import Settings
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TICK = 60  # seconds
+MOST_NAMES = 5  # in a sentence
 
 
 class Output(StrEnum):
@@ -125,17 +126,16 @@ def evaluate(
     settings, slos = _asked(config, names)
     grid = _grid(settings)
     moment = instant(at, option="--at") - (grid.delay if at is None else 0)
-    refused: dict[str, str] = {}
+    refused: dict[str, PrometheusError] = {}
     with progress("reading history") as report:
         snapshots = evaluate_at(slos, _asks(settings), at=moment, grid=grid, progress=report, refused=refused)
     if output is Output.json:
         tables.print_json([snapshot_json(one) for one in snapshots])
     else:
         tables.print_snapshots(snapshots)
-    for slo, reason in refused.items():
-        sys.stderr.write(f"{slo}: {reason}\n")
+    _tell({slo: str(error) for slo, error in refused.items()})
     if refused:
-        raise typer.Exit(1)
+        raise typer.Exit(1 if all(map(is_of_a_query, refused.values())) else PrometheusError.exit_status)
 
 
 @app.command()
@@ -161,8 +161,7 @@ def replay(
         raise UsageError("--from must be before --to")
     with progress("replaying") as report:
         result = replay_between(slos, _asks(settings), start=first, end=last, grid=grid, progress=report)
-    for unit, error in result.errors.items():
-        sys.stderr.write(f"{unit}: {error}\n")
+    _tell(result.errors)
     if output is Output.json:
         tables.print_json(tables.replay_json(result))
     else:
@@ -283,6 +282,16 @@ def _chosen(slos: Sequence[SLO], names: list[str] | None) -> Sequence[SLO]:
             )
     wanted = [other for name in names or () for other in (name, *members_of(known[name]))]
     return [known[name] for name in dict.fromkeys(wanted)] if names else slos
+
+
+def _tell(reasons: Mapping[str, str]) -> None:
+    """Why something could not be read: each reason once, with whom it is about."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    for reason, some in names.items():
+        more = f" and {len(some) - MOST_NAMES} more" if len(some) > MOST_NAMES else ""
+        sys.stderr.write(f"{', '.join(some[:MOST_NAMES])}{more}: {reason}\n")
 
 
 def _grid(settings: Settings) -> Grid:

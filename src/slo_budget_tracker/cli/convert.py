@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from slo_budget_tracker.cli.app import ConfigOption, app, settings_of
-from slo_budget_tracker.conversions import Target, converted
+from slo_budget_tracker.conversions import Target, as_far_as_possible
 from slo_budget_tracker.specfiles import catalogue_of, understand
 
 DEFAULT_TICK = 60
@@ -27,17 +27,22 @@ def convert(
 ) -> None:
     """Write SLO files in another format: Sloth, Pyrra, OpenSLO, slo-generator to native, native to others.
 
-    What the other format cannot say is refused by name; what is only called differently is a warning.
+    What the other format cannot say is named and left out, with exit status 1; the rest is written. What is
+    only called differently is a warning.
 
     Example: `slo-budget-tracker convert sloth/ --to native -o slos/imported.yaml`
     """
     tick = settings_of(config).evaluation.interval if config is not None else DEFAULT_TICK
     files = understand(paths, tick=tick)
-    text, warnings = converted(files, to, tick=tick)
-    for warning in (*catalogue_of(files).warnings, *warnings):
-        sys.stderr.write(f"{warning}\n")
+    found = as_far_as_possible(files, to, tick=tick)
+    for fault in (*catalogue_of(files).warnings, *found.warnings, *found.refused):
+        sys.stderr.write(f"{fault}\n")
     if output is None:
-        typer.echo(text, nl=False)
-        return
-    with output.open("x", encoding="utf-8") as file:
-        file.write(text)
+        typer.echo(found.text, nl=False)
+    else:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(found.text)
+    if found.refused:
+        left_out = len({(one.file, one.line) for one in found.refused})
+        sys.stderr.write(f"{left_out} of {len(catalogue_of(files).slos)} SLOs are left out\n")
+        raise typer.Exit(1)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import Kind, Scalar, shown
+from slo_budget_tracker.documents import Kind, Scalar
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.fields import Fields
 from slo_budget_tracker.formats.trees import text
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.documents import Mapping as Mapping_
-from slo_budget_tracker.documents import Scalar, read_documents, shown
+from slo_budget_tracker.documents import Scalar, read_documents
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats.drafts import Draft, at, word
 from slo_budget_tracker.formats.names import ORIGINAL, labels_of, slug
 from slo_budget_tracker.formats.openslo_alerts import alerts

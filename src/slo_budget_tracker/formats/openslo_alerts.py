@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import shown
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats.drafts import Draft, at
 from slo_budget_tracker.formats.openslo_windows import seconds_of
 from slo_budget_tracker.formats.tiers import Tier, alerts_of

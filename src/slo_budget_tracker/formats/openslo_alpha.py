@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.documents import shown
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats.drafts import Draft, at, word
 from slo_budget_tracker.formats.trees import text, tree
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.documents import shown
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats import shapes
 from slo_budget_tracker.formats.drafts import Draft, at
 from slo_budget_tracker.formats.expressions import has_window, read_counts, with_window

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import shown
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats.drafts import Draft, at, word
 
 if TYPE_CHECKING:

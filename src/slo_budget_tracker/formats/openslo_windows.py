@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.calendars import parse_start
-from slo_budget_tracker.documents import shown
 from slo_budget_tracker.durations import format_duration, parse_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats.trees import text, tree
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import shown
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats import shapes
 from slo_budget_tracker.formats.drafts import at, word
 from slo_budget_tracker.formats.names import ORIGINAL, labels_of, slug

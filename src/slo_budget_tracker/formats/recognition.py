@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from slo_budget_tracker import documents
-from slo_budget_tracker.documents import Scalar, shown
+from slo_budget_tracker.documents import Scalar
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats import generator, openslo, openslo_alpha, pyrra, sloth
 from slo_budget_tracker.formats.alertwindows import Periods
 from slo_budget_tracker.formats.drafts import at, word

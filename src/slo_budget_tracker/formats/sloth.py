@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import documents
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.errors import shown
 from slo_budget_tracker.formats import shapes
 from slo_budget_tracker.formats.alertwindows import Periods, duplicates, read_catalogue
 from slo_budget_tracker.formats.drafts import at, word
@@ -87,7 +88,7 @@ def _resource(draft: Draft, root: Node, periods: Periods) -> Iterator[Node]:
             yield from _service(draft, spec, named, RESOURCE, periods)
     else:
         place = at(root, "kind") or root
-        draft.refuse(place, f"the kind {documents.shown(kind)}", "PrometheusServiceLevel or AlertWindows")
+        draft.refuse(place, f"the kind {shown(kind)}", "PrometheusServiceLevel or AlertWindows")
 
 
 def _service(
@@ -114,7 +115,7 @@ def _chain(draft: Draft, node: Node | None, key: str) -> None:
             continue
         why = next((why for start, why in _CHAIN.items() if name.text.startswith(start)), None)
         if why is None:
-            draft.refuse(name, f"the plugin {documents.shown(name.text)}, not supported in this version")
+            draft.refuse(name, f"the plugin {shown(name.text)}, not supported in this version")
         else:
             draft.warn(name, f"left out: {why}")
 
