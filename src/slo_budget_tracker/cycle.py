@@ -182,7 +182,7 @@ class Cycle:
         }
         faults: dict[str, str] = {}
         found = self.evaluator.look(at, known, faults=faults)
-        self.publisher.publish(self.evaluator, self.sources, found)
+        self.publisher.publish(self.evaluator, self.sources, found, prepared=False)
         for name, fault in faults.items():
             log.warning("trouble", of=name, detail=fault)
 

@@ -86,63 +86,76 @@ def render(
     return Page.of(snapshots, infos, data_until or {}).printed(own, now=now)
 
 
+class _Row(NamedTuple):
+    """The lines of one instance by family, and its labels."""
+
+    snapshot: SLOSnapshot
+    labels: str
+    families: Sequence[str]
+    lines: Sequence[str]
+
+    @classmethod
+    def of(cls, snapshot: SLOSnapshot) -> _Row:
+        base = labels({**snapshot.labels, "slo": snapshot.name})
+        plain = braced(base)
+        if snapshot.rollup:
+            return cls(snapshot, plain, *_rollup_lines(base, snapshot))
+        if len(base) == 1:  # no group labels: by far the most
+            return cls(snapshot, plain, *_sheet(snapshot).filled(base[0], _values(snapshot)))
+        found = [(name, sample(name, plain, value)) for name, value in _plain(snapshot)]
+        for name, further, value in _labelled(snapshot):
+            found.append((name, sample(name, braced((*base, *further)), value)))
+        return cls(snapshot, plain, [name for name, _ in found], [line for _, line in found])
+
+
 class Page:
     """The gauges of SLOs as text, once for as long as their verdicts stand.
 
     Only the ages of their data are of the moment of printing, as are the daemon's own figures.
     """
 
-    def __init__(self, pieces: Sequence[str | _Ages]) -> None:
-        self._pieces = pieces
+    def __init__(self) -> None:
+        self.rows: list[_Row] = []
+        self._lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
+        self._ages: dict[str, list[tuple[str, float]]] = {_AGE: [], _rollup(_AGE): []}
 
     @classmethod
     def of(
-        cls, snapshots: Iterable[SLOSnapshot], infos: Iterable[SLO], data_until: Mapping[Identity, float]
+        cls,
+        snapshots: Iterable[SLOSnapshot],
+        infos: Iterable[SLO],
+        data_until: Mapping[Identity, float],
+        *,
+        before: Page | None = None,
     ) -> Page:
-        """The page of these verdicts and definitions; `data_until` as in `render`."""
-        lines: dict[str, list[str]] = {name: [] for name in _FAMILIES}
-        ages: dict[str, list[tuple[str, float]]] = {_AGE: [], _rollup(_AGE): []}
-        for slo in sorted(infos, key=lambda slo: slo.name):
-            lines["slo_info"].append(_info(slo))
+        """The page of these verdicts and definitions; `data_until` as in `render`.
+
+        The lines of verdicts that were on the page `before` are not made again.
+        """
+        page = cls()
+        known = {} if before is None else {id(row.snapshot): row for row in before.rows}
+        page._lines["slo_info"] += [_info(slo) for slo in sorted(infos, key=lambda slo: slo.name)]
         for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
+            row = known.get(id(snapshot)) or _Row.of(snapshot)
+            page.rows.append(row)
+            for family, lines in zip(row.families, row.lines, strict=True):
+                page._lines[family].append(lines)
             until = data_until.get(identity(snapshot.name, snapshot.labels))
-            base = labels({**snapshot.labels, "slo": snapshot.name})
-            plain = braced(base)
             if until is not None:
-                ages[_rollup(_AGE) if snapshot.rollup else _AGE].append((plain, until))
-            if snapshot.rollup:
-                _add_rollup(lines, base, snapshot)
-                continue
-            if len(base) == 1:  # no group labels: by far the most
-                _sheet(snapshot).fill(base[0], _values(snapshot), lines)
-                continue
-            for name, value in _plain(snapshot):
-                lines[name].append(sample(name, plain, value))
-            for name, further, value in _labelled(snapshot):
-                lines[name].append(sample(name, braced((*base, *further)), value))
-        pieces: list[str | _Ages] = [
-            _Ages(_FAMILIES[name], ages[name]) if name in ages else block(_FAMILIES[name], some)
-            for name, some in lines.items()
-        ]
-        return cls(pieces)
+                page._ages[_rollup(_AGE) if snapshot.rollup else _AGE].append((row.labels, until))
+        return page
 
     def printed(self, own: OwnFigures | None, *, now: float | None) -> bytes:
         """The whole page as of now; without `own` only the SLOs' gauges."""
-        slo_blocks = (one if isinstance(one, str) else one.printed(now) for one in self._pieces)
-        return encoded(slo_blocks, () if own is None else own_lines(own))
+        return encoded(self._blocks(now), () if own is None else own_lines(own))
 
-
-class _Ages(NamedTuple):
-    """How old the data of instances are: the labels of each, and until when it has data."""
-
-    family: Family
-    known: Sequence[tuple[str, float]]
-
-    def printed(self, now: float | None) -> str:
-        if now is None:
-            return ""
-        name = self.family.name
-        return block(self.family, [sample(name, where, max(0.0, now - until)) for where, until in self.known])
+    def _blocks(self, now: float | None) -> Iterator[str]:
+        for name, lines in self._lines.items():
+            if name not in self._ages:
+                yield block(_FAMILIES[name], lines)
+            elif now is not None:
+                ages = [sample(name, where, max(0.0, now - until)) for where, until in self._ages[name]]
+                yield block(_FAMILIES[name], ages)
 
 
 @by_identity
@@ -195,11 +208,14 @@ def _values(one: SLOSnapshot) -> list[float | None]:
     return values
 
 
-def _add_rollup(lines: dict[str, list[str]], base: tuple[Label, ...], snapshot: SLOSnapshot) -> None:
+def _rollup_lines(base: tuple[Label, ...], snapshot: SLOSnapshot) -> tuple[list[str], list[str]]:
     """The figures over all groups, under names of their own: no sum over groups counts them twice."""
     figures = [(name, (), value) for name, value in _plain(snapshot)]
-    for name, further, value in [*figures, *_labelled(snapshot)]:
-        lines[_rollup(name)].append(sample(_rollup(name), braced((*base, *further)), value))
+    found = [
+        (_rollup(name), sample(_rollup(name), braced((*base, *further)), value))
+        for name, further, value in [*figures, *_labelled(snapshot)]
+    ]
+    return [name for name, _ in found], [line for _, line in found]
 
 
 def _rollup(name: str) -> str:

@@ -56,7 +56,7 @@ class Publisher:
     protection: Callable[[], WebFigures] | None = None
     faults: tuple[str, ...] = ()  # for which the last reload was refused
     _shown: Shown = field(default_factory=Shown)
-    _page: Page = field(default_factory=lambda: Page(()))  # of what is shown
+    _page: Page = field(default_factory=Page)  # of what is shown
     _guard: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -97,9 +97,17 @@ class Publisher:
             self.note(leader=role.leads, lease_term=role.term)
 
     def publish(
-        self, evaluator: Evaluator, sources: Mapping[str, Prometheus], snapshots: tuple[SLOSnapshot, ...]
+        self,
+        evaluator: Evaluator,
+        sources: Mapping[str, Prometheus],
+        snapshots: tuple[SLOSnapshot, ...],
+        *,
+        prepared: bool = True,
     ) -> None:
-        """Take in what a tick concluded, render once, swap once; only who holds the cycle's lock calls it."""
+        """Take in what a tick concluded, render once, swap once; only who holds the cycle's lock calls it.
+
+        Of a tick, what was asked for before is `prepared` for whoever asks next.
+        """
         archive = Archive(evaluator.ledger)
         self.publish_all(
             [evaluator],
@@ -107,6 +115,7 @@ class Publisher:
             snapshots,
             past=Past(archive.courses, archive.events),
             notebook=Notebook(archive.marks, archive.annotate, archive.erase),
+            prepared=prepared,
         )
 
     def publish_all(
@@ -117,6 +126,7 @@ class Publisher:
         *,
         past: Past,
         notebook: Notebook,
+        prepared: bool = True,
     ) -> None:
         """The same of several evaluators, each with some of the SLOs, and what is known of their past."""
         stats = [one.ledger.stats() for one in evaluators]
@@ -156,11 +166,11 @@ class Publisher:
                 {key: until for one in known for key, until in one.items()},
                 time.monotonic() + FRESH_FOR * interval,
             )
-            self._page = Page.of(snapshots, slos, self._shown.data_until)
-            self.refresh()
+            self._page = Page.of(snapshots, slos, self._shown.data_until, before=self._page)
+            self.refresh(prepared=prepared)
 
-    def refresh(self) -> None:
-        """Render the last verdicts with the figures of now."""
+    def refresh(self, *, prepared: bool = False) -> None:
+        """Show the last verdicts with the figures of now; they are rendered when somebody asks."""
         sent = DeliveryFigures() if self.delivery is None else self.delivery()
         web = WebFigures() if self.protection is None else self.protection()
         with self._guard:
@@ -181,14 +191,16 @@ class Publisher:
             self.note(
                 process=tuple(ProcessCollector(registry=None).collect()), log_lines_dropped=logs.dropped()
             )
-            self.display.view = compose(
-                metrics=self._page.printed(self.own, now=self.clock()),
+            page, own, now = self._page, self.own, self.clock()
+            view = compose(
+                metrics=lambda: page.printed(own, now=now),
                 snapshots=shown.snapshots,
                 slos=shown.slos,
                 unready=self.readiness.reasons(),
                 fresh_until=shown.fresh_until,
                 faults=self.faults,
             )
+            self.display.show(view, prepared=prepared)
 
 
 def _known(stats: Mapping[str, Stats], figure: str) -> dict[str, Any]:

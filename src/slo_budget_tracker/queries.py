@@ -120,7 +120,7 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             members = list(_expressions(slo.name, slo.sli, slo.group_by))
             ticked = all(member.slot.role in TICKED for member in members)
             expressions.setdefault((slo.datasource, ticked), []).append(members)
-    covers = _COVERS.of([[selector for _, selector in members] for members in feeds.values()])
+    covers = _COVERS.of({key: [selector for _, selector in members] for key, members in feeds.items()})
     return Plan(
         raw=tuple(
             RawFeed(
@@ -149,26 +149,23 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
 
 
 class _Covers:
-    """What covers lists of selectors, remembered from one plan to the next.
+    """What covers the selectors of each feed, remembered from one plan to the next.
 
-    Most of a catalogue is the same after a reload. Lists are told by the identity of what is in them, which
-    is kept alive with them.
+    Most of a catalogue is the same after a reload, and most of its selectors are the very same objects, which
+    are compared at once.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
+        self._known: dict[tuple[str, str, str], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
 
-    def of(self, wanted: Sequence[Sequence[Selector]]) -> list[tuple[Selector, ...]]:
+    def of(self, wanted: Mapping[tuple[str, str, str], list[Selector]]) -> list[tuple[Selector, ...]]:
         """The cover of each of these lists; what is not among them is forgotten."""
-        before = self._known
-        now: dict[tuple[int, ...], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
-        found = []
-        for selectors in wanted:
-            key = tuple(map(id, selectors))
-            known = now[key] = before.get(key) or (selectors, cover(selectors))
-            found.append(known[1])
-        self._known = now
-        return found
+        found = {}
+        for key, selectors in wanted.items():
+            known = self._known.get(key)
+            found[key] = known if known and known[0] == selectors else (selectors, cover(selectors))
+        self._known = found
+        return [covering for _, covering in found.values()]
 
 
 _COVERS = _Covers()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.settings import Settings
 
 SETTLE = 1.0  # seconds between two readings that must be equal
+ASKED = 0.2  # the same where somebody asked for the reload, who has written what there is to be read
 MOST_READINGS = 20  # of files that keep changing
 POLL = 10.0  # seconds between looks at the files, whether or not they are watched
 MOST_TOLD = 20  # faults in the log of one reload
@@ -91,7 +92,7 @@ class Reloader:
             if self.stop.is_set():
                 break
             if waiting or self._again or self._changed():
-                reloaded = self._reload()
+                reloaded = self._reload(asked=bool(waiting))
                 for future in waiting:
                     future.set_result(reloaded)
                 self.files.remember(self.cycle.settings)
@@ -109,11 +110,11 @@ class Reloader:
         except OSError:
             return True  # a reload tells what cannot be read, and is tried again (C21)
 
-    def _reload(self) -> Reloaded:
+    def _reload(self, *, asked: bool) -> Reloaded:
         self.notifier.reloading()
         self._again = False
         try:
-            configuration = self._settled()
+            configuration = self._settled(min(self.settle, ASKED) if asked else self.settle)
             protection = self._protection(configuration.settings)
             changes = self.cycle.adopt(configuration.settings, configuration.catalogue.slos)
             if self.protector is not None and protection is not None:
@@ -156,7 +157,7 @@ class Reloader:
             raise UsageError(f"web: {opened}, which needs a restart")
         return protection
 
-    def _settled(self) -> Configuration:
+    def _settled(self, settle: float) -> Configuration:
         """The configuration of files that were the same before and after they were read (C2).
 
         Files that were written a while ago are settled already.
@@ -165,7 +166,7 @@ class Reloader:
         for _ in range(MOST_READINGS):
             before = self.files.digest(running)
             quiet = time.time() - self.files.changed_at(running)
-            if self.stop.wait(self.settle - min(max(quiet, 0.0), self.settle)):
+            if self.stop.wait(settle - min(max(quiet, 0.0), settle)):
                 break
             if self.files.digest(running) == before:
                 self._digest = before

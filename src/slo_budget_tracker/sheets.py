@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slo_budget_tracker.exposition import around, printed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from slo_budget_tracker.exposition import Label
 
@@ -35,8 +35,8 @@ class Sheet:
     lines: Sequence[tuple[str, tuple[Label, ...]]]
     _forms: dict[tuple[int, ...], _Form] = field(default_factory=dict)
 
-    def fill(self, name: Label, values: Sequence[float | None], into: Mapping[str, list[str]]) -> None:
-        """Add an instance's lines to those of each family; a value that is absent has no line."""
+    def filled(self, name: Label, values: Sequence[float | None]) -> tuple[Sequence[str], Sequence[str]]:
+        """Families, and an instance's lines in each of them; a value that is absent has no line."""
         texts = [
             "1.0"
             if value == 1
@@ -52,9 +52,7 @@ class Sheet:
         form = self._forms.get(absent)
         if form is None:
             form = self._forms[absent] = self._form(name.name, frozenset(absent))
-        filled = (form.text % tuple(texts)).replace(_NAME, name.text)
-        for family, lines in zip(form.families, filled.split(_BORDER), strict=True):
-            into[family].append(lines)
+        return form.families, (form.text % tuple(texts)).replace(_NAME, name.text).split(_BORDER)
 
     def _form(self, name: str, absent: frozenset[int]) -> _Form:
         families: dict[str, str] = {}

@@ -114,6 +114,7 @@ def understand_texts(
     if told:
         raise (NoFilesError if all(map(is_missing, told)) else SpecError)(sorted(set(told)))
     if kept is not None:
+        kept.unite(read.values())
         kept.replace((one._replace(source=s) for s, one in zip(sources, files, strict=True)), tick)
     return files
 

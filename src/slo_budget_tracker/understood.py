@@ -75,6 +75,15 @@ class Kept:
             known = _recalled(stored)
         return known
 
+    def unite(self, files: Iterable[Understood]) -> None:
+        """Let SLOs that are equal to those of before be the very same: what is known of these goes on."""
+        before = {one.slo.name: one.slo for known in self.files.values() for one in known.file.found}
+        for file in files:
+            for at, one in enumerate(file.file.found):
+                old = before.get(one.slo.name)
+                if old == one.slo:
+                    file.file.found[at] = one._replace(slo=old)
+
     def replace(self, files: Iterable[Understood], tick: int) -> None:
         """Keep these files' words, without their nodes, and nobody else's."""
         self.files = {

@@ -54,6 +54,7 @@ def _closed(_: object) -> bool:
     raise LedgerError("the ledger is not open yet")
 
 
+BODIES = ("text", "openmetrics", "seed")  # of a view
 NO_NOTES = Notebook(lambda _sought: Marked((), 0), _closed, _closed)
 NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
 
@@ -113,14 +114,15 @@ class Body:
         self._make = make
         self._guard = Lock()
         self._content: Content | None = None
-
-    @property
-    def asked(self) -> bool:
-        """Whether anybody wanted it."""
-        return self._content is not None
+        self.asked = False  # whether anybody wanted it
 
     def content(self) -> Content:
         """What is sent; large ones take a tenth of a second the first time."""
+        self.asked = True
+        return self.prepared()
+
+    def prepared(self) -> Content:
+        """The same before anybody wants it."""
         with self._guard:
             if self._content is None:
                 self._content = prepare(self._make())
@@ -129,7 +131,7 @@ class Body:
     @property
     def body(self) -> bytes:
         """The bytes as they are before compression."""
-        return self.content().body
+        return self.prepared().body
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +167,22 @@ class View:
 
 def compose(
     *,
-    metrics: bytes = b"",
+    metrics: bytes | Callable[[], bytes] = b"",
     snapshots: Iterable[SLOSnapshot] = (),
     slos: Iterable[SLO] = (),
     unready: Iterable[str] = (),
     fresh_until: float | None = None,
     faults: Iterable[str] = (),
 ) -> View:
-    """The view of one tick; its bodies are made once, when they are asked for."""
+    """The view of one tick; its bodies are made once, when they are asked for, `metrics` too if callable."""
     ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
     firsts = _firsts(ordered)
+    text = Body(metrics if callable(metrics) else lambda: metrics)
     return View(
         snapshots=tuple(ordered),
         definitions=MappingProxyType({one.name: one for one in slos}),
-        text=Body(lambda: metrics),
-        openmetrics=Body(lambda: openmetrics(metrics)),
+        text=text,
+        openmetrics=Body(lambda: openmetrics(text.body)),
         seed=Body(lambda: orjson.dumps({"slos": [seed_json(one) for one in ordered]})),
         slos=Bodies(firsts),
         names=tuple(firsts),
@@ -229,6 +232,7 @@ class Display:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._view = view
+        self._wanted: frozenset[str] = frozenset()  # bodies that were asked for since they were last prepared
         self._wakes: tuple[Callable[[], None], ...] = ()
         self.clock = clock
         self.wall = wall
@@ -247,13 +251,16 @@ class Display:
 
     @view.setter
     def view(self, view: View) -> None:
-        for old, new in (
-            (self._view.text, view.text),
-            (self._view.openmetrics, view.openmetrics),
-            (self._view.seed, view.seed),
-        ):
-            if old.asked:  # and so it will be again: nobody has to wait for it then
-                new.content()
+        self.show(view)
+
+    def show(self, view: View, *, prepared: bool = True) -> None:
+        """Hang up a view; `prepared`, nobody has to wait for what was asked for of those before."""
+        asked = {name for name in BODIES if getattr(self._view, name).asked}
+        self._wanted |= asked
+        if prepared:
+            for name in self._wanted:
+                getattr(view, name).prepared()
+            self._wanted = frozenset()
         self._view = view
         for wake in self._wakes:
             wake()

@@ -283,6 +283,21 @@ def test_a_page_that_is_printed_again_tells_the_age_of_that_moment():
     assert {"slo_data_age_seconds": 75.0, "slo_rollup_data_age_seconds": 65.0} == found
 
 
+def test_a_page_goes_on_with_the_lines_of_verdicts_that_stand(monkeypatch):
+    """After a reload it is what it would be if made anew: of verdicts that are the same nothing is printed again."""
+    grouped = {"rollup": True}, {"labels": {"handler": "/pay"}}
+    before = [snapshot(), *(snapshot("shop", **one) for one in grouped)]
+    now = [before[0], *(snapshot("shop", target=Decimal("0.99"), **one) for one in grouped), snapshot("new")]
+    page = Page.of(before, [], {})
+    made, genuine = [], gauges._Row.of
+    monkeypatch.setattr(gauges._Row, "of", lambda one: made.append(one.name) or genuine(one))
+    again = Page.of(now, [definition()], {}, before=page).printed(None, now=None)
+    assert (["new", "shop", "shop"], Page.of(now, [definition()], {}).printed(None, now=None)) == (
+        made[:3],
+        again,
+    )
+
+
 def test_order_is_stable():
     """The same snapshots in another order are the same page."""
     some = [snapshot(f"slo-{n}") for n in range(5)]

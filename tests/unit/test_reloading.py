@@ -94,6 +94,14 @@ def test_a_reload_takes_all_over_and_says_what_changed(place):
     assert metric(place.cycle, "slo_budget_tracker_config_last_reload_successful 1")
 
 
+def test_who_asks_for_a_reload_waits_less_than_who_saves_a_file(tmp_path):
+    """C2: a file that was found changed must rest; who asks has written it, and it must only be the same twice."""
+    one = Place(tmp_path, settle=3_600).start()
+    (one.slos / "more.yaml").write_text(slos("queue"))
+    assert (200, ["queue", "shop"]) == (one.reload().status, one.names())
+    one.end()
+
+
 def test_a_broken_file_keeps_what_runs(place):
     """C1: the whole old catalogue, a gauge, every fault with its place, ready as before; mended, it is taken over."""
     ticks(place.cycle, 1)

@@ -135,6 +135,21 @@ def test_openmetrics_names_counters_without_total_and_ends(app):
     assert b"# HELP x X.\n# TYPE x counter\nx_total 1.0\n# EOF\n" == answer.content
 
 
+def test_gauges_are_rendered_when_they_are_asked_for_and_then_for_each_tick():
+    """Nobody renders what nobody reads; who was asked before a tick has the answer ready after it."""
+    rendered: list[str] = []
+
+    def body(name):
+        return lambda: rendered.append(name) or METRICS
+
+    display = Display(compose(metrics=body("first")))
+    ask(build(display, listen="127.0.0.1:0"), "/metrics")
+    display.show(compose(metrics=body("between")), prepared=False)
+    display.show(compose(metrics=body("tick")))
+    display.show(compose(metrics=body("unread")))
+    assert ["first", "tick"] == rendered
+
+
 @pytest.mark.parametrize(
     ("accept", "compressed"),
     [("gzip", True), ("br, GZIP;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("gzipped", False)],
