@@ -11,7 +11,8 @@ and nothing is lost. Two kinds of failure are told apart:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.counting import SEED_SECONDS, Memory
@@ -70,7 +71,7 @@ class Attempts:
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
     def __post_init__(self) -> None:
-        self._flights = InFlight(self.attempt, self.lanes, self.workers, self.spread)
+        self._flights = InFlight(self._flown, self.lanes, self.workers, self.spread)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
@@ -263,6 +264,12 @@ class Attempts:
         stored = self.ledger.memory(key)
         return Memory.empty() if stored is None else Memory.loads(stored)
 
+    def beside(self, asks: Mapping[str, Ask]) -> Attempts:
+        """The same to read with beside it, asking in another way; what is remembered is one for both."""
+        other = copy(self)
+        other.asks, other._shared = asks, Shared(self._shared.joint_of)  # noqa: SLF001 - its own
+        return other
+
     def forget(self) -> None:
         """The ledger is not what it was: what was remembered of it is read again."""
         self._memories.clear()
@@ -309,18 +316,20 @@ class Attempts:
 
     def is_hole_given_up(self, attempt: Attempt) -> bool:
         """Whether an expression fails at an old tick only: that one is left behind, not all after it."""
-        if not self.hopeless(attempt):
-            return False
-        goal = self.goals[attempt.unit.datasource]
+        return attempt.passable and self.hopeless(attempt)
+
+    def _flown(self, attempt: Attempt) -> Attempt:
+        """An attempt, and where it fails for long at an old tick, whether the newest one can be read."""
+        found = self.attempt(attempt)
+        unit, error = found.unit, found.error
+        if unit.batch is None or not isinstance(error, PERMANENT) or isinstance(error, QueryRejected):
+            return found
+        goal = self.goals[unit.datasource]
+        since = self.failing_since.get(unit.key, goal)
         newest = self.ticks(goal - self.interval, goal)
-        if (
-            attempt.unit.batch is None
-            or not isinstance(attempt.error, PERMANENT)
-            or isinstance(attempt.error, QueryRejected)
-            or [*attempt.ticks] == newest
-        ):
-            return False
-        return self.attempt(Attempt(attempt.unit, newest)).reading is not None
+        if goal - since < GIVE_UP_AFTER or [*found.ticks] == newest:
+            return found
+        return replace(found, passable=self.attempt(Attempt(unit, newest)).reading is not None)
 
     def unread(self, unit: Unit, stepped: int) -> Attempt:
         """The ticks of a unit that was given up, if not stepped before: stepped as unknown now."""

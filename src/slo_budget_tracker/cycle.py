@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from slo_budget_tracker import garbage, rollcall
+from slo_budget_tracker.asides import Beside
 from slo_budget_tracker.errors import LedgerDeposed
 from slo_budget_tracker.evaluator import Evaluator, density_of
 from slo_budget_tracker.groups import key_of
@@ -81,10 +82,12 @@ class Cycle:
         stop: threading.Event | None = None,
         moves: Moves | None = None,
         publisher: Publisher | None = None,
+        beside: bool = False,
     ) -> Self:
         """A cycle over a catalogue that has met the ledger, with the ledger's last verdicts published.
 
-        `moves` says what of it is this shard's, where there are several.
+        `moves` says what of it is this shard's, where there are several; with `beside` late data are looked
+        for beside the ticks, which do not wait for that.
         """
         sources = clients(settings) if sources is None else sources
         timebox = Timebox(SHARE * settings.evaluation.interval)
@@ -105,6 +108,8 @@ class Cycle:
         )
         publisher = publisher or Publisher(clock=clock)
         cycle = cls(settings, evaluator, sources, publisher, clock, stop, timebox=timebox, moves=moves)
+        if beside:
+            evaluator.beside = Beside(cycle.patient_asks(), cycle.lock)
         cycle.publisher.note(
             prometheus_flavors=probe(sources), reload_successful=True, reload_at=cycle.clock()
         )
@@ -190,6 +195,11 @@ class Cycle:
         """How to ask outside of ticks."""
         return asks(self.sources, budget=budget(self.settings))
 
+    def _beside(self, settings: Settings, sources: Mapping[str, Prometheus]) -> Beside | None:
+        if self.evaluator.beside is None:
+            return None
+        return Beside(asks(sources, budget=budget(settings)), self.lock)
+
     # catalogues
 
     def adopt(self, settings: Settings, slos: Sequence[SLO]) -> tuple[Change, ...]:
@@ -212,6 +222,7 @@ class Cycle:
                 self.evaluator,
                 slos=slos,
                 asks=asks(sources, budget=budget(settings), left=self.timebox.left),
+                beside=self._beside(settings, sources),
                 workers=settings.concurrency,
                 lanes=settings.lanes,
                 replica_labels=settings.replica_labels,

@@ -197,6 +197,7 @@ class Daemon:
                         stop=over,
                         publisher=self.publisher,
                         moves=self._moves(ledger),
+                        beside=True,
                     )
                     garbage.settle()
                 self.publisher.play(Role() if seat is None else seat.role)

@@ -12,17 +12,17 @@ at any time the seconds that the ledger has by outcome and those still missed ad
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import sorting
-from slo_budget_tracker.answers import Query
+from slo_budget_tracker.asides import Asides
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.composites import members_of
 from slo_budget_tracker.density import Density
-from slo_budget_tracker.errors import LedgerError, PrometheusError
+from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.inflight import AT_ONCE, Spread
 from slo_budget_tracker.queries import plan
@@ -30,14 +30,15 @@ from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.reports import Report, Tally
 from slo_budget_tracker.rosters import Roster
-from slo_budget_tracker.scraping import LONGEST_SCRAPE, scrape_interval, selectors_of
 from slo_budget_tracker.stepping import Stepper
-from slo_budget_tracker.suspicions import too_short
+from slo_budget_tracker.surveys import Surveys
 from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.asides import Beside
+    from slo_budget_tracker.errors import PrometheusError
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reading import Ask, Unit
     from slo_budget_tracker.reports import Attempt
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import Counts, WindowCounts
 
 
-SURVEYED = 2  # expressions in a tick whose sources are asked how often they are scraped
 NO_SNAPSHOTS: Mapping[str, SLOSnapshot] = MappingProxyType({})
 AGEING = 3_600  # seconds between two looks for groups that are gone
 
@@ -66,6 +66,8 @@ class Evaluator:
         surveys: whether sources are asked how often they are scraped, for expressions with short windows.
         delays: of datasources whose data come later; they are read as many whole ticks later as it takes.
         workers: requests at once, for datasources that `lanes` does not name.
+        beside: how servers are asked beside the calls, which then must hold its guard; without, late data are
+            looked for at the end of each call.
         patience: seconds that a slower datasource is waited for before the others are stepped; None: until it
             has answered. `spread` says how its requests are put apart.
     """
@@ -79,6 +81,7 @@ class Evaluator:
     lanes: Mapping[str, int] = field(default_factory=dict)
     patience: float | None = None
     spread: Spread = AT_ONCE
+    beside: Beside | None = None
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     delays: Mapping[str, int] = field(default_factory=dict)
     surveys: bool = False  # whether sources are asked how often they are scraped, where nothing else tells
@@ -90,7 +93,9 @@ class Evaluator:
     _roster: Roster = field(init=False)
     _rechecks: Rechecks = field(init=False)
     _aged: int = field(init=False, default=0)
-    _asked: dict[str, float | None] = field(init=False, default_factory=dict)  # by SLO: what its source said
+    _asides: Asides | None = field(init=False, default=None)
+    _looked_at: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, data instant
+    _surveys: Surveys = field(init=False)
     _generation: int = field(init=False, default=0)  # of the ledger
 
     def prepare(self, at: int) -> Evaluator:
@@ -120,6 +125,8 @@ class Evaluator:
             data_until=self.data_until,
         )
         self._rechecks = Rechecks(self._attempts, self._stepper, self.interval, self.delay)
+        self._surveys = Surveys(self.slos)
+        self._asides = None if self.beside is None else Asides(self.beside)
         self._remember()
         return self
 
@@ -142,13 +149,9 @@ class Evaluator:
 
         What fails since long ago still does, and units that are the same go on comparing what came late.
         """
+        old.end()
         self._attempts.inherit(old._attempts)
-        known = {slo.name: slo for slo in old.slos}
-        self._asked |= {
-            slo.name: old._asked[slo.name]
-            for slo in self.slos
-            if slo.name in old._asked and known[slo.name].sli == slo.sli
-        }
+        self._surveys.inherit(old._surveys)
         feeds = {feed.key: feed for unit in old._attempts.units for feed in unit.feeds}
         for feed in (feed for unit in self._attempts.units for feed in unit.feeds if feed.key in feeds):
             sorting.inherit(feed, feeds[feed.key])
@@ -157,6 +160,11 @@ class Evaluator:
             unit.key: trail for unit in same if (trail := old._rechecks.trails.get(unit.key)) is not None
         }
         return self
+
+    def end(self) -> None:
+        """Nothing is asked for it any more."""
+        if self._asides is not None:
+            self._asides.end()
 
     def goal(self, datasource: str, until: int) -> int:
         """The data instant that a datasource is read up to when the others are at `until`."""
@@ -178,9 +186,7 @@ class Evaluator:
         goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
         self._attempts.begin(goals)
         _carry(report, self._attempts.failed())
-        self._stepper.spacings = self._attempts.spacings() | {
-            name: seconds for name, seconds in self._asked.items() if seconds is not None
-        }
+        self._stepper.spacings = self._attempts.spacings() | self._surveys.spacings
         stopped, first = False, True
         while not stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
@@ -191,28 +197,36 @@ class Evaluator:
             stopped = enough()
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
-        if report.store_error is None and not stopped and not self._attempts.under_way:
-            self._attempts.fresh()
-            self._rechecks.run(report, enough=enough)
-            self._age_out(until, report)
-            self._survey(goals, report)
+        if report.store_error is None and not stopped:
+            self._look_back(goals, report, enough)
+            if not self._attempts.under_way:
+                self._age_out(until, report)
+        for aside in () if self._asides is None else self._asides.taken():
+            report.take(aside)
         return self._report(until, goals, report)
 
-    def _survey(self, goals: Mapping[str, int], report: Tally) -> None:
-        """Ask how often the sources of some expressions are scraped, a few in each tick."""
-        if not self.surveys or report.errors:
+    def _look_back(self, goals: Mapping[str, int], report: Tally, enough: Callable[[], bool]) -> None:
+        """Look for data that came late, and how often sources are scraped: now, or beside."""
+        if self._asides is None:
+            if not self._attempts.under_way:
+                self._attempts.fresh()
+                self._rechecks.run(report, enough=enough)
+                for name, at in goals.items() if self.surveys and not report.errors else ():
+                    self._surveys.ask(name, at, self.asks[name])
             return
-        unknown = [slo for slo in self.slos if slo.name not in self._asked and slo.sli.kind == "promql"]
-        for slo in unknown[:SURVEYED]:
-            assert slo.sli.kind == "promql"
-            ask, at = self.asks[slo.datasource], goals[slo.datasource]
-            self._asked[slo.name] = None
-            if any(too_short(slo, LONGEST_SCRAPE)):
-                with suppress(
-                    PrometheusError
-                ):  # what it says is good to know, and nothing is lost without it
-                    read = selectors_of(slo.sli)
-                    self._asked[slo.name] = scrape_interval(read, lambda text: ask(Query(text, at)))  # noqa: B023
+        for name in goals.keys() - self._attempts.under_way:
+            if self._looked_at.get(name) == goals[name]:
+                continue
+            failing = {
+                unit.key for unit in self._attempts.units if unit.datasource == name
+            } & report.errors.keys()
+            if self._asides.start(name, partial(self._beside, name, goals[name], failing)):
+                self._looked_at[name] = goals[name]
+
+    def _beside(self, name: str, at: int, failing: set[str], report: Tally, ask: Ask) -> None:
+        self._rechecks.beside(name, failing, report, ask)
+        if self.surveys and not failing:
+            self._surveys.ask(name, at, ask)
 
     def _age_out(self, until: int, report: Tally) -> None:
         """Once an hour: groups that have no series any more."""

@@ -81,8 +81,8 @@ class Leading:
     def end(self) -> None:
         """Wait for what is under way; what hangs is left behind: the ledger is consistent at any time."""
         self._backfill.join(STOP_WITHIN)
-        with self.cycle.lock:
-            pass  # a tick under way has come to its end
+        with self.cycle.lock:  # a tick under way has come to its end
+            self.cycle.evaluator.end()
         self._delivery.stop(within=1.0)
         self.cycle.publisher.delivery = None
 

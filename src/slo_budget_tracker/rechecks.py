@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from slo_budget_tracker.comparison import Comparison, Counted
-from slo_budget_tracker.errors import PrometheusError, QueryFailed
+from slo_budget_tracker.errors import PrometheusError, QueryFailed, Unreachable
 from slo_budget_tracker.hindsight import hindsight
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
@@ -35,10 +35,11 @@ from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.trails import Block, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.answers import Answer, Query, RangeQuery
     from slo_budget_tracker.attempts import Attempts
-    from slo_budget_tracker.reading import Unit
+    from slo_budget_tracker.reading import Ask, Unit
     from slo_budget_tracker.reports import Tally
     from slo_budget_tracker.revisions import Revision
     from slo_budget_tracker.stepping import Stepper
@@ -96,16 +97,35 @@ class Rechecks:
         for unit in self.attempts.units:
             if enough():
                 return
-            trail = self.trails.get(unit.key)
-            if trail is None or report.store_error is not None or unit.key in report.errors:
-                continue
-            try:
-                self._follow_up(unit, trail, report)
-            except Exception as error:  # noqa: BLE001 - one unit's fault must not stop the others (T12)
-                self.stepper.ledger.unstage()
-                trail.wait = 1
-                fault = f"internal error: {type(error).__name__}: {error}"
-                report.faults.update(dict.fromkeys(unit.slos, fault))
+            self.look_at(unit, report)
+
+    def beside(self, datasource: str, failing: Container[str], report: Tally, ask: Ask) -> None:
+        """The same for the units of one datasource that do not fail, while ticks go on at each question."""
+
+        def checked(query: Query | RangeQuery) -> Answer:
+            trail, answer = self.trails.get(unit.key), ask(query)
+            if trail is None or trail is not self.trails.get(unit.key):
+                raise Unreachable("it was read anew meanwhile", reason="overtaken")
+            return answer
+
+        attempts = self.attempts.beside({datasource: checked})
+        other = replace(self, attempts=attempts)
+        for unit in [one for one in attempts.units if one.datasource == datasource]:
+            if unit.key not in failing:
+                other.look_at(unit, report)
+
+    def look_at(self, unit: Unit, report: Tally) -> None:
+        """Compare a block of one unit, if one is due."""
+        trail = self.trails.get(unit.key)
+        if trail is None or report.store_error is not None or unit.key in report.errors:
+            return
+        try:
+            self._follow_up(unit, trail, report)
+        except Exception as error:  # noqa: BLE001 - one unit's fault must not stop the others (T12)
+            self.stepper.ledger.unstage()
+            trail.wait = 1
+            fault = f"internal error: {type(error).__name__}: {error}"
+            report.faults.update(dict.fromkeys(unit.slos, fault))
 
     def _follow_up(self, unit: Unit, trail: Trail, report: Tally) -> None:
         block = self._due(unit, trail)
@@ -199,8 +219,10 @@ class Rechecks:
         Returns whether the server gave a whole answer, as far as anybody can tell, and it is on disk.
         """
         memories = trail.borders[block.start]
-        results = []
-        for after, until in (block, (block.end, trail.until)):
+        results: list[Attempt] = []
+        after = block.start
+        while after < trail.until:  # which may move on meanwhile
+            until = trail.until if results else block.end
             wanted = Attempt(unit, self.attempts.ticks(after, until))
             found = self.attempts.read(wanted, memories, doubts={})
             if found.reading is None or found.reading.partial:
@@ -208,6 +230,7 @@ class Rechecks:
             report.samples += found.reading.samples
             memories = found.reading.memories
             results.append(found)
+            after = until
         changes = self._changes(unit, results)
         if any(change.takes_away for change in changes.values()):
             report.doubts["inconsistent"] += 1

@@ -50,6 +50,7 @@ class Attempt:
     reading: Reading | None = None
     error: PrometheusError | None = None
     memories: Mapping[str, Memory] = field(default_factory=dict)
+    passable: bool = False  # it failed for long, and a newer tick can be read
 
 
 @dataclass(slots=True)
@@ -82,3 +83,13 @@ class Tally:
                 if cut and not is_group(key):
                     self.clamped[key] += cut
             self.faults.update(attempt.reading.faults)
+
+    def take(self, aside: Tally) -> None:
+        """Add what came of an aside; it steps nothing."""
+        self.transitions += aside.transitions
+        self.outcomes.update(aside.outcomes)
+        self.faults.update(aside.faults)
+        self.doubts.update(aside.doubts)
+        self.store_error = self.store_error or aside.store_error
+        self.samples += aside.samples
+        self.revised += aside.revised
