@@ -45,6 +45,11 @@ class Line:
         return firing_of(self.snapshot)
 
     @property
+    def pages(self) -> bool:
+        """Whether somebody is called out of bed for it now."""
+        return any(alert.severity == "page" for alert in self.firing)
+
+    @property
     def state(self) -> str:
         """What it is counted as, once: alerting before how it stands."""
         return "firing" if self.firing else self.judged.standing

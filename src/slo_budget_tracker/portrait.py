@@ -10,10 +10,11 @@ import orjson
 
 from slo_budget_tracker import budget
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.groups import shown
 from slo_budget_tracker.hashes import definition_hash
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.snapshots import instant_text
-from slo_budget_tracker.timeline import Wanted
+from slo_budget_tracker.timeline import Found, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from slo_budget_tracker.listing import Line, Listing
     from slo_budget_tracker.snapshots import AlertStatus, BurnRateSample, SLOSnapshot
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.timeline import Found
+    from slo_budget_tracker.timeline import Happening
     from slo_budget_tracker.views import Display
 
 EVENTS = 25
+MOST_EVENTS = 1_000  # of an SLO with all its groups, looked through for one of them
 RANGES = ("1h", "6h", "1d", "3d", "7d", "30d", "90d")
 SECONDS = {
     "1h": 3_600,
@@ -39,12 +41,16 @@ WELL_KNOWN = 0.995
 
 
 class Pair(NamedTuple):
-    """An alert pair with its two windows' figures; `near` is the share of the factor that is reached."""
+    """An alert pair with its two windows' figures.
+
+    `near` is the share of the factor that is reached, `fails` the share of events that fail at the factor.
+    """
 
     alert: AlertStatus
     long: BurnRateSample | None
     short: BurnRateSample | None
     near: float
+    fails: float
 
 
 class Asked(NamedTuple):
@@ -85,6 +91,16 @@ class Portrait:
         one = self.snapshot
         return None if not one.total or not one.coverage else one.total / one.window_seconds / one.coverage
 
+    @property
+    def outage(self) -> float | None:
+        """Seconds for which everything may fail until the budget is spent, at the window's mean traffic."""
+        left = self.snapshot.events_remaining
+        return None if not left or left < 0 or not self.per_second else left / self.per_second
+
+    def group_of(self, event: Happening) -> Mapping[str, str]:
+        """The group that an event is about; nothing on the page of a group, where all are about it."""
+        return {} if self.snapshot.labels else _group(event, self.line)
+
 
 def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str, str]) -> Portrait | None:
     """The portrait of the instance of that name with these group labels; None where there is none.
@@ -104,12 +120,30 @@ def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str,
         tuple(_pair(alert, one) for alert in one.alerts),
         _queries(slo, display) if slo is not None else (),
         tuple(_definition(slo)) if slo is not None else (),
-        display.past.events(Wanted(slo=name, limit=EVENTS)),
+        _events(display, line),
         tuple(siblings) if len(of_name) > 1 else (),
         tuple(_why(line)),
         _ranges(one),
         _opening(line),
         None if one.total is None else one.total * budget_share(one),
+    )
+
+
+def _events(display: Display, line: Line) -> Found:
+    """The newest events; on the page of a group those of the others are left out."""
+    one = line.snapshot
+    if not one.labels:
+        return display.past.events(Wanted(slo=one.name, limit=EVENTS))
+    found = display.past.events(Wanted(slo=one.name, limit=MOST_EVENTS)).events
+    own = [event for event in found if _group(event, line) in ({}, dict(one.labels))]
+    return Found(tuple(own[:EVENTS]), len(own))
+
+
+def _group(event: Happening, line: Line) -> Mapping[str, str]:
+    """The labels of an event's group, as far as the SLO is one with groups."""
+    said = event.payload.get("labels") or {}
+    return (
+        {} if line.slo is None else {key: said[key] for key in map(shown, line.slo.group_by) if key in said}
     )
 
 
@@ -123,7 +157,8 @@ def _pair(alert: AlertStatus, one: SLOSnapshot) -> Pair:
     samples = {sample.window_seconds: sample for sample in one.burn_rate_samples}
     long, short = samples.get(alert.long_window_seconds), samples.get(alert.short_window_seconds)
     rates = [(sample.burn_rate or 0.0) if sample else 0.0 for sample in (long, short)]
-    return Pair(alert, long, short, min(rates) / float(alert.threshold))
+    factor = float(alert.threshold)
+    return Pair(alert, long, short, min(rates) / factor, min(factor * budget_share(one), 1.0))
 
 
 def _ranges(one: SLOSnapshot) -> tuple[tuple[str, int], ...]:
@@ -184,7 +219,11 @@ def _why(line: Line) -> list[str]:
     one = line.snapshot
     said = list(line.judged.reasons)
     if line.alerting:
-        said.insert(0, f"{line.alerting} of its {line.groups} groups alert. Over all groups:")
+        verb = "alerts" if line.alerting == 1 else "alert"
+        said = [
+            f"{line.alerting} of its {line.groups} groups {verb}.",
+            *(f"Over all groups: {one}" for one in said),
+        ]
     if one.coverage < WELL_KNOWN and one.error_budget_remaining is not None:
         sentence = f"{one.coverage:.1%} of the window was observed"
         if one.error_budget_remaining_bounds is not None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from slo_budget_tracker.corrections import Correction
+from slo_budget_tracker.history import History
 from tests.pages.conftest import until
 from tests.pages.showcase import SERVICES, Showcase
 
@@ -98,6 +99,47 @@ def test_an_slo_without_data_says_so(open_page, server):
     page = drawn(open_page(server, "/slos/login-availability"))
     assert page.locator("#why").inner_text().startswith("No data\nThe last tick brought nothing")
     assert "budget between" in page.locator("#tiles").inner_text()
+
+
+def test_a_page_that_fires_is_red_and_a_ticket_is_not(open_page, server):
+    """Who comes from a phone call sees at once that this is it, whatever is left of the budget."""
+    edge = "getComputedStyle(document.getElementById('why')).borderLeftColor"
+    page = open_page(server, CHECKOUT)
+    assert "rgb(192, 38, 31)" == page.evaluate(edge)
+    assert "32 min 7 s of a full outage" in page.locator(".tile.main").inner_text()
+    assert "14.4\N{MULTIPLICATION SIGN}\n1.44% fail" in page.locator("tr.firing").inner_text()
+    assert "rgb(148, 82, 0)" == open_page(server, "/slos/checkout-latency").evaluate(edge)
+
+
+def test_a_group_that_alerts_is_told_on_the_page_of_all(open_page, serve):
+    """The budget over all groups may be well; the first sentence leads to the group that is not."""
+    showcase = Showcase(services=SERVICES)
+    showcase.publish_grouped()
+    page = open_page(serve(showcase), CHECKOUT)
+    assert "1 of its 6 groups alerts." == page.locator("#why .first").inner_text()
+    assert "rgb(192, 38, 31)" == page.evaluate(
+        "getComputedStyle(document.getElementById('why')).borderLeftColor"
+    )
+    assert page.locator("#why li").first.inner_text().startswith("Over all groups: ")
+    page.click("#why a.first")
+    assert page.url.endswith("#groups")
+
+
+def test_where_nothing_is_known_there_are_no_empty_charts(open_page, serve):
+    """One sentence instead of four; with the first data they are there."""
+    showcase = Showcase(services=SERVICES[2:3])
+    kept, showcase.history = showcase.history, History()
+    page = open_page(serve(showcase), "/slos/search-availability")
+    until(
+        page,
+        "document.getElementById('chart-state').textContent.startsWith('Nothing is known of the last 30d.')",
+    )
+    assert not page.locator(".chart").first.is_visible()
+    page.wait_for_selector(".live.on")
+    showcase.history = kept
+    showcase.tick(60)
+    drawn(page)
+    assert 4 == page.locator(".plot canvas:visible").count()
 
 
 def test_deploys_incidents_and_corrections_are_on_the_charts(open_page, showcase, server):

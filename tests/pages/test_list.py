@@ -231,6 +231,18 @@ def test_a_daemon_that_knows_nothing_says_so(open_page, serve):
     assert page.locator("#live").inner_text().startswith("live, data until")
 
 
+def test_what_is_good_to_know_stands_in_one_place(open_page, serve):
+    """Below the list, where it is no alarm, and on no other page."""
+    showcase = Showcase(services=SERVICES[:1])
+    showcase.display.remarks = ("default has samples of about the last 2d only",)
+    server = serve(showcase)
+    page = open_page(server)
+    assert (
+        "Good to know\ndefault has samples of about the last 2d only" == page.locator("#remarks").inner_text()
+    )
+    assert "good to know" not in open_page(server, "/slos/checkout-availability").inner_text("body").lower()
+
+
 def test_times_have_twenty_four_hours(open_page, server):
     """As the axes of the charts have, whatever the browser's language."""
     page = open_page(server, "/slos/checkout-availability")

@@ -15,7 +15,7 @@ from slo_budget_tracker.slis import CompositeSli, Member
 from slo_budget_tracker.snapshots import NO_LABELS, BudgetAlertStatus, RawFigures
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import SLO
-from slo_budget_tracker.timeline import Found
+from slo_budget_tracker.timeline import Found, Happening
 from slo_budget_tracker.web import Display, Past, build, compose
 from tests.unit.serving import availability
 from tests.unit.test_inquiries import AT, BEGIN, HOUR, history
@@ -121,3 +121,28 @@ def test_a_list_is_made_once_between_two_ticks():
     display.view = compose(snapshots=[WELL], slos=[slo], unready=["the ledger is locked"])
     assert "the ledger is locked" in ask(app, "/").text
     assert 3 == len(asked)
+
+
+def test_events_of_groups_say_which():
+    """On the page of all each event names its group; on a group's page those of others are left out."""
+    slo = availability(group_by=("handler",), labels=(("team", "x"),))
+
+    def event(number, **group):
+        payload = {"labels": {"team": "x", **group}, "reason": f"because {number}"}
+        return Happening(
+            f"e{number}", "shop", number, "slo_recovered", AT, payload, "delivered", AT, None, None
+        )
+
+    events = [event(1, handler="/a"), event(2, handler="/b"), event(3)]
+    snapshots = [
+        replace(WELL, rollup=True),
+        *(replace(WELL, labels={"handler": handler}) for handler in ("/a", "/b")),
+    ]
+    display = Display(compose(snapshots=snapshots, slos=[slo]))
+    display.past = PAST._replace(events=lambda _wanted: Found(tuple(events), 3))
+    app = build(display, listen="127.0.0.1:0")
+    whole = ask(app, "/slos/shop").text.partition('id="events"')[2]
+    assert [True] * 3 == [f"because {number}" in whole for number in (1, 2, 3)]
+    assert whole.index("handler=/a") < whole.index("because 1") < whole.index("handler=/b")
+    own = ask(app, "/slos/shop?group.handler=/b").text.partition('id="events"')[2]
+    assert [False, True, True] == [f"because {number}" in own for number in (1, 2, 3)]

@@ -38,10 +38,12 @@
       ]);
       if (!history.ok) throw new Error((await history.json()).detail);
       course = await history.json();
-      marks = timeline.ok ? (await timeline.json()).events : [];
+      const own = ({ payload }) => groups.every(([key, value]) => [undefined, value].includes(payload.labels?.[key.slice(6)]));
+      marks = timeline.ok ? (await timeline.json()).events.filter(own) : [];
       notes = noted.ok ? (await noted.json()).annotations : [];
       const known = course.points.some((one) => one.total !== null || one.error_budget_remaining !== null);
-      state.textContent = known ? "" : "Nothing is known of this span.";
+      state.textContent = known ? "" : `Nothing is known of the last ${duration(seconds)}. Charts appear with the first data.`;
+      box.classList.toggle("unknown", !known);
       draw();
       list();
     } catch (error) {
@@ -221,7 +223,7 @@
   };
 
   function draw() {
-    if (!course) return;
+    if (!course || box.classList.contains("unknown")) return;
     for (const plot of plots) plot.destroy();
     plots = [];
     const x = course.points.map((one) => Date.parse(one.at) / 1000);
