@@ -226,7 +226,7 @@ class Attempts:
         unit = attempt.unit
         try:
             ask = self._ask(attempt)
-            reading = read(unit, attempt.ticks, memories, ask, keep=self._borders(attempt))
+            reading = read(unit, attempt.ticks, memories, ask, keep=self.borders(attempt.ticks))
         except PrometheusError as error:
             return Attempt(unit, attempt.ticks, error=error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
@@ -249,9 +249,9 @@ class Attempts:
         """What is asked from now on is asked anew, whatever was answered before."""
         self._shared.begin()
 
-    def _borders(self, attempt: Attempt) -> frozenset[int]:
+    def borders(self, ticks: Iterable[Tick]) -> frozenset[int]:
         """The instants at which a block of ticks ends: what was remembered there is kept for a while."""
-        ends = (tick.end for tick in attempt.ticks)
+        ends = (tick.end for tick in ticks)
         return frozenset(end for end in ends if (end + self.delay) // self.interval % BLOCK == 0)
 
     def _memory(self, key: str, start: int) -> Memory:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from slo_budget_tracker.attempts import BLOCK
 from slo_budget_tracker.comparison import Comparison, Counted
 from slo_budget_tracker.errors import PrometheusError, QueryFailed, Unreachable
 from slo_budget_tracker.hindsight import hindsight
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.answers import Answer, Query, RangeQuery
     from slo_budget_tracker.attempts import Attempts
+    from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reading import Ask, Unit
     from slo_budget_tracker.reports import Tally
     from slo_budget_tracker.revisions import Revision
@@ -71,7 +73,16 @@ class Rechecks:
             if trail is None or trail.until != attempt.ticks[0].start:
                 start = attempt.ticks[0].start
                 trail = self.trails[attempt.unit.key] = Trail(start, {start: attempt.memories})
+                trail.borders |= self._before(attempt.unit, start)
             self._extend(trail, attempt)
+
+    def _before(self, unit: Unit, start: int) -> dict[int, Mapping[str, Memory]]:
+        """Borders before a restart: to compare expressions with, what the ledger has is all that it takes."""
+        if unit.batch is None:
+            return {}
+        begun = min(map(self.stepper.begun, unit.slos))
+        first = max(begun, start - 2 * BLOCK * self.interval)
+        return {end: {} for end in (first, *self.attempts.borders(self.attempts.ticks(first, start)))}
 
     def _extend(self, trail: Trail, attempt: Attempt) -> None:
         reading = attempt.reading

@@ -173,7 +173,7 @@ class Strays:
                     scan.forget_value(row)
         for at in members:
             if at in self._births and not scan.is_added(at):
-                self._begin(at, evidence)
+                self._begin(at, evidence, reset=reset)
 
     def _fell_with_its_process(self, at: int, evidence: Evidence) -> bool:
         scan = self.scan
@@ -270,7 +270,7 @@ class Strays:
         self._kin[target, time] = tuple(found)
         return self._kin[target, time]
 
-    def _begin(self, at: int, evidence: Evidence) -> None:
+    def _begin(self, at: int, evidence: Evidence, *, reset: bool = False) -> None:
         birth = self._birth(at)
         before = birth.whole_before(evidence)
         if before is not None:
@@ -279,7 +279,13 @@ class Strays:
         beginning = birth.begin(evidence)
         if beginning.doubt is not None:
             self.doubts[beginning.doubt] += 1
-        walk = Walk(beginning.time, beginning.value, special=beginning.special, scrape=birth.scrapes.spacing)
+        walk = Walk(
+            beginning.time,
+            beginning.value,
+            special=beginning.special,
+            reset=reset,
+            scrape=birth.scrapes.spacing,
+        )
         if birth.target.instance:
             walk.newer = evidence.process(birth.labels).newer
         else:

@@ -143,6 +143,10 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     ),
     [Fault("empty", 3, 4), Fault("empty", 19, 20)],
 )
+@example(
+    History((Pod(-40, 108, frozenset({37}), (36, 38)),), late=((36, 38, 55),)),
+    [Fault("empty", 3, 4)],
+)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

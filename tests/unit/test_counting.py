@@ -78,6 +78,16 @@ def test_a_restart_is_a_reset_of_all_counters_even_without_a_fall():
     assert (42, 12) == told.read()
 
 
+def test_a_series_that_is_born_just_before_a_restart_begins_twice():
+    """D6, D8: born and begun again within one tick, with the same value: both are counted, as in two ticks."""
+    told = Story()
+    for after in (-40, -10):
+        scrape(told, after, start=OLD, c200=100)
+    scrape(told, 20, start=OLD, c200=105, c500=7)
+    scrape(told, 50, start=T + 45, c200=3, c500=7)
+    assert (5 + 3 + 14, 14) == told.read()
+
+
 def test_series_that_are_silent_during_a_restart_begin_at_zero():
     """A failure series that appears again only after a restart counts from zero, with no further question."""
     told = story()
