@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.groups import group_of, key_of
-from slo_budget_tracker.histograms import ALL, LE, plain
+from slo_budget_tracker.histograms import ALL, LE, bound_text, plain
 from slo_budget_tracker.index import Index, alternation, cover, disjoint, literals, pieces
 from slo_budget_tracker.selectors import Matcher, Selector
 
@@ -84,6 +84,27 @@ class RawFeed:
         some = self.selectors if selectors is None else cover(selectors)
         return tuple(Query(f"{piece}[{seconds}s]", at) for selector in some for piece in pieces(selector))
 
+    @cached_property
+    def reads(self) -> tuple[Selector, ...]:
+        """What is asked for, one selector each, before texts that are too long are cut into pieces."""
+        return self.selectors if self.histogram is None else tuple(self.histogram.apart(self.selectors))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of its series, as servers send them."""
+        return (self.metric,) if self.histogram is None else self.histogram.names
+
+    def asks_for(self, labels: Mapping[str, str]) -> bool:
+        """Whether a series is part of the answer to its own questions."""
+        if self.histogram is None:
+            return any(one.matches(labels) for one in self.selectors)
+        stored = dict(labels)
+        if self.histogram.is_native(labels):  # the bound is none of its labels: it is one that was asked for
+            bound = plain(stored.pop(LE, ""))
+            if bound != ALL and bound not in map(bound_text, self.bounds):
+                return False
+        return any(all(m.matches(stored) for m in one.matchers) for one in self.reads)
+
     def targets(self, inside: str) -> str:
         """The selector of all series of these targets; `inside` are matchers."""
         return f"{self.metric}{{{inside}}}" if self.histogram is None else self.histogram.selector(inside)
@@ -150,11 +171,16 @@ class Histogram:
                 at,
                 self.bounds if self.native else (),
             )
-            for selector in self._apart(buckets)
+            for selector in self.apart(buckets)
             for piece in pieces(selector)
         )
 
-    def _apart(self, buckets: Sequence[Selector]) -> Sequence[Selector]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its series are called: native ones as it, classic ones as its buckets."""
+        return (*([self.base] if self.native else []), *([self.metric] if self.classic else []))
+
+    def apart(self, buckets: Sequence[Selector]) -> Sequence[Selector]:
         """Selectors that share no histogram: where some read other buckets of one, `le` is joined."""
         if not self.native:
             return cover(buckets)
@@ -172,9 +198,9 @@ class Histogram:
 
     def selector(self, inside: str) -> str:
         """The text that selects what is read, with these matchers."""
-        if not (self.classic and self.native):
-            return f"{self.metric if self.classic else self.base}{{{inside}}}"
-        names = alternation("__name__", frozenset({self.base, self.metric}))
+        if len(self.names) == 1:
+            return f"{self.names[0]}{{{inside}}}"
+        names = alternation("__name__", frozenset(self.names))
         return f"{{{','.join(filter(None, (str(names), inside)))}}}"
 
     def is_native(self, labels: Mapping[str, str]) -> bool:

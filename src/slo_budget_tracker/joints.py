@@ -1,6 +1,6 @@
 """Joints: raw reads of several metrics in one request, where each metric belongs to few SLOs.
 
-`m[60s]` of ten metrics is `{__name__=~"m0|…|m9"}[60s]`, with the matchers that all of them share. It may
+`m[60s]` of twelve metrics is `{__name__=~"m0|…|m11"}[60s]`, with the matchers that all of them share. It may
 select more than the feeds do, which their counting leaves out; each series says in its name whose it is. A
 joint is only a way to ask: each feed keeps its own cursor and memory, and asks alone where the joint fails.
 """
@@ -20,13 +20,13 @@ from slo_budget_tracker.index import alternation, superset
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from slo_budget_tracker.answers import RangeQuery
+    from slo_budget_tracker.answers import RangeQuery, Series
     from slo_budget_tracker.feeds import RawFeed
 
     Ask = Callable[[Query | RangeQuery], Answer]
 
 MANY = 100  # small feeds of a datasource: fewer are asked one by one
-JOINED = 10  # feeds in one request
+JOINED = 12  # feeds in one request
 FEW = 3  # SLOs: a feed of more is worth a request of its own
 SUPERFLUOUS = 2  # times as many series as the feeds select are read at most
 SOME = 100  # series more than that do not matter
@@ -36,7 +36,7 @@ REFUSED = (QueryRejected, QueryFailed, BadAnswer)
 
 @dataclass(frozen=True)
 class Joint:
-    """Feeds that are asked about together; each is read by one selector."""
+    """Feeds that are asked about together, each by one selector; all are histograms or none is."""
 
     feeds: tuple[RawFeed, ...]
 
@@ -45,44 +45,49 @@ class Joint:
         """What tells it from others."""
         return self.feeds[0].key
 
+    def query(self, seconds: int, at: int) -> Query:
+        """The question for the samples of all feeds; native histograms are read at the bounds of any."""
+        bounds = sorted({bound for feed in self.feeds for bound in feed.bounds})
+        return Query(self.expression(seconds), at, tuple(bounds))
+
     def expression(self, seconds: int) -> str:
         """The range selector that brings the samples of all feeds."""
-        selectors = [feed.selectors[0] for feed in self.feeds]
+        selectors = [feed.reads[0] for feed in self.feeds]
         every = superset([replace(one, metric="") for one in selectors])
-        name = alternation(NAME, frozenset(one.metric for one in selectors))
+        name = alternation(NAME, frozenset(metric for feed in self.feeds for metric in feed.metrics))
         return f"{replace(every, matchers=(name, *every.matchers))}[{seconds}s]"
 
     def parts(self, answer: Answer) -> dict[str, Answer]:
-        """The answer to each feed by its key."""
-        of_metric: dict[str, list[int]] = {feed.metric: [] for feed in self.feeds}
-        for at, series in enumerate(answer.series):
-            if (found := of_metric.get(series.labels.get(NAME, ""))) is not None:
-                found.append(at)
-        return {
-            feed.key: replace(answer, series=tuple(answer.series[at] for at in of_metric[feed.metric]))
-            for feed in self.feeds
-        }
+        """The answer to each feed by its key; of histograms what it would have been told alone."""
+        feed_of = {metric: feed for feed in self.feeds for metric in feed.metrics}
+        found: dict[str, list[Series]] = {feed.key: [] for feed in self.feeds}
+        for series in answer.series:
+            feed = feed_of.get(series.labels.get(NAME, ""))
+            if feed is not None and (feed.histogram is None or feed.asks_for(series.labels)):
+                found[feed.key].append(series)
+        return {key: replace(answer, series=tuple(some)) for key, some in found.items()}
 
     def wasteful(self, answer: Answer) -> bool:
         """Whether the request brought far more than the feeds select."""
-        selectors = {feed.metric: feed.selectors[0] for feed in self.feeds}
+        feed_of = {metric: feed for feed in self.feeds for metric in feed.metrics}
         wanted = 0
         for series in answer.series:
-            selector = selectors.get(series.labels.get(NAME, ""))
-            wanted += selector is not None and selector.matches(series.labels)
+            feed = feed_of.get(series.labels.get(NAME, ""))
+            wanted += feed is not None and feed.asks_for(series.labels)
         return len(answer.series) > SUPERFLUOUS * wanted + SOME
 
 
 def joints(feeds: Iterable[RawFeed]) -> tuple[Joint, ...]:
-    """Small feeds in tens, by datasource and by the labels they select by; those left alone are no joint."""
-    alike: dict[tuple[str, tuple[str, ...]], dict[str, RawFeed]] = {}
+    """Small feeds in dozens, by datasource, kind and labels they select by; those left alone are no joint."""
+    alike: dict[tuple[object, ...], dict[str, RawFeed]] = {}
     small = [feed for feed in feeds if _is_small(feed)]
     counts = Counter(feed.datasource for feed in small)
     for feed in small:
         if counts[feed.datasource] < MANY:
             continue
-        labels = tuple(matcher.label for matcher in feed.selectors[0].matchers)
-        alike.setdefault((feed.datasource, labels), {})[feed.metric] = feed
+        labels = tuple(matcher.label for matcher in feed.reads[0].matchers)
+        kind = None if feed.histogram is None else (feed.histogram.classic, feed.histogram.native)
+        alike.setdefault((feed.datasource, kind, labels), {})[feed.metric] = feed
     found = []
     for by_metric in alike.values():
         some = list(by_metric.values())
@@ -92,8 +97,7 @@ def joints(feeds: Iterable[RawFeed]) -> tuple[Joint, ...]:
 
 def _is_small(feed: RawFeed) -> bool:
     few = len({slot.slo for slot, _ in feed.members}) <= FEW
-    plain = not feed.gauge and feed.histogram is None
-    return few and plain and len(feed.expressions(1)) == 1
+    return few and not feed.gauge and len(feed.expressions(1)) == 1
 
 
 @dataclass(slots=True)
@@ -144,7 +148,7 @@ class Shared:
             if future is None:
                 future = self._asked[key] = Future()
         if first:
-            self._fetch(joint, future, Query(joint.expression(seconds), at), ask)
+            self._fetch(joint, future, joint.query(seconds, at), ask)
         parts = future.result()
         with self._guard:
             return None if parts is None else parts.pop(feed.key, None)

@@ -10,10 +10,11 @@ from slo_budget_tracker import joints
 from slo_budget_tracker.answers import Answer, Query, Series
 from slo_budget_tracker.errors import QueryRejected, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.histograms import Sample
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.selectors import parse_selector
-from slo_budget_tracker.specs import SLO, RequestsSli
+from slo_budget_tracker.specs import SLO, LatencySli, RequestsSli
 from tests.unit.tsdb import Tsdb
 
 START = 1_700_000_040 // 60 * 60
@@ -45,16 +46,16 @@ def database():
     return db
 
 
-def run(ask):
+def run(ask, slos=SLOS):
     """Five ticks; the windows of all SLOs, by name."""
     with Ledger.open("sqlite://") as ledger:
-        one = Evaluator(slos=SLOS, ledger=ledger, asks={"default": ask}, delay=0).prepare(START)
+        one = Evaluator(slos=slos, ledger=ledger, asks={"default": ask}, delay=0).prepare(START)
         report = one.advance(START + 300)
         windows = ledger.history.window(START + 300, [300])
         return {name: windows[instance][300] for name, instance in one.ids.items()}, report
 
 
-def test_many_small_metrics_are_read_ten_at_a_time_and_counted_alike(database, monkeypatch):
+def test_many_small_metrics_are_read_a_dozen_at_a_time_and_counted_alike(database, monkeypatch):
     """Twenty-five metrics are three requests instead of twenty-five; the counts are the same to the event."""
     alone, _ = run(database.ask)
     asked_alone = len(database.asked)
@@ -136,4 +137,38 @@ def test_a_plan_shows_joints_as_they_are_asked(monkeypatch):
     monkeypatch.setattr(joints, "MANY", 20)
     shown = plan(SLOS, replica_labels={}).describe(60)
     assert (3, 25) == (len(shown), sum(len(one.slos) for one in shown))
-    assert shown[0].queries[0].startswith('{__name__=~"m0|m1|')
+    assert shown[1].queries[0].startswith('{__name__=~"m0|m1|')
+
+
+def a_histogram(number):
+    """An SLO over a histogram of its own."""
+    histogram = parse_selector(f'h{number}_seconds{{job="x{number}"}}')
+    sli = LatencySli(histogram=histogram, threshold=Decimal(("0.1", "0.25", "1")[number % 3]))
+    return SLO(name=f"h{number}", target=Decimal("0.99"), window=86_400, sli=sli)
+
+
+def test_histograms_are_read_together_whatever_their_form_and_threshold(monkeypatch):
+    """Classic and native ones, three thresholds: counted as if each had been read alone, of other buckets nothing."""
+    db = Tsdb()
+    for number in range(25):
+        for second in range(0, 930, 30):
+            at, grown = (START - 600 + second) * 1000, float(second * (number + 1))
+            for job in (f"x{number}", "other"):
+                labels = {"job": job, "instance": "i"}
+                if number % 2:
+                    whole = Sample(2 * grown, [0.0625, 0.5], [0.125, 1.0], [grown, grown])
+                    db.put(f"h{number}_seconds", labels, at, whole)
+                for le, count in zip(("0.1", "0.25", "1.0", "+Inf"), range(1, 5), strict=True):
+                    if not number % 2:
+                        db.put(f"h{number}_seconds_bucket", {**labels, "le": le}, at, count * grown)
+            db.put("up", {"job": f"x{number}", "instance": "i"}, at, 1)
+    catalogue = tuple(map(a_histogram, range(25)))
+    alone, _ = run(db.ask, catalogue)
+    asked_alone = len(db.asked)
+    db.asked.clear()
+    monkeypatch.setattr(joints, "MANY", 20)
+    together, report = run(db.ask, catalogue)
+    assert (alone, {"ok": 125}) == (together, dict(report.outcomes))
+    assert all(one.total > one.bad > 0 for name, one in together.items() if int(name[1:]) % 3 != 2)
+    assert (50, 6) == (asked_alone, len(db.asked))
+    assert (Decimal("0.1"), Decimal("0.25"), Decimal(1)) in {query.bounds for query in db.asked}
