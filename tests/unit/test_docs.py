@@ -43,3 +43,15 @@ def test_every_endpoint_is_in_the_readme(route):
 def test_every_section_is_in_the_example(key):
     """The commented example configuration shows each section."""
     assert re.search(rf"^#? ?{key}:", EXAMPLE, re.MULTILINE)
+
+
+def test_the_readme_leads_to_each_of_its_sections():
+    """Its contents name every section, and no link of it leads nowhere."""
+    headings = re.findall(r"^##+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}
+    sections = {
+        re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-")
+        for one in re.findall(r"^## (.+)$", README, re.MULTILINE)
+    }
+    linked = set(re.findall(r"\]\(#([^)]+)\)", README))
+    assert (set(), set()) == (linked - anchors, sections - linked)
