@@ -80,10 +80,10 @@ class Guard:
 
         if is_head:
             scope = {**scope, "method": "GET"}
-        app = _refusal(scope, local=self.local) or await self._admission(scope)
-        if app is None:
-            app, receive = await _taken(self.app, scope, receive)
         try:
+            app = _refusal(scope, local=self.local) or await self._admission(scope)
+            if app is None:
+                app, receive = await _taken(self.app, scope, receive)
             await app(scope, receive, sealed)
         except Exception as error:  # noqa: BLE001 - the last line: whatever it is, the client gets an answer
             log.error("request failed", path=scope["path"], error=f"{type(error).__name__}: {error}")  # noqa: TRY400 - never a traceback

@@ -26,7 +26,7 @@ from slo_budget_tracker.filesets import read_text
 from slo_budget_tracker.passwords import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from slo_budget_tracker.webconfig import Web
@@ -48,6 +48,7 @@ class Protection:
     every: float = 0.0  # seconds between requests; 0: no limit
     burst: int = 1
     files: tuple[Path, ...] = ()
+    read: tuple[str, ...] = ()  # the fingerprint of the files, taken before they were read
 
     @property
     def told(self) -> str:
@@ -91,9 +92,12 @@ def protect(web: Web) -> Protection:
     Raises:
         SettingsError: a sentence for each thing that cannot be used.
     """
+    named = () if web.config_file is None else (web.config_file,)
+    read = fingerprint(named)
     policy = web.policy()
     tls = policy.tls_server_config
-    named = [] if web.config_file is None else [web.config_file]
+    shown = () if tls is None else tuple(files_of(tls))
+    read += fingerprint(shown)
     return Protection(
         identity=None if tls is None else identity(tls),
         users={name: value.get_secret_value().encode() for name, value in policy.basic_auth_users.items()},
@@ -104,7 +108,8 @@ def protect(web: Web) -> Protection:
         ),
         every=policy.rate_limit.interval,
         burst=policy.rate_limit.burst,
-        files=(*named, *([] if tls is None else files_of(tls))),
+        files=(*named, *shown),
+        read=read,
     )
 
 
@@ -118,7 +123,7 @@ class Protector:
         self._clock = clock
         self._failures = 0
         self._ok = True
-        self._loaded = self._seen = fingerprint(protection.files)
+        self._loaded = self._seen = protection.read
         self._warned: float | None = None
         self._guard = threading.Lock()
         self._rate = Bucket(float(protection.burst), 0.0)
@@ -182,6 +187,9 @@ class Protector:
             except TrackerError as error:
                 self._fail(str(error))
                 return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is as good as this one
+                self._fail(f"internal error, please report it: {type(error).__name__}: {error}")
+                return
             opened = self.current.looser(protection)
             if opened:
                 self._fail(f"{opened}, which needs a restart")
@@ -201,7 +209,7 @@ class Protector:
     def _swap(self, protection: Protection) -> None:
         self.current = protection
         self._ok = True
-        self._loaded = self._seen = fingerprint(protection.files)
+        self._loaded = self._seen = protection.read
         self._rate = Bucket(float(protection.burst), 0.0)
         self._warned = None
 
@@ -217,7 +225,7 @@ class Protector:
             self.remind()
 
 
-def fingerprint(files: tuple[Path, ...]) -> str:
+def fingerprint(files: Iterable[Path]) -> tuple[str, ...]:
     """Changes with what is in any of the files, or with why it cannot be read."""
-    found = "\0".join(f"{path}\0{read_text(path)}" for path in files)
-    return hashlib.sha256(found.encode("utf-8", "replace")).hexdigest()
+    texts = (f"{path}\0{read_text(path)}" for path in files)
+    return tuple(hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() for text in texts)

@@ -26,7 +26,8 @@ from slo_budget_tracker.errors import SettingsError, UsageError
 from slo_budget_tracker.sections import Section, faults_of, seconds
 
 HIGHEST_COST = 14  # of a bcrypt hash: at 14 a login takes about a second, each step more doubles it
-_HASH = re.compile(r"\$2[aby]\$([0-3][0-9])\$[./A-Za-z0-9]{53}", re.ASCII)
+# cost, salt (whose last character has two bits: bcrypt takes no other) and hash
+_HASH = re.compile(r"\$2[aby]\$([0-3][0-9])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)
 _LOWEST_COST = 4
 # Go's names of the suites up to TLS 1.2 that it counts as secure, and OpenSSL's
 CIPHERS = {
@@ -133,6 +134,8 @@ class TlsServer(Section):
             raise ValueError("`key_file`, the certificate's key")
         if self.min_version > self.max_version:
             raise ValueError("a `min_version` that is not above `max_version`")
+        if self.max_version == "TLS12" and self.cipher_suites and not set(self.cipher_suites) & set(CIPHERS):
+            raise ValueError("a suite of TLS 1.2 beside `max_version: TLS12`")
         has_ca = self.client_ca is not None or self.client_ca_file is not None
         if has_ca and self.client_auth_type == "NoClientCert":
             raise ValueError("`client_auth_type: RequireAndVerifyClientCert` beside `client_ca_file`")

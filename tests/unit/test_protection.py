@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from slo_budget_tracker import protection
 from slo_budget_tracker.protection import DAY, Protector, WebFigures, protect
 from slo_budget_tracker.settings import load_settings
 from tests.authority import Authority
@@ -89,6 +90,48 @@ def test_half_a_rotation_is_waited_for(folder, authority):
     shutil.copy(authority.folder / "second.key", folder / "tls.key")
     looked(one)
     assert (True, 0) == (one.figures().ok, one.figures().failures)
+
+
+def test_a_rotation_while_files_are_read_is_noticed(folder, authority, monkeypatch):
+    """H12: what is written between the reading of a file and its being in force is taken over by the next looks."""
+    one = protector_of(folder)
+    genuine = protection.identity
+
+    def rotated(tls):
+        found = genuine(tls)
+        put(authority, "second", folder)
+        return found
+
+    monkeypatch.setattr(protection, "identity", rotated)
+    reloaded = protect(web_of(folder))
+    monkeypatch.undo()
+    one.adopt(one.web, reloaded)
+    first = one.current.identity.expires
+    looked(one)
+    assert first > one.current.identity.expires
+
+
+def test_a_fault_of_ours_ends_no_look(folder, monkeypatch):
+    """H13: it is told, and what ran goes on; the next change is looked at."""
+    one = protector_of(folder)
+    before = one.current
+    monkeypatch.setattr(protection, "identity", lambda _: 1 / 0)
+    (folder / "web.yaml").write_text(text(users=f"{{bob: {HASH}}}"))
+    said = looked(one)
+    assert ("internal error, please report it: ZeroDivisionError: division by zero", before) == (
+        said[0]["fault"],
+        one.current,
+    )
+    monkeypatch.undo()
+    (folder / "web.yaml").write_text(text(users=f"{{carol: {HASH}}}"))
+    looked(one)
+    assert ["carol"] == list(one.current.users)
+
+
+def test_authorities_may_be_named_in_any_letters(folder):
+    """H12: bundles have comments, and those have the names of authorities."""
+    (folder / "ca.pem").write_text("# Issuer: Főtanúsítvány\n" + (folder / "ca.pem").read_text())
+    assert protector_of(folder).current.identity.requires_client
 
 
 def test_a_bad_certificate_changes_nothing_and_is_counted_once(folder, authority):

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import httpx
 import orjson
@@ -16,6 +17,7 @@ from slo_budget_tracker import guarding
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
 from slo_budget_tracker.guarding import Guard
+from slo_budget_tracker.protection import Protection
 from slo_budget_tracker.resources import GroupPage, Problem, Snapshot, SnapshotPage
 from slo_budget_tracker.snapshots import (
     AlertStatus,
@@ -391,6 +393,16 @@ def test_a_failure_of_ours_is_one_line(display):
         answer = ask(Guard(inner, local=True), "/broken")
     assert (500, 1, "RuntimeError: broken inside") == (answer.status_code, len(logs), logs[0]["error"])
     assert "broken inside" not in answer.text
+
+
+def test_a_failure_before_the_routes_is_one_line_too():
+    """Whatever breaks while a login is judged lets nobody in."""
+    with capture_logs() as logs:
+        broken = SimpleNamespace(current=Protection(users={"a": b"no hash"}), take=lambda _: True)
+        answer = ask(
+            Guard(None, local=True, protector=broken), "/metrics", headers={"authorization": "Basic YTpi"}
+        )
+    assert (500, ["request failed"]) == (answer.status_code, [line["event"] for line in logs])
 
 
 @pytest.mark.parametrize("one", [SLOS[0], NOTHING], ids=["all figures", "no figure"])
