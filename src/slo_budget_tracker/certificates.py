@@ -83,10 +83,8 @@ def identity(tls: TlsServer) -> Identity:
         required = tls.client_auth_type == _REQUIRED
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         try:
-            plain = authorities.encode("ascii", "replace").decode(
-                "ascii"
-            )  # bundles name authorities in comments
-            context.load_verify_locations(cadata=plain)
+            # the comments of bundles have names in any letters
+            context.load_verify_locations(cadata=authorities.encode("ascii", "replace").decode())
         except (ssl.SSLError, ValueError):
             raise SettingsError(
                 [_fault(tls.client_ca_file, "client_ca_file", "no certificate that can be read")]
