@@ -62,7 +62,7 @@ def _judged(one: object, *, needed: bool = True) -> list[Recorded]:
     """The recorded selectors that must have samples.
 
     Of a ratio only what it is divided by must: no failures are often no series. What stands before
-    `or vector(0)`, but for divisors, or is asked to be absent, need not.
+    `or vector(0)`, but for divisors, or behind `unless`, or is asked to be absent, need not.
     """
     match one:
         case promql_parser.VectorSelector():
@@ -77,7 +77,11 @@ def _judged(one: object, *, needed: bool = True) -> list[Recorded]:
             if str(one.op) == "/" and (divisors := _judged(one.rhs)):
                 return divisors
             replaced = str(one.op) == "or" and not _judged(one.rhs)
-            return [*_judged(one.lhs, needed=needed and not replaced), *_judged(one.rhs, needed=needed)]
+            excepted = str(one.op) == "unless"
+            return [
+                *_judged(one.lhs, needed=needed and not replaced),
+                *_judged(one.rhs, needed=needed and not excepted),
+            ]
         case _:
             inner = getattr(one, "expr", None)
             return _judged(inner, needed=needed) if inner is not None else []

@@ -37,6 +37,8 @@ def least(*shares):
         ("(a:b / c:d) or vector(0)", 0, least(of("c:d"))),
         ("sum(a:b) or vector(0)", 0, None),
         ("a:b or c:d", 0, least(of("a:b"), of("c:d"))),
+        ("a:b unless on () shop:maintenance", 0, least(of("a:b"))),
+        ("x unless a:b", 0, None),
         ("absent(a:b)", 0, None),
         ("a:b @ end()", 0, None),
         ("max_over_time(a:b[2h:1m])", 0, least(of("a:b"))),
