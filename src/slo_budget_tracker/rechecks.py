@@ -88,12 +88,11 @@ class Rechecks:
         reading = attempt.reading
         assert reading is not None
         for tick in attempt.ticks:
-            missing = frozenset(
-                name for name, counts in reading.counts.items() if not counts[tick.end].outcome.known
-            )
+            found = {name: counts[tick.end] for name, counts in reading.counts.items() if tick.end in counts}
+            missing = frozenset(name for name, one in found.items() if not one.outcome.known)
             if missing:
                 trail.holes[tick.end] = missing
-            if any(counts[tick.end].outcome is Outcome.PARTIAL for counts in reading.counts.values()):
+            if any(one.outcome is Outcome.PARTIAL for one in found.values()):
                 trail.partial.add(tick.end)
         trail.until = last = attempt.ticks[-1].end
         trail.silent = not any(counts[last].outcome.known for counts in reading.counts.values())

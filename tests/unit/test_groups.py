@@ -120,6 +120,17 @@ def test_catching_up_is_the_same_as_having_been_there(ledger):
         assert at_once == figures(report.snapshots)
 
 
+def test_a_group_born_during_an_outage_is_caught_up(ledger):
+    """A group whose first series came in the middle of what is read at once begins there."""
+    db = serve(serve(Archive(), {"/": (10, 0)}), {"/new": (4, 2)}, first=600, last=HOUR, instance="b:80")
+    report = evaluator(db, ledger).advance(BEGIN + 1_200)
+    with Ledger.open("sqlite://") as other:
+        one = evaluator(db, other)
+        for tick in range(1, 21):
+            live = one.advance(BEGIN + tick * INTERVAL)
+        assert live.snapshots == report.snapshots
+
+
 def test_more_groups_than_allowed_are_an_error_of_all_of_them(ledger):
     """D17: all or nothing; the roll-up goes on, the fault says what is wrong, known groups keep their counts."""
     db = serve(Archive(), {"/": (10, 0), "/pay": (5, 1)})
