@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.evidence import is_count
-from slo_budget_tracker.scan import USUAL_SPACING, Lines
+from slo_budget_tracker.lines import Lines
+from slo_budget_tracker.scan import USUAL_SPACING
 from slo_budget_tracker.sorting import sorting_of
 
 if TYPE_CHECKING:

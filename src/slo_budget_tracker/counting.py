@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
-from slo_budget_tracker.scan import Lines, Scan
+from slo_budget_tracker.scan import Scan
 from slo_budget_tracker.sorting import Sorting, sorting_of
 from slo_budget_tracker.strays import Strays
 

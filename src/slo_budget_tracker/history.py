@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.curves import Journal
 
 _NEVER = np.iinfo(np.int64).max
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +158,7 @@ class History:
             figures = self.arrays(at, window, ids=wanted)
             columns = (figures.total, figures.bad, figures.known, figures.partial, figures.absent)
             numbers = zip(repeat(window), *(column.tolist() for column in columns), repeat(None))
-            found.append(list(map(WindowCounts._make, numbers)))
+            found.append(list(map(_MAKE, repeat(WindowCounts), numbers)))
             names = figures.ids.tolist()
         return {
             name: dict(zip(lengths, counts, strict=True)) for name, *counts in zip(names, *found, strict=True)

@@ -15,8 +15,9 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.counting import Tally
+from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, Job, Memory, Roll
-from slo_budget_tracker.scan import USUAL_SPACING, Lines
+from slo_budget_tracker.scan import USUAL_SPACING
 from slo_budget_tracker.sorting import sorting_of
 
 if TYPE_CHECKING:

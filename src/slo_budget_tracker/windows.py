@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.budget import exhaustion_window
+from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.slices import last_end
 from slo_budget_tracker.ticks import TO_DATE, Tick, WindowCounts
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
     Windows = Mapping[int, Mapping[int, WindowCounts]]
+
+FEW = 4  # of so many instances, those of one are looked up by themselves
 
 
 class Judged(NamedTuple):
@@ -69,15 +72,14 @@ def gather(
     Time `without` is taken out of the windows, which are shorter by it.
     """
     wanted = list(instances)
-    lengths = sorted(
-        {window for slo, _ in wanted for window in (*slo.windows, exhaustion_window(slo.window))}
-    )
-    found = history.window(at, lengths)
+    lengths = sorted(set[int]().union(*{_lengths(slo) for slo, _ in wanted}))
+    few = len(wanted) < len(history.ids) // FEW
+    found = history.window(at, lengths, ids=[instance for _, instance in wanted] if few else None)
     for slo, instance in wanted:
         end = at if slo.slices is None else last_end(at, slo.slices.width, interval=interval)
         source = judged(history, slo, instance, interval)
         if end != at or source is not history:
-            found |= source.window(end, [*slo.windows, exhaustion_window(slo.window)], ids=[instance])
+            found |= source.window(end, _lengths(slo), ids=[instance])
         if without:
             given = found.get(instance, {})
             found[instance] = {
@@ -95,6 +97,12 @@ def gather(
                 source, slo, end, instance, found[instance], born=born(instance), without=without
             )
     return found
+
+
+@by_identity
+def _lengths(slo: SLO) -> tuple[int, ...]:
+    """The lengths of all windows that verdicts of an SLO look at."""
+    return (*slo.windows, exhaustion_window(slo.window))
 
 
 def to_date(
