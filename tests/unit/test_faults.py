@@ -11,7 +11,7 @@ import pytest
 from slo_budget_tracker.manual import pages
 
 TESTS = Path(__file__).parents[1]
-NUMBER = re.compile(r"\b([PDACST]\d{1,2})\b")
+NUMBER = re.compile(r"\b([PDACSTH]\d{1,2})\b")
 ROWS = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 WANTED = {
     *(f"P{n}" for n in range(21, 27)),
@@ -19,6 +19,7 @@ WANTED = {
     *(f"A{n}" for n in range(1, 23)),
     *(f"S{n}" for n in range(1, 16)),
     *(f"T{n}" for n in range(1, 19)),
+    *(f"H{n}" for n in range(1, 21)),
 }
 
 
@@ -50,7 +51,7 @@ def test_each_fault_of_the_table_is_tested(number):
 
 def test_tests_name_faults_that_are_in_the_table():
     """A number of these groups that the table lacks is a slip of the pen."""
-    groups = {"A": 22, "S": 15, "T": 18, "C": 21}
+    groups = {"A": 22, "S": 15, "T": 18, "C": 21, "H": 20}
     strange = {
         number for number in TESTED if number[0] in groups and not 1 <= int(number[1:]) <= groups[number[0]]
     }
