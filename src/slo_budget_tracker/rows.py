@@ -21,8 +21,11 @@ EVENTS = ("total", "bad")
 SECONDS = ("known", "partial", "absent", "idle", "error", "unknown")
 CHANNELS = EVENTS + SECONDS
 
-_FORMAT = 2
-_UNSIGNED = 1  # the format before, which does not say what span and instances it is of
+_FORMAT = 3
+_SPANNED = (
+    2  # older: the seal is of span and instances only, the numbers have nothing but zlib's weak Adler-32
+)
+_UNSIGNED = 1  # older still: no seal
 _SEAL = struct.Struct("<I")
 _WIDTHS: dict[int, np.dtype[Any]] = {
     1: np.dtype("u1"),
@@ -129,8 +132,7 @@ class Row:
 
 def pack(row: Row) -> bytes:
     """The row's numbers as bytes: whole numbers as narrow as they go, equal ones once, compressed."""
-    head, body = bytearray([_FORMAT]), bytearray()
-    head += _SEAL.pack(_seal(row.start, row.end, row.ids))
+    head, body = bytearray(), bytearray()
     for values in row.channels().values():
         if values.size and bool((values == values[0]).all()):
             head += _COLUMN.pack(_CONSTANT, float(values[0]))
@@ -139,7 +141,9 @@ def pack(row: Row) -> bytes:
         head += _COLUMN.pack(width, 0.0)
         # bytes of equal weight beside each other: the high ones hardly vary and compress away
         body += values.astype(_WIDTHS[width]).view(np.uint8).reshape(-1, width).T.tobytes()
-    return zlib.compress(bytes(head + body), 3)
+    numbers = bytes(head + body)
+    seal = _SEAL.pack(zlib.crc32(numbers, _seal(row.start, row.end, row.ids)))
+    return zlib.compress(bytes([_FORMAT]) + seal + numbers, 3)
 
 
 def _width(values: NDArray[Any]) -> int:
@@ -157,12 +161,19 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
         plain = zlib.decompress(data)
     except zlib.error as error:
         raise DamageError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
-    begin = 1 if plain[:1] == bytes([_UNSIGNED]) else 1 + _SEAL.size
+    form = plain[0] if plain else None
+    begin = 1 if form == _UNSIGNED else 1 + _SEAL.size
     offset = begin + len(CHANNELS) * _COLUMN.size
-    if plain[:1] not in (bytes([_FORMAT]), bytes([_UNSIGNED])) or len(plain) < offset:
+    if form not in {_FORMAT, _SPANNED, _UNSIGNED} or len(plain) < offset:
         raise DamageError(f"stored counts of ({start}, {end}] have an unknown format")
-    if begin > 1 and _SEAL.unpack_from(plain, 1)[0] != _seal(start, end, ids):
-        raise DamageError(f"stored counts of ({start}, {end}] are of another span or other instances")
+    if form != _UNSIGNED:
+        seal = _seal(start, end, ids)
+        if form == _FORMAT:
+            seal = zlib.crc32(memoryview(plain)[begin:], seal)
+        if _SEAL.unpack_from(plain, 1)[0] != seal:
+            raise DamageError(
+                f"stored counts of ({start}, {end}] are damaged, or of another span or other instances"
+            )
     size = len(ids)
     channels: dict[str, NDArray[Any]] = {}
     for index, name in enumerate(CHANNELS):
@@ -178,7 +189,7 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
 
 
 def _seal(start: int, end: int, ids: NDArray[np.int64]) -> int:
-    """What ties numbers to their span and instances, which are stored beside them."""
+    """What ties numbers to their span and instances, stored beside them; goes on with the numbers."""
     return zlib.crc32(ids.astype("<i8", copy=False).tobytes(), zlib.crc32(struct.pack("<qq", start, end)))
 
 

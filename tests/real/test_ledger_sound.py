@@ -47,7 +47,7 @@ def ledger(url):
             "INSERT INTO bucket SELECT 9, start_at, end_at, step, roster, payload FROM bucket",
             "has two rows over",
         ),
-        ("UPDATE bucket SET start_at = start_at + 30", "are of another span"),
+        ("UPDATE bucket SET start_at = start_at + 30", "or of another span"),
         ("DELETE FROM instance WHERE id = 2", "instance 2 is unknown"),
         ("DELETE FROM roster", "is gone"),
     ],
