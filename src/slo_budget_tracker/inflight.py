@@ -9,8 +9,11 @@ way then are taken up by the next call. Everything but the reading itself happen
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class InFlight:
     otherwise: int = 4
     spread: Spread = AT_ONCE
     _flights: dict[str, _Flight] = field(default_factory=dict)
+    _answered: SimpleQueue[tuple[_Flight, Future[Attempt]]] = field(default_factory=SimpleQueue)
+    _early: deque[tuple[_Flight, Future[Attempt]]] = field(default_factory=deque)  # seen, not taken up
 
     @property
     def datasources(self) -> frozenset[str]:
@@ -87,12 +92,18 @@ class InFlight:
             flight = self._flight(name)
             if len(self.lanes) <= 1 and (flight.lanes == 1 or (not flight.under_way and len(members) == 1)):
                 for attempt in members:
-                    flight.under_way[_done(self.read, attempt)] = attempt
+                    self._watch(flight, _done(self.read, attempt), attempt)
                 continue
             newest = all(len(attempt.ticks) == 1 for attempt in members)  # a catch-up is in a hurry
             turn = (self.spread if newest else AT_ONCE).turns(len(members), flight.lanes)
             for number, attempt in enumerate(members):
-                flight.under_way[flight.pool.submit(self._at_turn, turn, number, attempt)] = attempt
+                future = flight.pool.submit(self._at_turn, turn, number, attempt)
+                self._watch(flight, future, attempt)
+
+    def _watch(self, flight: _Flight, future: Future[Attempt], attempt: Attempt) -> None:
+        """Who is answered says so: looking at ten thousand each time one of them is takes minutes."""
+        flight.under_way[future] = attempt
+        future.add_done_callback(lambda done: self._answered.put((flight, done)))
 
     def land(self, settle: Settle, *, patience: float | None) -> list[Attempt]:
         """The attempts of all flights that are over by now.
@@ -101,17 +112,18 @@ class InFlight:
         no more for those that were waited for before. `settle` is called with each answered attempt and says
         what is read instead of it, if anything.
         """
+        ends: float | None = None
         while True:
             self._sort(settle)
             flights = [one for one in self._flights.values() if patience is None or not one.late]
-            flying = [future for flight in flights for future in flight.under_way]
-            if not flying:
+            if not any(flight.under_way for flight in flights):
                 break
-            if patience is None or not any(flight.over for flight in flights):
-                wait(flying, return_when=FIRST_COMPLETED)
-            elif wait(flying, timeout=patience).not_done:
-                self._sort(settle)
+            if patience is not None and ends is None and any(flight.over for flight in flights):
+                ends = time.monotonic() + patience
+            left = None if ends is None else ends - time.monotonic()
+            if left is not None and left <= 0:
                 break
+            self.rest(left)
         for flight in self._flights.values():
             flight.late = bool(flight.under_way)
         return self._taken()
@@ -121,13 +133,11 @@ class InFlight:
         self._sort(settle)
         return self._taken()
 
-    def rest(self, seconds: float) -> None:
+    def rest(self, seconds: float | None) -> None:
         """Wait until something is answered, or so long."""
-        wait(
-            [future for flight in self._flights.values() for future in flight.under_way],
-            timeout=max(seconds, 0),
-            return_when=FIRST_COMPLETED,
-        )
+        if any(flight.under_way for flight in self._flights.values()) and not self._early:
+            with suppress(Empty):
+                self._early.append(self._answered.get(timeout=None if seconds is None else max(seconds, 0)))
 
     def drop(self) -> None:
         """What is under way is of no use any more; its answers are not awaited."""
@@ -145,15 +155,18 @@ class InFlight:
 
     def _sort(self, settle: Settle) -> None:
         """Take the answered ones out of the air; what is to be read instead of one starts at once."""
-        for flight in self._flights.values():
-            for future in [one for one in flight.under_way if one.done()]:
-                flight.under_way.pop(future)
-                attempt = future.result()
-                instead = settle(attempt)
-                if instead:
-                    self.start(instead)
-                else:
-                    flight.landed.append(attempt)
+        while not self._answered.empty():
+            self._early.append(self._answered.get())
+        while self._early:
+            flight, future = self._early.popleft()
+            if flight.under_way.pop(future, None) is None:
+                continue  # it was dropped
+            attempt = future.result()
+            instead = settle(attempt)
+            if instead:
+                self.start(instead)
+            else:
+                flight.landed.append(attempt)
 
     def _at_turn(self, turn: Callable[[int], None], number: int, attempt: Attempt) -> Attempt:
         turn(number)
