@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -35,7 +36,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-INTERVAL = 2
+INTERVAL = 2  # seconds of a tick, unless said otherwise
 PERIOD, BAD = 12, 4  # ticks: each period starts an alert and ends it
 PATIENCE = 90.0
 NAMES = ("one", "two", "three")
@@ -48,14 +49,14 @@ SLO = """
     target: 99%
     window: 1h
     sli: {{promql: {{error_ratio: 'avg_over_time(ratio_{name}[$window])', window: 1m}}}}
-    alerts: [{{severity: page, long: 6s, short: 4s, burn_rate: 20}}]
+    alerts: [{{severity: page, long: {long}s, short: {short}s, burn_rate: 20}}]
 """
 
 
 class Ratios:
     """A Prometheus that knows only error ratios, by data instant: the same to whoever asks, whenever."""
 
-    def __init__(self):
+    def __init__(self, interval):
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -68,7 +69,7 @@ class Ratios:
                 self.answer({key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()})
 
             def answer(self, form):
-                body = json.dumps({"status": "success", "data": data(form)}).encode()
+                body = json.dumps({"status": "success", "data": data(form, interval)}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -90,27 +91,29 @@ class Ratios:
         self.server.server_close()
 
 
-def ratio_at(name, at):
+def ratio_at(name, at, interval):
     """What an SLO's error ratio is at a data instant."""
-    return float((at // INTERVAL + 4 * NAMES.index(name)) % PERIOD < BAD)
+    return float((at // interval + 4 * NAMES.index(name)) % PERIOD < BAD)
 
 
 TAGGED = re.compile(r'ratio_(\w+)\[.*?"slo", "([^"]+)"')
 
 
-def data(form):
+def data(form, interval):
     """The `data` of an answer: each ratio that the query names."""
     named = TAGGED.findall(form.get("query", ""))
     if "start" in form:
         start, end, step = (float(form[key]) for key in ("start", "end", "step"))
         times = [int(start + n * step) for n in range(int((end - start) / step) + 1)]
         result = [
-            {"metric": {"slo": tag}, "values": [[at, str(ratio_at(name, at))] for at in times]}
+            {"metric": {"slo": tag}, "values": [[at, str(ratio_at(name, at, interval))] for at in times]}
             for name, tag in named
         ]
         return {"resultType": "matrix", "result": result}
     at = float(form.get("time", time.time()))
-    result = [{"metric": {"slo": tag}, "value": [at, str(ratio_at(name, int(at)))]} for name, tag in named]
+    result = [
+        {"metric": {"slo": tag}, "value": [at, str(ratio_at(name, int(at), interval))]} for name, tag in named
+    ]
     return {"resultType": "vector", "result": result}
 
 
@@ -124,20 +127,22 @@ class Replica:
     prometheus: str
     audit: str
     lease: float = 2.0
+    interval: int = INTERVAL
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
 
     def __post_init__(self):
         self.folder = self.folder / self.name
         (self.folder / "slos").mkdir(parents=True)
-        text = "".join(SLO.format(name=name) for name in NAMES)
+        windows = {"long": 3 * self.interval, "short": 2 * self.interval}
+        text = "".join(SLO.format(name=name, **windows) for name in NAMES)
         (self.folder / "slos" / "all.yaml").write_text(f"slos:{text}")
         target = int(re.search(r":(\d+)/", self.url)[1])
         self.proxy = Proxy(target)
         through = self.url.replace(f":{target}/", f":{self.proxy.port}/")
         (self.folder / "tracker.yaml").write_text(
             f"prometheus: {{url: '{self.prometheus}'}}\nslo_files: [slos]\n"
-            f"evaluation: {{interval: {INTERVAL}s, delay: 1s}}\n"
+            f"evaluation: {{interval: {self.interval}s, delay: 1s}}\n"
             f"ledger: {{url: '{through}', timeout: 2s, lease: {self.lease}s}}\n"
             f"audit: {{url: '{self.audit}'}}\nlog: {{format: json}}\n"
         )
@@ -233,10 +238,10 @@ class Scraper:
 
 
 @contextlib.contextmanager
-def pair(folder, url, audit, *, lease=2.0):
+def pair(folder, url, audit, *, lease=2.0, interval=INTERVAL):
     """Two daemons, the first one leading, the second one following."""
-    prometheus = Ratios()
-    replicas = [Replica(folder, name, url, prometheus.url, audit, lease) for name in ("a", "b")]
+    prometheus = Ratios(interval)
+    replicas = [Replica(folder, name, url, prometheus.url, audit, lease, interval) for name in ("a", "b")]
     try:
         for one in replicas:
             one.start()
@@ -264,6 +269,7 @@ def shows(one):
 class Survived:
     """What a pair went through, and what came of it."""
 
+    interval: int = INTERVAL
     takeovers: dict[str, list[float]] = field(default_factory=dict)  # seconds, by trouble
     hole: float = 0.0  # seconds in which neither daemon served gauges
     oldest: float = 0.0  # seconds that the newest served verdict was old
@@ -279,7 +285,7 @@ class Survived:
 
     def histogram(self):
         """How many takeovers were done within so many ticks, by half ticks."""
-        found = Counter(math.ceil(one / INTERVAL * 2) / 2 for one in self.seconds)
+        found = Counter(math.ceil(one / self.interval * 2) / 2 for one in self.seconds)
         return {ticks: found[ticks] for ticks in sorted(found)}
 
     def __str__(self):
@@ -289,7 +295,7 @@ class Survived:
         lines = [
             f"{len(seconds)} troubles of the leader: {told}",
             f"{self.events} events, {self.lost} lost, {self.doubled} doubled",
-            f"takeovers within two ticks of {INTERVAL} s: {within} of {len(seconds)}",
+            f"takeovers within two ticks of {self.interval} s: {within} of {len(seconds)}",
             f"  median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s",
             *(f"  {max(some):.1f} s the longest of {kind}" for kind, some in sorted(self.takeovers.items())),
             *(
@@ -329,16 +335,16 @@ def silence(one):
 TROUBLES = {"kills": kill, "pauses": pause, "cuts": cut, "silences": silence}
 
 
-def survive(folder, url, audit, *, rounds, seed=7):
+def survive(folder, url, audit, *, rounds, seed=7, interval=INTERVAL):
     """Put the leader into trouble, again and again; then compare ledger and audit stream with an undisturbed daemon."""
     rng = random.Random(seed)
-    found = Survived()
+    found = Survived(interval)
     kinds = [kind for _ in range(rounds) for kind in rng.sample(sorted(TROUBLES), len(TROUBLES))]
-    with pair(folder, url, audit.url) as replicas:
+    with pair(folder, url, audit.url, interval=interval) as replicas:
         scraper = Scraper(replicas)
         leader, other = replicas
         for kind in kinds:
-            time.sleep(rng.uniform(0, 2 * INTERVAL))
+            time.sleep(rng.uniform(0, 2 * interval))
             mend = TROUBLES[kind](leader)
             took = until(other.leads, what=f"{other.name} leads after {kind}")
             found.takeovers.setdefault(kind, []).append(took)
@@ -350,7 +356,7 @@ def survive(folder, url, audit, *, rounds, seed=7):
         other.end()
         until(lambda: leader.figure("slo_budget_tracker_outbox_pending") == 0.0, what="an empty outbox")
         leader.end()
-        slos = load([leader.folder / "slos"], tick=INTERVAL).slos
+        slos = load([leader.folder / "slos"], tick=interval).slos
     compare(found, url, audit, slos)
     return found
 
@@ -369,15 +375,15 @@ def compare(found, url, audit, slos):
         ).start()  # what its end left in the queue
         until(lambda: last.figures().pending == 0, what="an empty outbox")
         last.stop()
-        born = ledger.birth + PERIOD * INTERVAL  # by then it does not matter how it began
+        born = ledger.birth + PERIOD * found.interval  # by then it does not matter how it began
         end = min(ledger.slo_cursor(number) for number in ledger.instances)
         parcels = Outbox(ledger.transaction).parcels()
         outcomes = [ledger.outcomes(number) for number in ledger.instances]
         birth = ledger.birth
     told = [(one.slo, one.event_id) for one in parcels if born < one.created <= end and one.kind in BURNS]
     with Ledger.open("sqlite://") as undisturbed:
-        asks = {"default": ask}
-        Evaluator(slos, undisturbed, asks, interval=INTERVAL, delay=1).prepare(birth).advance(end)
+        asks = {"default": partial(ask, found.interval)}
+        Evaluator(slos, undisturbed, asks, interval=found.interval, delay=1).prepare(birth).advance(end)
         wanted = [
             (one.slo, one.event_id)
             for one in undisturbed.events(limit=100_000)
@@ -400,12 +406,16 @@ def compare(found, url, audit, slos):
     assert {Outcome.OK} == {outcome for some in outcomes for outcome, seconds in some.items() if seconds}
 
 
-def ask(query):
+def ask(interval, query):
     """The same ratios, without a server."""
     instants = [query.at] if isinstance(query, Query) else range(query.start, query.end + 1, query.step)
     return Answer(
         tuple(
-            Series({"slo": tag}, [at * 1000 for at in instants], [ratio_at(name, at) for at in instants])
+            Series(
+                {"slo": tag},
+                [at * 1000 for at in instants],
+                [ratio_at(name, at, interval) for at in instants],
+            )
             for name, tag in TAGGED.findall(query.expression)
         )
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.databases import Database
     from slo_budget_tracker.leases import Lease
 
-LOOKS = 4  # of a follower in the length of a lease
+LOOKS = 8  # of a follower in the length of a lease
 BEATS = 3  # of a leader
 SHARE = 0.9  # of its lease in which a leader acts: clocks may differ a little in speed
 
