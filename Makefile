@@ -64,6 +64,8 @@ audit: .venv/ready ## are dependencies known to be vulnerable? (needs a way to t
 soak: .venv/ready servers ## everything, all servers, full counts
 	@config/get-server.sh prometheus prometheus sid || true
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
+	$(BIN)/pytest -q --ledger postgresql -n $(WORKERS) --dist loadfile tests/unit tests/stories tests/property \
+	  tests/real/test_audit_lookups.py tests/real/test_audit_troubles.py
 	[ ! -x .cache/servers-sid/usr/bin/prometheus ] || \
 	  SLO_TEST_PROMETHEUS=$(CURDIR)/.cache/servers-sid/usr/bin/prometheus \
 	  $(BIN)/pytest tests/worlds tests/real/test_live_worlds.py tests/real/test_fill_expression.py tests/real/test_prometheus_client.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import threading
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from slo_budget_tracker.databases import Database
 from tests.postgresql import PostgreSQLServer, postgresql_binary
 from tests.servers import (
     AuditStreamServer,
@@ -54,6 +56,34 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 def missing_tiers() -> set[str]:
     """The tiers whose server is not on this machine."""
     return {tier for tier, there in TIERS.items() if not there()}
+
+
+def pytest_addoption(parser):
+    """The whole suite over the other engine: ledgers in memory lie in PostgreSQL instead."""
+    parser.addoption(
+        "--ledger", choices=["sqlite", "postgresql"], default="sqlite", help="where ledgers are kept"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _ledgers_elsewhere(request, monkeypatch):
+    """With `--ledger postgresql` each ledger in memory is a namespace of its own on a server."""
+    if request.config.getoption("--ledger") != "postgresql":
+        yield
+        return
+    server, made = request.getfixturevalue("postgresql"), []
+    of = Database.of.__func__
+
+    def elsewhere(cls, given):
+        if given == "sqlite://":
+            made.append(f"test_{secrets.token_hex(6)}")
+            given = server.url(namespace=made[-1])
+        return of(cls, given)
+
+    monkeypatch.setattr(Database, "of", classmethod(elsewhere))
+    yield
+    for name in made:
+        server.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -24,7 +24,7 @@ from slo_budget_tracker.fillforms import fill_expression, presence
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.outcomes import combine
 from slo_budget_tracker.queries import Query, RangeQuery, Slot, plan
-from slo_budget_tracker.reading import PERMANENT, SLOW, Reading, Unit, read, roles, split, units
+from slo_budget_tracker.reading import MAX_POINTS, PERMANENT, SLOW, Reading, Unit, read, roles, split, units
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.slices import Part, cut
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
@@ -286,7 +286,8 @@ def chunks(
         if start >= filled_to:
             continue
         longest = RECENT_PIECE if end > until - RECENT else OLDER_PIECE
-        if piece and (piece[0].end - start > longest or end - start != piece[-1].seconds):
+        full = len(piece) == MAX_POINTS or (bool(piece) and piece[0].end - start > longest)
+        if piece and (full or end - start != piece[-1].seconds):
             found.append(Chunk(tuple(reversed(piece))))
             piece = []
         piece.append(Tick(start, min(end, filled_to)))

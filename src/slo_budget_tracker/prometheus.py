@@ -209,8 +209,10 @@ class Prometheus:
                 headers=sent,
                 deadline=time.monotonic() + left,
             )
-        except Unreachable:
+        except Unreachable as error:
             self.stats.up = False
+            if error.reason == "timeout":
+                self._lanes.narrow()  # as slow as can be
             raise
         self.stats.up = True
         self.stats.certificate_expires = transport.certificate_expires

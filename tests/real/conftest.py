@@ -15,7 +15,7 @@ from tests.real.fleets import alone, fleet  # noqa: F401 - fixtures
 EACH_ENGINE = {
     "test_ledger_commands", "test_ledger_kept", "test_ledger_merged",
     "test_ledger_retention", "test_ledger_revised", "test_ledger_sound", "test_ledger_whole",
-    "test_audit_commands", "test_audit_delivery",
+    "test_audit_commands", "test_audit_delivery", "test_audit_upgrade",
 }  # fmt: skip
 
 

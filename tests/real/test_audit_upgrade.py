@@ -1,54 +1,79 @@
-"""A ledger of the version before, whose events nobody ever delivered: they are, with all their keys."""
+"""A ledger of the first version, on each engine: its events are delivered with all their keys, its counts are there."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+import hashlib
+import zlib
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
 from slo_budget_tracker import migrations
+from slo_budget_tracker.alerts import AlertState
+from slo_budget_tracker.contents import states_text
+from slo_budget_tracker.databases import Database
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.payloads import KEYS
+from slo_budget_tracker.rows import pack
+from slo_budget_tracker.ticks import Tick
 from tests.audit_server import NOW, NearAuditStream, delivery_of, drained, expected, happen, story
+from tests.real.ledgers import row
 
 OLD = '{"slo_name":"shop","labels":{"team":"payments"},"reason":"number %d","evaluated_at":%d,"late":false}'
+BURNING = {"page:3600/300": AlertState("firing", NOW - 600, 0)}
 
 
-def of_version_one(path):
-    """A file as the first version made it, with two events."""
-    import sqlalchemy as sa  # noqa: PLC0415
-
-    engine = sa.create_engine(f"sqlite:///{path}")
+def of_version_one(url):
+    """A ledger as the first version made it: two events, an instance with a tick's counts, and an alert that fires."""
+    place = Database.of(url)
+    options = {}
+    if place.in_postgresql:
+        options = {"connect_args": {"options": f"-csearch_path={place.namespace}"}}
+    else:
+        place.path.parent.mkdir()
+    engine = sa.create_engine(place.url, **options)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
+        if place.in_postgresql:
+            connection.execute(sa.schema.CreateSchema(place.namespace))
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    engine.dispose()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO fact VALUES ('epoch', 'the-epoch'), ('birth', '1')")
+        old = sa.MetaData()
+        old.reflect(connection)
+
+        def insert(name, *values):
+            connection.execute(sa.insert(old.tables[name]).values(list(values)))
+
+        def keyed(name, **pairs):
+            key, value = old.tables[name].columns
+            insert(name, *({key.name: one, value.name: other} for one, other in pairs.items()))
+
+        keyed("fact", epoch="the-epoch", birth="1")
         for number, previous in ((1, None), (2, "id-1")):
-            row = (
-                f"id-{number}",
-                "shop",
-                number,
-                previous,
-                "slo_recovered",
-                NOW + number,
-                OLD % (number, NOW),
-            )
-            connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        connection.commit()
+            event = {"event_id": f"id-{number}", "slo": "shop", "sequence": number, "previous_id": previous}
+            event |= {"kind": "slo_recovered", "created": NOW + number, "payload": OLD % (number, NOW)}
+            insert("event", event)
+        identity = {"id": 1, "slo": "shop", "labels": "{}", "sli_hash": "h", "generation": 1, "born": 1}
+        insert("instance", identity)
+        insert("state", {"instance": 1, "payload": states_text(BURNING)})
+        insert("slo_cursor", {"instance": 1, "instant": NOW})
+        counted = row(NOW - 60, NOW, {1: (10, 3)})
+        ids = counted.ids.astype("<i8").tobytes()
+
+        insert("roster", {"id": 1, "digest": hashlib.sha256(ids).digest(), "members": zlib.compress(ids)})
+        span = {"start_at": NOW - 60, "end_at": NOW, "step": 0, "roster": 1, "payload": pack(counted)}
+        insert("bucket", span)
+    engine.dispose()
 
 
-def test_events_of_before_are_delivered(tmp_path):
+def test_events_of_before_are_delivered(url):
     """S10: the upgrade puts them into the outbox and gives their payloads the keys that were missing."""
-    of_version_one(tmp_path / "ledger.db")
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, NearAuditStream() as server:
+    of_version_one(url)
+    with Ledger.open(url) as ledger, NearAuditStream() as server:
         happen(ledger, numbers=[3])
         delivery = delivery_of(ledger, server.url).start()
         drained(delivery)
@@ -65,4 +90,20 @@ def test_events_of_before_are_delivered(tmp_path):
         payload["event_kind"],
         payload["evaluated_at"],
     )
-    assert "id-2" == events[2]["payload"]["previous_id"]
+    places = [(one["payload"]["sequence"], one["payload"]["previous_id"]) for one in events]
+    assert [(1, None), (2, "id-1"), (3, "id-2")] == places
+
+
+def test_counts_and_alerts_of_before_are_there(url):
+    """S10: what was counted, what fires, and since when; the ledger is sound, and goes on."""
+    of_version_one(url)
+    with Ledger.open(url) as ledger:
+        assert [] == ledger.check()
+        assert (BURNING, NOW, Tick(NOW - 60, NOW)) == (
+            ledger.states[1],
+            ledger.slo_cursor(1),
+            ledger.history.span(1),
+        )
+        found = ledger.history.window(NOW, [60])[1][60]
+        assert (10.0, 3.0) == (found.total, found.bad)
+        assert 2 == ledger.register("cart", {}, "h", at=NOW)

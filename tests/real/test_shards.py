@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
@@ -374,3 +375,36 @@ def test_groups_that_were_gone_stay_gone_and_marks_go_along(fleet):
     codes = {one.labels.get("code") for one in moved.instances.values() if one.retired is None}
     assert {None, "200", "500"} == codes
     assert ["v2"] == [mark.text for mark in Archive(moved).marks(Sought()).marks]
+
+
+@pytest.mark.parametrize(
+    "walk", [(2, 3), pytest.param((3, 2, 4, 1, 2), marks=pytest.mark.long)], ids=["there", "to and fro"]
+)
+def test_through_any_change_of_their_number_each_event_is_counted_once(fleet, walk):
+    """A known world: shards restarted one by one in any order, a tick between each two: to the request, nothing told twice."""
+    fleet.start(0, 1)
+    fleet.fill(fleet.running[0])
+    fleet.tick(35)
+    before, ticks = {name: (one.total, one.failures) for name, one in fleet.snapshots().items()}, 0
+    told = {name: max(fleet.events(name), key=len) for name in NAMES}
+    was, rng = 1, random.Random(str(walk))
+    for of in walk:
+        for index in rng.sample(range(max(of, was)), max(of, was)):
+            if index < of:
+                fleet.start(index, of)
+            else:
+                fleet.stop(index)
+            fleet.tick()
+            ticks += 1
+            for cycle in fleet.running.values():
+                cycle.gather()
+        assert expected(of) == fleet.placed()
+        for cycle in fleet.running.values():
+            fleet.fill(cycle)
+        was = of
+    fleet.tick()
+    counted = (ticks + 1) * INTERVAL * 5
+    assert {name: (total + counted, bad) for name, (total, bad) in before.items()} == {
+        name: (one.total, one.failures) for name, one in fleet.snapshots().items()
+    }
+    assert told == {name: max(fleet.events(name), key=len) for name in NAMES}

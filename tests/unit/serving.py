@@ -10,7 +10,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
+from slo_budget_tracker.errors import QueryRejected
 from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.reading import MAX_POINTS
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specs import SLO, BurnRateAlert, PromqlSli, RequestsSli
 from tests.unit.tsdb import Tsdb
@@ -66,6 +68,10 @@ class Server:
         error = self.trouble(query)
         if error is not None:
             raise error
+        if isinstance(query, RangeQuery) and (query.end - query.start) / query.step >= MAX_POINTS:
+            raise QueryRejected(
+                "exceeded maximum resolution of 11,000 points per timeseries", reason="bad_data"
+            )
         if query.expression.startswith("topk("):
             return Answer(())  # nobody knows how often this is scraped
         if isinstance(query, Query) and "label_replace" not in query.expression:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 
 from slo_budget_tracker import prometheus as room
+from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.errors import PrometheusError
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
@@ -16,6 +20,7 @@ from slo_budget_tracker.settings import Settings
 from slo_budget_tracker.sources import asks, clients, probe
 from slo_budget_tracker.specs import BurnRateAlert
 from tests.unit.clusters import DEAD_STORE, NO_STORAGE, NO_STORE, TOO_MANY_CHUNKS, Cluster, refused
+from tests.unit.cycling import Clock
 from tests.unit.serving import BEGIN, DELAY, INTERVAL, Server, availability, traffic
 
 QUIET = BurnRateAlert(severity="page", long=3_600, short=300, burn_rate=Decimal(2))
@@ -186,3 +191,51 @@ def test_a_busy_cluster_is_asked_less_at_once(evaluate, opened):
         ticks(evaluator, 2, 30)
         limits.append(client._lanes.limit)
         assert [4, 1, 4] == limits
+
+
+@dataclass
+class Watched(Cluster):
+    """A cluster that notes when it is asked, and how much is under way at most."""
+
+    began: list[float] = field(default_factory=list)
+    most: int = 0
+    _now: int = 0
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, path, form, headers):
+        """As ever, a little later."""
+        with self._guard:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self.began.append(time.monotonic())
+        time.sleep(0.01)
+        try:
+            return super().answer(path, form, headers)
+        finally:
+            with self._guard:
+                self._now -= 1
+
+
+def test_requests_of_a_tick_are_spread_and_bounded(opened):
+    """T13: a dozen metrics, three requests at once at most, put apart over the spread; every SLO is there in its tick."""
+    db = Server().db
+    for number in range(12):
+        traffic(db, metric=f"m{number}_total")
+    slos = [availability(f"slo-{number}", metric=f"m{number}_total") for number in range(12)]
+    with Watched("mimir", {"a": Server(db)}) as cluster:
+        settings = Settings.model_validate(
+            {
+                "prometheus": {"url": cluster.url, "headers": {"X-Scope-OrgID": "a"}, "concurrency": 3},
+                "evaluation": {"interval": INTERVAL, "delay": DELAY, "spread": "1s"},
+            }
+        )
+        sources, clock = clients(settings), Clock()
+        opened.extend(sources.values())
+        cycle = Cycle.begin(settings, slos, Ledger.open("sqlite://"), sources=sources, clock=clock)
+        for _ in range(3):
+            clock.now += INTERVAL
+            cluster.began.clear()
+            cycle.tick()
+            assert {clock.now - DELAY} == {one.evaluated_at for one in cycle.publisher.snapshots}
+    assert (12, 3) == (len(cluster.began), max(cluster.most, 3))
+    assert cluster.began[-1] - cluster.began[0] >= 0.9

@@ -10,6 +10,7 @@ from slo_budget_tracker import filling
 from slo_budget_tracker.answers import RangeQuery
 from slo_budget_tracker.errors import Busy, QueryFailed, QueryRejected, Unauthorized, Unreachable
 from slo_budget_tracker.filling import OLDER_PIECE, RECENT, RECENT_PIECE, SMALLEST_PIECE, Filler, chunks
+from slo_budget_tracker.reading import MAX_POINTS
 from slo_budget_tracker.ticks import Outcome, align_down
 from tests.unit.serving import (
     BEGIN,
@@ -87,6 +88,16 @@ def test_chunks_are_short_and_of_one_kind():
         assert chunk.seconds <= (RECENT_PIECE + 300 if recent else OLDER_PIECE)
         assert 1 == len({tick.seconds for tick in chunk.ticks[1:]} or {0})
     assert {60, 300} == {tick.seconds for chunk in found for tick in chunk.ticks[1:]}
+
+
+@pytest.mark.parametrize("interval", [1, 5, 60])
+@pytest.mark.parametrize("width", [1, 61, 300, 3_600])
+def test_no_range_query_has_more_points_than_a_server_gives(interval, width):
+    """P25: 11,000, also where ticks are a second and rows as short as odd slices make them."""
+    options = {"until": 30 * DAY, "begin": 26 * DAY, "interval": interval, "delay": DELAY}
+    found = chunks(filled_to=30 * DAY, widths=[width * interval], **options)
+    assert max(len(chunk.ticks) for chunk in found) <= MAX_POINTS
+    assert 4 * DAY == sum(chunk.seconds for chunk in found)
 
 
 @pytest.mark.parametrize("done", [1, 3, 8, 12])

@@ -15,10 +15,11 @@ from slo_budget_tracker.errors import (
     QueryFailed,
     QueryRejected,
     Unauthorized,
+    Unreachable,
 )
 from slo_budget_tracker.prometheus import Prometheus
 from slo_budget_tracker.queries import RangeQuery
-from slo_budget_tracker.transport import Reply
+from slo_budget_tracker.transport import Reply, Transport
 from tests.unit.questions import MATRIX, UP, ask, fails, quick  # noqa: F401 - the fixture `quick` works by being here
 from tests.unit.raw_server import RawServer, answer, settings
 
@@ -226,3 +227,21 @@ def test_a_slow_server_is_asked_less_at_once(monkeypatch):
         client.ask(UP, budget_seconds=60)
         limits.append(client._lanes.limit)
     assert [2, 1, 1, 2, 2, 2] == limits
+
+
+def test_a_server_that_does_not_answer_in_time_is_asked_less_at_once(monkeypatch):
+    """P3: what took too long altogether was too slow, too; a refused connection says nothing about that."""
+    reasons = iter(["timeout", "refused", "timeout"])
+
+    def exchange(*_, **__):
+        raise Unreachable("it is not there", reason=next(reasons))
+
+    monkeypatch.setattr(room, "TRIES", 1)
+    monkeypatch.setattr(Transport, "send", exchange)
+    client = Prometheus(settings("http://prometheus.example", timeout=10.0))
+    limits = []
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            client.ask(UP, budget_seconds=5)
+        limits.append(client._lanes.limit)
+    assert [2, 2, 1] == limits

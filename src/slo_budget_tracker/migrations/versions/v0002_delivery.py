@@ -49,12 +49,13 @@ def upgrade() -> None:
     )
     epoch = connection.execute(sa.text("SELECT value FROM fact WHERE key = 'epoch'")).scalar()
     update = sa.text("UPDATE event SET payload = :payload WHERE event_id = :event_id")
-    events = connection.execute(sa.text("SELECT event_id, slo, kind, created, payload FROM event")).all()
-    for event_id, slo, kind, created, text in events:
+    columns = "event_id, slo, sequence, previous_id, kind, created, payload"
+    events = connection.execute(sa.text(f"SELECT {columns} FROM event")).all()  # noqa: S608 - a constant
+    for event_id, slo, sequence, previous, kind, created, text in events:
         payload = {**dict.fromkeys(_KEYS), "slo_name": slo, **json.loads(text)}
         at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         payload |= {"schema": "slo-budget-tracker/1", "event_kind": kind, "id": event_id}
-        payload |= {"instance": epoch, "evaluated_at": at}
+        payload |= {"instance": epoch, "evaluated_at": at, "sequence": sequence, "previous_id": previous}
         connection.execute(
             update, {"event_id": event_id, "payload": json.dumps(payload, separators=(",", ":"))}
         )
