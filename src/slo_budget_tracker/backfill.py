@@ -142,14 +142,17 @@ class Backfill:
             evaluator.ledger.commit(Entry(rows=rows, cursors=filled_to))
             for slo, outcome in filled.newest.items():
                 evaluator.seen.setdefault(slo, outcome)
+            self.cycle.publisher.readiness.ticked = True
             self.cycle.show()
 
     def _wait(self, source: str, why: str) -> None:
         """Told once per trouble; tried again after a pause."""
-        if why != self._waits.get(source):
-            log.warning("filling waits", datasource=source, detail=why)
+        fresh = why != self._waits.get(source)
         self._waits[source] = why
         self._note()
+        if fresh:
+            log.warning("filling waits", datasource=source, detail=why)
+            self.cycle.publisher.refresh()
         self._again.wait(PAUSE)
 
 

@@ -338,7 +338,8 @@ class Cycle:
             log.warning("trouble", of=key, detail=now[key])
         for key in sorted(readiness.troubles.keys() - now.keys()):
             log.info("trouble is over", of=key)
-        readiness.ticked = True
+        concluded = bool(report.outcomes or self.evaluator.seen or not self.evaluator.slos)
+        readiness.ticked = readiness.ticked or concluded  # a first tick may find that none is due yet
         readiness.troubles = now
         readiness.failed(name for name, fault in report.faults.items() if fault.startswith(INTERNAL))
         tell_events(report.transitions)

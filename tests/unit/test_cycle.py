@@ -53,6 +53,29 @@ def test_a_clock_set_forward_waits_for_the_server():
     assert 10 * INTERVAL == sum(cycle.evaluator.ledger.outcomes(instance).values())
 
 
+def test_a_daemon_that_has_concluded_nothing_is_not_ready(tmp_path):
+    """A first tick with nothing due makes it no more ready than none; one that judged does, and a restart keeps it."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    clock, server = Clock(), Server(traffic_db())
+    with Ledger.open(url) as ledger:
+        cycle = begin([availability()], server=server, ledger=ledger, clock=clock)
+        cycle.tick()
+        assert ["no tick has been evaluated yet"] == reasons(cycle)
+        ticks(cycle, 1)
+        assert [] == reasons(cycle)
+    with Ledger.open(url) as ledger:
+        again = begin([availability()], server=server, ledger=ledger, clock=clock)
+        again.tick()
+        assert [] == reasons(again)
+
+
+def test_a_daemon_without_slos_is_ready():
+    """There is nothing that it could not judge."""
+    cycle = begin([])
+    cycle.tick()
+    assert [] == reasons(cycle)
+
+
 def test_a_clock_set_back_evaluates_nothing_twice():
     """T2: no tick twice and none in the future; it goes on where it stood."""
     cycle = begin([SHOP])
