@@ -345,10 +345,18 @@ def _check_version(database: Database, connection: sa.Connection, *, read_only: 
     elif connection.execute(sa.text("SELECT to_regclass('fact')")).scalar() is not None:
         raise LedgerDamaged(database, "its schema version is gone", then=sessions.RESTORE)
     if found is None and read_only:
-        raise LedgerError(f"there is no ledger at {database}")
+        raise LedgerError(f"there is no ledger at {database}{_shards_beside(database, connection)}")
     if found is not None:
         schema.check_version(str(database), found, read_only=read_only)
     return found
+
+
+def _shards_beside(database: Database, connection: sa.Connection) -> str:
+    """Where the ledgers of shards are, if this is the place that they share."""
+    query = sa.text("SELECT nspname FROM pg_namespace WHERE nspname ~ :pattern ORDER BY nspname")
+    pattern = f"^{database.namespace}_shard_[0-9]+$"
+    names = connection.execute(query, {"pattern": pattern}).scalars().all()
+    return f", its shards have theirs: name one by ledger.namespace, such as {names[0]}" if names else ""
 
 
 def _read_mark(connection: sa.Connection) -> Mark:

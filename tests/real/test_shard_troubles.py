@@ -9,7 +9,7 @@ from slo_budget_tracker import moves as moving
 from slo_budget_tracker.backfill import fillers
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.instances import fill_key
-from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.shards import owner
 from slo_budget_tracker.slis import CompositeSli, Member
 from tests.real.fleets import NAMES, SLOS, expected, figures
@@ -240,3 +240,12 @@ def test_a_daemon_without_a_shard_does_not_evaluate_what_shards_have(fleet, tmp_
         "is shared by shards (0, 1 have its SLOs): start this daemon as one of them with --shard" in life.said
     )
     assert "Traceback" not in life.said
+
+
+def test_who_reads_the_shared_place_is_told_where_the_ledgers_are(fleet):
+    """Commands read one shard's ledger: the name of one is in the sentence."""
+    fleet.start(1, 2)
+    with pytest.raises(
+        LedgerError, match=f"name one by ledger.namespace, such as {fleet.base.namespace}_shard_1$"
+    ):
+        Ledger.open(fleet.base, read_only=True)
