@@ -104,8 +104,9 @@ class Claims:
         self._change("UPDATE {} SET released = true", connection, names, shard)
 
     def asked_of(self, connection: Connection, shard: int) -> set[str]:
-        """What it has and others would like to have."""
-        query = f"SELECT slo FROM {self._table} WHERE shard = :shard AND wanted <> :shard"  # noqa: S608
+        """What it has, has not let go of, and others would like to have."""
+        where = "shard = :shard AND wanted <> :shard AND NOT released"
+        query = f"SELECT slo FROM {self._table} WHERE {where}"  # noqa: S608
         return set(connection.execute(sa.text(query), {"shard": shard}).scalars())
 
     def ask(self, connection: Connection, names: Iterable[str], shard: int) -> None:

@@ -85,6 +85,22 @@ def test_nobody_lets_go_of_what_its_own_files_leave_with_it(fleet, journey):
     assert placed == fleet.placed()
 
 
+def test_what_was_let_go_of_is_let_go_of_once(fleet, journey):
+    """Whoever asked for it is away: the other one does not begin anew at each look, and it is taken later."""
+    for cycle in fleet.running.values():
+        cycle.adopt(settings(), fleet.slos)
+    head = owner(min(journey), of=2)
+    fleet.running[1 - head].gather()
+    asked = fleet.placed().keys() ^ set(NAMES)
+    fleet.stop(head)
+    evaluator = fleet.running[1 - head].evaluator
+    for _ in range(3):
+        fleet.running[1 - head].gather()
+    assert evaluator is fleet.running[1 - head].evaluator
+    fleet.start(head, 2)
+    assert asked | {"a-journey", *NAMES} == fleet.placed().keys()
+
+
 def test_claims_of_an_older_version_are_understood(fleet, journey, postgresql):
     """Their table has no column for what others want."""
     for index in range(2):
