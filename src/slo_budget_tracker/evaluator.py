@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.ticks import Counts, WindowCounts
+    from slo_budget_tracker.ticks import Counts
 
 
 NO_SNAPSHOTS: Mapping[str, SLOSnapshot] = MappingProxyType({})
@@ -140,7 +140,7 @@ class Evaluator:
         for at, names in ended.items():
             last = self.ledger.history.window(at, [self.interval])
             for name in names:
-                self.seen[name] = _outcome(last[self.ids[name]][self.interval])
+                self.seen[name] = last[self.ids[name]][self.interval].outcome
                 if self.seen[name].known:
                     self.data_until[name] = at
 
@@ -402,10 +402,3 @@ def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
         longest_short=max((alert.short for slo in known for alert in slo.alerts), default=0),
         longest_window=max((slo.window for slo in known), default=0),
     )
-
-
-def _outcome(tick: WindowCounts) -> Outcome:
-    """The outcome of a tick by what the ledger keeps of it."""
-    if tick.known > 0:
-        return Outcome.PARTIAL if tick.partial > 0 else Outcome.OK if tick.total > 0 else Outcome.NO_TRAFFIC
-    return Outcome.NO_DATA if tick.absent > 0 else Outcome.ERROR

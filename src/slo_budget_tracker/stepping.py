@@ -186,7 +186,14 @@ class Stepper:
             late = tick.end < goals[slo.datasource]
             suspicion = self._suspicion(name, piece.counts[name][tick.end])
             verdict = self.assess(
-                name, tick.end, windows, live=True, late=late, states=known, suspicion=suspicion
+                name,
+                tick.end,
+                windows,
+                live=True,
+                late=late,
+                states=known,
+                suspicion=suspicion,
+                outcome=outcome,
             )
             applied, told = applications(slo, tick.end, verdict.snapshot, {} if is_group(name) else known)
         except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
@@ -254,37 +261,47 @@ class Stepper:
         slo = self.slos[name]
         assert slo.sli.kind == "composite"
         windows = {}
-        for part in parts_of(slo, name, self.ids):
+        for part in self._parts(name, at):
             one = seen_as(self.slos[part], slo)
             spans = [found.span for found in overlapping(one.corrections, at - one.past, at)]
             windows[name_of(part)] = self._without([*spans, *taken], at, one, self.ids[part])
         return composed(slo.sli, self.slos, windows) or self._without((), at, slo, self.ids[name])
 
-    def _outcome(self, name: str) -> Outcome:
+    def _outcome(self, name: str, at: int) -> Outcome:
         """What the last tick brought; of a composite the worst of what its members had."""
-        parts = self._parts(name) or [name]
+        parts = self._parts(name, at) or [name]
         return max(self.seen.get(one, Outcome.MISSED) for one in parts)
 
-    def _parts(self, name: str) -> list[str]:
-        """What a composite, or a group of it, is made of."""
-        return parts_of(self.slos[name], name, self.ids)
+    def _parts(self, name: str, at: int) -> list[str]:
+        """What a composite, or a group of it, is made of; of groups those that had begun by then."""
+        found = parts_of(self.slos[name], name, self.ids)
+        return [one for one in found if not is_group(one) or self.ledger.born(self.ids[one]) < at]
 
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
         """Step each composite as far as all its members are."""
         for name in [name for name in self.slos if members_of(self.slos[name])]:
-            members = self._parts(name)
+            members = parts_of(self.slos[name], name, self.ids)
             begun = self.stepped(name, piece.stepped)
             until = min((self.stepped(member, piece.stepped) for member in members), default=begun)
             for at in sorted(range(until, begun, -self.interval)):
-                outcomes = [
-                    piece.counts[one][at].outcome if at in piece.counts.get(one, {}) else self._outcome(one)
-                    for one in members
-                ]
+                outcomes = [self._brought(one, at, piece) for one in self._parts(name, at)]
                 if is_group(name) and name_of(name) in self.crowded:
                     outcomes.append(Outcome.ERROR)
-                counts = {at: Counts(0, 0, max(outcomes))}
+                counts = {at: Counts(0, 0, max(outcomes, default=Outcome.MISSED))}
                 piece.counts.setdefault(name, {}).update(counts)
                 self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)
+
+    def _brought(self, name: str, at: int, piece: Piece) -> Outcome:
+        """What a tick brought that is stepped now or was stepped before."""
+        stepped = piece.counts.get(name, {}).get(at)
+        if stepped is not None:
+            return stepped.outcome
+        if self.stepped(name, piece.stepped) == at:
+            return self.seen.get(name, Outcome.MISSED)
+        instance = self.ids[name]
+        return self.ledger.history.window(at, [self.interval], ids=[instance])[instance][
+            self.interval
+        ].outcome
 
     def _without(self, spans: Sequence[Tick], at: int, slo: SLO, instance: int) -> Mapping[int, WindowCounts]:
         """The windows of one SLO without the corrected time."""
@@ -303,8 +320,9 @@ class Stepper:
         late: bool = False,
         states: Mapping[str, AlertState] | None = None,
         suspicion: str = "",
+        outcome: Outcome | None = None,
     ) -> Verdict:
-        """The verdict of one SLO or group at a data instant."""
+        """The verdict of one SLO or group at a data instant, whose tick brought that."""
         instance, slo = self.ids[name], self.slos[name]
         counts = self._composed(name, at) if members_of(slo) else windows[instance]
         raw, reason = None, ""
@@ -319,7 +337,7 @@ class Stepper:
             slo,
             at=at,
             interval=self.interval,
-            outcome=self._outcome(name),
+            outcome=self._outcome(name, at) if outcome is None else outcome,
             windows=counts,
             raw=raw,
             corrected_by=reason,

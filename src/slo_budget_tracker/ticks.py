@@ -92,3 +92,12 @@ class WindowCounts(NamedTuple):
     partial: float = 0
     absent: float = 0
     ahead: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a tick brought of which the ledger keeps these counts."""
+        if self.known > 0:
+            if self.partial > 0:
+                return Outcome.PARTIAL
+            return Outcome.OK if self.total > 0 else Outcome.NO_TRAFFIC
+        return Outcome.NO_DATA if self.absent > 0 else Outcome.ERROR

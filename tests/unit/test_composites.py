@@ -14,11 +14,13 @@ from slo_budget_tracker.composites import composed, members_of
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.replays import Grid, evaluate_at
+from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.slis import Member
 from slo_budget_tracker.specfiles import load
-from slo_budget_tracker.specs import SLO, BurnRateAlert, CompositeSli
+from slo_budget_tracker.specs import SLO, BurnRateAlert, CompositeSli, RequestsSli
 from slo_budget_tracker.ticks import TO_DATE, WindowCounts
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
+from tests.unit.test_groups import serve
 
 
 def composite(*weights, mode="weighted", **options):
@@ -91,12 +93,12 @@ def server():
     return Server(traffic(traffic(Archive()), metric="quiet_total", broken=(0, 0)))
 
 
-def run(ledger, minutes, *, step, slo=None):
+def run(ledger, minutes, *, step, slos=(), shops=None):
     """The composite's snapshot after some minutes, `step` at once."""
     one_ = Evaluator(
-        slos=(slo or journey(), *members()),
+        slos=slos or (journey(), *members()),
         ledger=ledger,
-        asks={"default": server()},
+        asks={"default": shops or server()},
         interval=INTERVAL,
         delay=DELAY,
     ).prepare(BEGIN)
@@ -125,6 +127,43 @@ def test_live_and_caught_up_are_the_same():
             run(ledger, 60, step=step)
             told.append([(e.kind, e.created) for e in ledger.events() if e.slo == "journey"])
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("ends", [HOUR, 55 * 60])
+def test_each_tick_that_is_caught_up_has_what_it_brought_itself(ends):
+    """An hour at whose end nobody was scraped any more: the burn, its end and the loss, as they were told live."""
+    told = []
+    for step in (1, 60):
+        shops = Server(
+            traffic(traffic(Archive(), seconds=ends), metric="quiet_total", broken=(0, 0), seconds=ends)
+        )
+        with Ledger.open("sqlite://") as ledger:
+            run(ledger, 60, step=step, shops=shops)
+            told.append([(e.kind, e.created) for e in ledger.events() if e.slo == "journey"])
+    assert told[0] == told[1]
+    assert (2 if ends == HOUR else 3) == len(told[0])
+
+
+def test_a_group_is_made_of_what_there_was():
+    """The group of one member began fifty minutes after the other's: until then there was one, also when caught up."""
+    db = serve(Archive(), {"/pay": (9, 1)}, last=HOUR)
+    serve(db, {"/pay": (9, 1)}, first=50 * 60, last=HOUR, instance="b:80")
+    late = RequestsSli(
+        total=(parse_selector('http_requests_total{instance="b:80"}'),),
+        bad=(parse_selector('http_requests_total{instance="b:80", code="500"}'),),
+    )
+    slos = (
+        availability(group_by=("handler",), alerts=()),
+        availability("quiet", sli=late, group_by=("handler",), alerts=()),
+        journey(group_by=("handler",)),
+    )
+    told = []
+    for step in (1, 60):
+        with Ledger.open("sqlite://") as ledger:
+            run(ledger, 60, step=step, slos=slos, shops=Server(db))
+            told.append([(e.kind, e.created) for e in ledger.events() if e.payload["labels"]])
+    assert told[0] == told[1]
+    assert ["slo_burn_started"] == [kind for kind, _ in told[0]]
 
 
 def test_evaluated_from_history():
