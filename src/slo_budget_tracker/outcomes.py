@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ERROR = Counts(0, 0, Outcome.ERROR)
 NO_DATA = Counts(0, 0, Outcome.NO_DATA)
 NOISE = 1e-9  # of floating point: such a share of the total is no excess
+# Parts of events go in steps of a power of two: then sums are exact, whatever is added to what and when.
+PER_EVENT, PER_TICK = 2**20, 2**32
 
 
 class Judged(NamedTuple):
@@ -51,11 +53,16 @@ def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: b
     else:
         inconsistent = _number(values.get("bad")) > 0  # errors of nothing
         return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA)
+    total, bad = _stepped(total, PER_EVENT), _stepped(bad, PER_EVENT if total > 1 else PER_TICK)
     within = min(max(bad, 0.0), total)
     outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
     if abs(within - bad) <= NOISE * max(total, 1.0):
         return Counts(total, within, outcome)
     return Counts(total, within, outcome, cut="good" if bad < 0 else "bad")
+
+
+def _stepped(value: float, parts: int) -> float:
+    return value if float(value).is_integer() or not math.isfinite(value) else round(value * parts) / parts
 
 
 def _number(value: float | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import suspicions
@@ -90,10 +91,11 @@ class Stepper:
         left = begun if known is None else last_end(known.end, slices.width, interval=self.interval)
         if known is not None and left < known.end <= begun:  # a slice whose rest never came
             piece.slices.setdefault(Tick(left, known.end), {})[instance] = Counts(0, 0, Outcome.UNKNOWN)
-        before = Tick(begun, first.start)
-        if before.seconds > 0:
-            stored = self.ledger.history.window(before.end, [before.seconds], ids=[instance])
-            earlier = [Part.stored(before, stored[instance][before.seconds])]
+        if begun < first.start:
+            edges = [*range(begun, first.start, self.interval), first.start]
+            stored = self.ledger.history.parts(instance, edges)
+            ticks = [Tick(*edge) for edge in pairwise(edges)]
+            earlier = [Part.stored(tick, counts) for tick, counts in zip(ticks, stored, strict=True)]
             found = cut([*earlier, *parts], slices, interval=self.interval)
             open_ = {span: [p for p in some if p not in earlier] for span, some in found.begun.items()}
             found = found._replace(begun=open_)

@@ -117,6 +117,16 @@ def test_live_ticks_and_catching_up_count_the_same_slices(ledger, step):
     assert 0.25 == found.coverage
 
 
+@pytest.mark.parametrize("step", [1, 2, 5, 30])
+def test_a_slice_of_which_too_little_was_there_has_no_data(ledger, step):
+    """Two of five minutes without any series, then one with: no data, and a bad slice where missing data are bad."""
+    db = traffic(Archive(), seconds=12 * 60)
+    for samples in db.samples.values():
+        samples += [(time + 180_000, value) for time, value in samples if time > (BEGIN + 11 * 60) * 1000]
+    found = run(sliced(no_data="bad"), 30, ledger, step=step, server=Server(db))
+    assert (6, 4) == (found.total, found.failures)
+
+
 def test_a_slice_that_is_not_over_is_looked_at_by_nobody(ledger):
     """Its events are no slices: figures are those of the last slice that is over."""
     assert [(4, 0), (4, 0), (4, 0), (5, 1)] == [
