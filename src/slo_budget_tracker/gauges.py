@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.exposition import (
@@ -190,7 +191,7 @@ def _sheet(one: SLOSnapshot) -> Sheet:
 
 def _values(one: SLOSnapshot) -> list[float | None]:
     """The values of `_plain` and `_labelled` in their order."""
-    values: list[float | None] = [value for _, value in _plain(one)]
+    values = _plain_values(one)
     if one.error_budget_remaining_bounds is not None:
         values += one.error_budget_remaining_bounds
     coverage = {burn.window_seconds: burn.coverage for burn in one.burn_rate_samples}
@@ -222,23 +223,34 @@ def _rollup(name: str) -> str:
     return name.replace("slo_", "slo_rollup_", 1)
 
 
+_OF_SNAPSHOT = {
+    "slo_window_seconds": "window_seconds",
+    "slo_success_ratio": "success_ratio",
+    "slo_failures_total": "failures",
+    "slo_total": "total",
+    "slo_error_budget_remaining": "error_budget_remaining",
+    "slo_error_budget_events_remaining": "events_remaining",
+    "slo_error_budget_exhaustion_seconds": "exhaustion_seconds",
+    "slo_breached": "breached",
+    "slo_last_evaluation_timestamp_seconds": "evaluated_at",
+}
+_RAW = ("slo_corrected_seconds", "slo_raw_success_ratio", "slo_raw_error_budget_remaining")
+_PLAIN = ("slo_target", *_OF_SNAPSHOT, "slo_suspicious")
+_of_snapshot = attrgetter(*_OF_SNAPSHOT.values())
+
+
+def _plain_values(one: SLOSnapshot) -> list[float | None]:
+    values: list[float | None] = [float(one.target), *_of_snapshot(one), bool(one.suspicious)]
+    raw = one.raw
+    if raw is not None:
+        values += (raw.corrected_seconds, raw.success_ratio, raw.error_budget_remaining)
+    return values
+
+
 def _plain(one: SLOSnapshot) -> Iterator[tuple[str, float | None]]:
     """The figures an instance has once."""
-    yield "slo_target", float(one.target)
-    yield "slo_window_seconds", one.window_seconds
-    yield "slo_success_ratio", one.success_ratio
-    yield "slo_failures_total", one.failures
-    yield "slo_total", one.total
-    yield "slo_error_budget_remaining", one.error_budget_remaining
-    yield "slo_error_budget_events_remaining", one.events_remaining
-    yield "slo_error_budget_exhaustion_seconds", one.exhaustion_seconds
-    yield "slo_breached", one.breached
-    yield "slo_suspicious", bool(one.suspicious)
-    if one.raw is not None:
-        yield "slo_corrected_seconds", one.raw.corrected_seconds
-        yield "slo_raw_success_ratio", one.raw.success_ratio
-        yield "slo_raw_error_budget_remaining", one.raw.error_budget_remaining
-    yield "slo_last_evaluation_timestamp_seconds", one.evaluated_at
+    names = _PLAIN if one.raw is None else (*_PLAIN, *_RAW)
+    return zip(names, _plain_values(one), strict=True)
 
 
 def _labelled(one: SLOSnapshot) -> Iterator[tuple[str, tuple[Label, ...], float | None]]:

@@ -21,6 +21,7 @@ _NAME, _BORDER = (
     "\x00",
 )  # a label's value never has the second, and nothing is filled in but the first
 _FEW = 1e6
+_TRUTHS = ("0.0", "1.0")
 
 
 class _Form(NamedTuple):
@@ -38,10 +39,10 @@ class Sheet:
     def filled(self, name: Label, values: Sequence[float | None]) -> tuple[Sequence[str], Sequence[str]]:
         """Families, and an instance's lines in each of them; a value that is absent has no line."""
         texts = [
-            "1.0"
-            if value == 1
-            else repr(value)
+            repr(value)
             if value.__class__ is float and -_FEW < value < _FEW
+            else _TRUTHS[value]
+            if value.__class__ is bool
             else printed(value)
             for value in values
         ]
