@@ -167,6 +167,7 @@ def measure(bench: Bench, folder: Path) -> dict[str, Any]:
         found["tick"] = pool.submit(step_ticks, config, server.pid, start, bench.ticks).result()
         found["prometheus_rss"] = server.resident_bytes()
         found["restore"] = pool.submit(restore_ledger, config).result()
+        time_restart(Path(config), port=port)  # the first start on this ledger: its files are new to it
         found["restart"] = time_restart(Path(config), port=port)
         found["fill_all"] = pool.submit(fill_fresh, config, server.pid, bench.end, chunks=1).result()
         scope = {"count": len(shapes.SHAPES), "of": bench.slos}
