@@ -245,6 +245,11 @@ class Attempts:
         beside = sum(self.ledger.cursor(feed.key) == mine for feed in joint.feeds)
         return self._shared.ask(unit.feeds[0], (end - start, SEED_SECONDS), ask) if beside > 1 else ask
 
+    def asking(self, unit: Unit, seconds: int) -> Ask:
+        """How to ask about a unit once more, for samples of this length: together with others that are."""
+        ask = self.asks[unit.datasource]
+        return self._shared.ask(unit.feeds[0], (seconds,), ask) if len(unit.feeds) == 1 else ask
+
     def fresh(self) -> None:
         """What is asked from now on is asked anew, whatever was answered before."""
         self._shared.begin()

@@ -168,7 +168,7 @@ class Rechecks:
 
     def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
         """Whether raw samples of a block came late; None where the server does not say."""
-        ask = Counted(self.attempts.asks[unit.datasource])
+        ask = Counted(self.attempts.asking(unit, self.interval))
         comparison = Comparison(unit, trail, block, ask, self.interval)
         try:
             return comparison.is_late()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -172,3 +173,20 @@ def test_histograms_are_read_together_whatever_their_form_and_threshold(monkeypa
     assert all(one.total > one.bad > 0 for name, one in together.items() if int(name[1:]) % 3 != 2)
     assert (50, 6) == (asked_alone, len(db.asked))
     assert (Decimal("0.1"), Decimal("0.25"), Decimal(1)) in {query.bounds for query in db.asked}
+
+
+def test_what_was_counted_is_compared_a_dozen_at_a_time(monkeypatch):
+    """Blocks of ten ticks are over for all metrics at once: they are asked about again together, too."""
+    db = Tsdb()
+    for number in range(24):
+        for second in range(-600, 1_830, 30):
+            labels = {"job": f"x{number}", "instance": "i", "code": "200"}
+            db.put(f"m{number}", labels, (START + second) * 1000, second + 600)
+            db.put("up", {"job": f"x{number}", "instance": "i"}, (START + second) * 1000, 1)
+    monkeypatch.setattr(joints, "MANY", 20)
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(slos=SLOS[:24], ledger=ledger, asks={"default": db.ask}, delay=0).prepare(START)
+        for tick in range(1, 31):
+            one.advance(START + 60 * tick)
+    again = Counter(query.at for query in db.asked if query.expression.endswith("[60s]"))
+    assert (30, {2, 4}) == (len(again), set(again.values()))
