@@ -79,7 +79,7 @@ class Guard:
             await send(message)
 
         if is_head:
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", "head": True}
         try:
             app = _refusal(scope, local=self.local) or await self._admission(scope)
             if app is None:

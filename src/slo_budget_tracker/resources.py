@@ -241,18 +241,23 @@ class AnnotationPage(Resource):
     offset: int
 
 
+_SAYABLE = (
+    r"^[^\x00-\x08\x0b-\x1f\x7f]*$"  # no control characters but tabs and line ends: some stores take none
+)
+
+
 class NewAnnotation(Resource):
     """A mark to be set: now unless `at` says when, over a span with `until`."""
 
     kind: Literal["deploy", "incident", "note"]
-    text: Annotated[str, Field(min_length=1, max_length=300)]
+    text: Annotated[str, Field(min_length=1, max_length=300, pattern=_SAYABLE)]
     at: Annotated[str | None, Field(max_length=40, description="RFC 3339, epoch seconds or -10m")] = None
     until: Annotated[str | None, Field(max_length=40, description="the same, after `at`")] = None
-    link: Annotated[str | None, Field(max_length=1_000, pattern=r"^https?://\S+$")] = None
-    author: Annotated[str, Field(max_length=100)] = ""
-    service: Annotated[str, Field(max_length=100)] = ""
+    link: Annotated[str | None, Field(max_length=1_000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")] = None
+    author: Annotated[str, Field(max_length=100, pattern=_SAYABLE)] = ""
+    service: Annotated[str, Field(max_length=100, pattern=_SAYABLE)] = ""
     slos: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=100)]],
+        list[Annotated[str, Field(min_length=1, max_length=100, pattern=_SAYABLE)]],
         Field(max_length=100, description="names or globs"),
     ] = []
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from slo_budget_tracker.replies import unknown_slo
@@ -27,6 +27,7 @@ MOST_LISTENERS = 64
 HEARTBEAT_SECONDS = 15.0
 LONGEST_SECONDS = 3_600.0  # then the listener comes again
 EVENT_STREAM = "text/event-stream"
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class Listening(StreamingResponse):
@@ -35,8 +36,7 @@ class Listening(StreamingResponse):
     media_type = EVENT_STREAM
 
     def __init__(self, display: Display, slo: str | None, places: set[Listening]) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(_messages(display, slo), headers=headers)
+        super().__init__(_messages(display, slo), headers=HEADERS)
         self.places = places
         places.add(self)
 
@@ -58,10 +58,12 @@ def add_stream(app: FastAPI, display: Display) -> None:
         responses={200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
         tags=["slos"],
     )
-    async def stream(slo: Annotated[str | None, Query(max_length=100)] = None) -> Response:
+    async def stream(request: Request, slo: Annotated[str | None, Query(max_length=100)] = None) -> Response:
         """Server-sent events: `tick` after each evaluation, how all SLOs stand, or one as a whole."""
         if slo is not None and slo not in display.view.slos:
             return unknown_slo(slo, display.view.slos)
+        if request.scope.get("head", False):  # an answer without a body has an end
+            return Response(media_type=EVENT_STREAM, headers=HEADERS)
         if len(places) >= MOST_LISTENERS:
             detail = f"{MOST_LISTENERS} listeners are served already"
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"retry-after": "30"})

@@ -374,6 +374,13 @@ def test_a_small_body_does_not_matter(app):
     assert 200 == ask(app, "/metrics", content=b"x" * 1_000).status_code
 
 
+def test_asking_for_the_header_of_the_stream_has_an_end(app):
+    """H16: HEAD is answered at once, where GET goes on for an hour."""
+    answer = ask(app, "/api/v1/stream", method="HEAD")
+    assert (200, b"") == (answer.status_code, answer.content)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 def test_two_lengths_are_refused(app):
     """H16: a body with both Content-Length and Transfer-Encoding may be smuggled: refused."""
     headers = {"content-length": "3", "transfer-encoding": "chunked"}
