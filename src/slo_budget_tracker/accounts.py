@@ -36,13 +36,17 @@ class Book(NamedTuple):
 
     @property
     def days(self) -> list[int]:
-        """The days' borders."""
-        return [*range(self.period.start, self.period.end, DAY), self.period.end]
+        """The borders of days (UTC); the first and the last one may be shorter."""
+        return self._borders(DAY)
 
     @property
     def hours(self) -> list[int]:
-        """The hours' borders."""
-        return [*range(self.period.start, self.period.end, HOUR), self.period.end]
+        """The borders of hours, in the same way."""
+        return self._borders(HOUR)
+
+    def _borders(self, step: int) -> list[int]:
+        start, end = self.period.start, self.period.end
+        return [start, *range(start // step * step + step, end, step), end]
 
 
 class Account(NamedTuple):

@@ -74,6 +74,7 @@ class Portrait:
     ranges: tuple[tuple[str, int], ...]
     opening: int  # seconds: the range that charts begin with
     allowed: float | None
+    members: tuple[tuple[Line, str], ...] = ()  # of a composite, with their weights
 
     @property
     def snapshot(self) -> SLOSnapshot:
@@ -126,7 +127,22 @@ def portrait(display: Display, listing: Listing, name: str, labels: Mapping[str,
         _ranges(one),
         _opening(line),
         None if one.total is None else one.total * budget_share(one),
+        _members(listing, line),
     )
+
+
+def _members(listing: Listing, line: Line) -> tuple[tuple[Line, str], ...]:
+    """What a composite is made of, the least budget first; of a group the same groups."""
+    if line.slo is None or line.slo.sli.kind != "composite":
+        return ()
+    weights = {one.slo: one.weight for one in line.slo.sli.members}
+    found = [
+        other
+        for other in listing.lines
+        if other.snapshot.name in weights and other.snapshot.labels == line.snapshot.labels
+    ]
+    found.sort(key=lambda other: other.snapshot.error_budget_remaining or 0.0)
+    return tuple((other, f"{weights[other.snapshot.name].normalize():f}") for other in found)
 
 
 def _events(display: Display, line: Line) -> Found:

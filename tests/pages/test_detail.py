@@ -142,6 +142,22 @@ def test_where_nothing_is_known_there_are_no_empty_charts(open_page, serve):
     assert 4 == page.locator(".plot canvas:visible").count()
 
 
+def test_a_history_that_cannot_be_read_is_told(open_page, server):
+    """The charts say why, the figures stay, and another range tries again."""
+    page = open_page(server, "/", fails=True)
+    page.route("**/history?*", lambda route: route.fulfill(status=503, json={"detail": "the ledger is busy"}))
+    page.goto(server.url + CHECKOUT)
+    until(
+        page,
+        "document.getElementById('chart-state').textContent === 'The history could not be read: the ledger is busy'",
+    )
+    assert "74.4%" == page.locator(".tile.main dd > b").inner_text()
+    page.unroute("**/history?*")
+    page.click(".ranges button:text-is('1d')")
+    drawn(page)
+    assert "" == page.locator("#chart-state").text_content()
+
+
 def test_deploys_incidents_and_corrections_are_on_the_charts(open_page, showcase, server):
     """Each in words below the charts; a flag on every chart says more on hover, focus or tap, and markup is text."""
     page = drawn(open_page(server, f"{CHECKOUT}?range=2592000", width=390, touch=True))

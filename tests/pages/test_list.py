@@ -123,6 +123,17 @@ def test_a_burst_of_failures_shows_by_itself(open_page, serve):
     assert page.evaluate("window.untouched")
 
 
+def test_a_daemon_that_is_gone_is_told(open_page):
+    """The last figures stay, with when they are from, and the light is red: nobody takes them for live."""
+    server = Showcase(services=SERVICES[:2]).serve()
+    page = open_page(server, fails=True)
+    page.wait_for_selector(".live.on")
+    server.stop()
+    page.wait_for_selector(".live.off")
+    assert page.locator("#live").inner_text().startswith("connection lost, data until")
+    assert 2 == page.locator(".slos tbody tr").count()
+
+
 def test_a_page_that_is_not_looked_at_does_not_listen(open_page, serve):
     """Hidden it leaves the stream; seen again it is brought up to date."""
     showcase = Showcase(services=(SERVICES[2], SERVICES[6]))

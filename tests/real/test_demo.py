@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.audit_server import wait_for
+from tests.real.test_dashboards import queries
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,19 @@ def deploys(output: str) -> list[str]:
     assert address is not None
     answer = httpx.get(f"{address[0]}/api/v1/annotations?slo=checkout-availability", trust_env=False)
     return [one["text"] for one in answer.json()["annotations"]]
+
+
+def unanswered(output: str) -> list[str]:
+    """The dashboards' queries that the demo's Prometheus has no answer to, for an SLO, one with groups, a composite."""
+    address = re.search(r"Prometheus +(http://127\.0\.0\.1:\d+)", output)
+    assert address is not None
+    asked = {
+        query for slo in ("checkout-availability", "example-groups", "example-composite")
+        for _, query in queries(slo=slo)
+    }  # fmt: skip
+    with httpx.Client(base_url=address[1], timeout=10, trust_env=False) as prometheus:
+        answers = {one: prometheus.get("/api/v1/query", params={"query": one}).json() for one in asked}
+    return sorted(one for one, answer in answers.items() if not answer.get("data", {}).get("result"))
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -124,6 +138,8 @@ def from_nothing(folder: Path, prometheus: str) -> tuple[int, int, set[str], set
 def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, tmp_path_factory, ending):
     """T6: every SLO has its line, the addresses answer until the end, then processes and files are gone.
 
+    Meanwhile its Prometheus has an answer to every query of the dashboards.
+
     Before it ends, `discover` finds SLOs in its Prometheus that `validate --live` accepts and `run` evaluates.
     """
     first_day = (0, 0, FOUND, FOUND)
@@ -134,6 +150,7 @@ def test_the_demo_shows_budgets_and_leaves_nothing(tmp_path, tmp_path_factory, e
         answered = {port for port in ports if listening(port)}
         if ending == "SIGINT":
             wait_for(lambda: deploys(output), what="the mark of the first deploy")
+            wait_for(lambda: not unanswered(output), what="answers to the dashboards' queries")
         if ending == "SIGTERM":  # one of those that take long
             prometheus = re.search(r"Prometheus +(http://127\.0\.0\.1:\d+)", output)
             assert prometheus, output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -77,6 +78,25 @@ def test_a_composite_follows_its_members():
         "of its members&#39; budgets together" in text or "of its members' budgets together" in text,
         ">Traffic " in text,
     )
+
+
+def test_a_composite_shows_what_it_is_made_of():
+    """Its members with weights, the least budget first and each a link; no chart of events that it does not have."""
+    sli = CompositeSli(members=(Member(slo="shop", weight=Decimal(2)), Member(slo="cart")), mode="weighted")
+    slos = [SLO(name="all", target=Decimal("0.99"), sli=sli), availability(), availability("cart")]
+    shown_ = [
+        replace(WELL, name="all", unit="ratio"),
+        replace(WELL, error_budget_remaining=0.5),
+        replace(WELL, name="cart", error_budget_remaining=0.2),
+    ]
+    display = Display(compose(snapshots=shown_, slos=slos))
+    display.past = PAST
+    text = ask(build(display, listen="127.0.0.1:0"), "/slos/all").text
+    members = text.partition('id="members"')[2]
+    assert "Made of 2 SLOs" in members
+    assert members.index('href="/slos/cart"') < members.index('href="/slos/shop"')
+    assert ['data-name="Weight">1', 'data-name="Weight">2'] == re.findall(r'data-name="Weight">\d', members)
+    assert (3, False) == (text.count('data-chart="'), "What a tick asks" in text)
 
 
 def test_budget_alerts_and_corrections_are_told():

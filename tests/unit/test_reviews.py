@@ -22,6 +22,8 @@ from slo_budget_tracker.specs import SLO, CompositeSli, Slices
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
 
+MIDNIGHT = 86_400 * 13
+FIRST = MIDNIGHT - DELAY  # the tick that ends there is the last one of the day before
 SLICED = availability(slices=Slices(width=300, target=Decimal("0.6")), window=4 * HOUR, alerts=())
 
 
@@ -80,9 +82,7 @@ def test_slices_are_whole_in_days_and_hours(ledger):
     (one,) = reviews(ledger, [SLICED], BEGIN + 7 * 60, BEGIN + 89 * 60).values()
     assert (12, 4) == (one.counts.total, one.counts.bad)
     assert [(12, 4)] == [(day.counts.total, day.counts.bad) for day in one.days]
-    assert [(BEGIN + 7 * 60, 12, 4)] == [
-        (hour.start, hour.counts.total, hour.counts.bad) for hour in one.worst
-    ]
+    assert [(BEGIN + 7 * 60, 7, 4)] == [(one.start, one.counts.total, one.counts.bad) for one in one.worst]
     (before,) = reviews(ledger, [SLICED], BEGIN + 62 * 60, BEGIN + 89 * 60).values()
     assert (1, 0) == (before.counts.total, before.counts.bad)
 
@@ -125,18 +125,18 @@ def test_the_worst_member_spends_all_of_it(ledger):
     slos = [availability(name, alerts=(), target=Decimal(t)) for name, t in (("a", "0.99"), ("b", "0.9"))]
     sli = CompositeSli(members=(Member(slo="b"), Member(slo="a")), mode="worst")
     slos.append(SLO(name="all", target=Decimal("0.95"), sli=sli, alerts=()))
-    a, b, _ = ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=BEGIN)
+    a, b, _ = ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=FIRST)
     rows = [
         Row.of(
-            Tick(BEGIN + n * HOUR, BEGIN + n * HOUR + HOUR),
+            Tick(FIRST + n * HOUR, FIRST + n * HOUR + HOUR),
             {a: Counts(100, (n == 1) * 4, Outcome.OK), b: Counts(100, (n == 2) * 30, Outcome.OK)},
         )
         for n in range(4)
     ]
     ledger.commit(Entry(rows=rows))
-    one = reviews(ledger, slos, BEGIN, BEGIN + 4 * HOUR)["all"]
+    one = reviews(ledger, slos, MIDNIGHT, MIDNIGHT + 4 * HOUR)["all"]
     assert pytest.approx(1 - 0.01 / 0.05) == one.remaining
-    assert [(BEGIN + HOUR, pytest.approx(0.2))] == [(hour.start, hour.spent) for hour in one.worst]
+    assert [(MIDNIGHT + HOUR, pytest.approx(0.2))] == [(hour.start, hour.spent) for hour in one.worst]
     assert [("a", pytest.approx(0.2)), ("b", 0)] == sorted(one.members)
 
 
@@ -145,8 +145,8 @@ def test_corrections_of_a_composite_and_of_its_members(ledger, own):
     """What is corrected of either is taken out; what is left without is told of its own only."""
     drill = Correction(
         name="drill",
-        start=BEGIN + HOUR,
-        end=BEGIN + 2 * HOUR,
+        start=MIDNIGHT + HOUR,
+        end=MIDNIGHT + 2 * HOUR,
         slos=("all" if own else "a",),
         reason="r",
         author="x",
@@ -155,40 +155,40 @@ def test_corrections_of_a_composite_and_of_its_members(ledger, own):
     member = availability("a", alerts=(), corrections=() if own else (drill,))
     whole = SLO(name="all", target=Decimal("0.9"), sli=sli, alerts=(), corrections=(drill,) if own else ())
     slos = [member, availability("b", alerts=()), whole]
-    a, b, _ = ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=BEGIN)
+    a, b, _ = ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=FIRST)
     ledger.commit(
         Entry(
             rows=[
                 Row.of(
-                    Tick(BEGIN + n * HOUR, BEGIN + n * HOUR + HOUR),
+                    Tick(FIRST + n * HOUR, FIRST + n * HOUR + HOUR),
                     {a: Counts(100, (n == 1) * 40, Outcome.OK), b: Counts(100, 0, Outcome.OK)},
                 )
                 for n in range(4)
             ]
         )
     )
-    one = reviews(ledger, slos, BEGIN, BEGIN + 4 * HOUR)["all"]
+    one = reviews(ledger, slos, MIDNIGHT, MIDNIGHT + 4 * HOUR)["all"]
     assert (1.0, 0.5 if own else 1.0, ()) == (one.remaining, pytest.approx(one.raw), one.worst)
 
 
 def test_missing_data_that_count_as_bad_do_so_in_reports(ledger):
     """An hour without any series, watched, costs what an hour of failures at mean traffic does."""
     slo = availability(alerts=(), no_data="bad", target=Decimal("0.5"))
-    (number,) = ledger.register_all([(slo.name, {}, sli_hash(slo))], at=BEGIN)
+    (number,) = ledger.register_all([(slo.name, {}, sli_hash(slo))], at=FIRST)
     kinds = [Counts(100, 0, Outcome.OK), Counts(0, 0, Outcome.NO_DATA), Counts(100, 0, Outcome.OK)]
     rows = [
-        Row.of(Tick(BEGIN + n * HOUR, BEGIN + n * HOUR + HOUR), {number: one}) for n, one in enumerate(kinds)
+        Row.of(Tick(FIRST + n * HOUR, FIRST + n * HOUR + HOUR), {number: one}) for n, one in enumerate(kinds)
     ]
-    before = Row.of(Tick(BEGIN - HOUR, BEGIN), {number: Counts(0, 0, Outcome.NO_DATA)})
+    before = Row.of(Tick(FIRST - HOUR, FIRST), {number: Counts(0, 0, Outcome.NO_DATA)})
     ledger.commit(Entry(rows=[before, *rows]))
-    (one,) = reviews(ledger, [slo], BEGIN - HOUR, BEGIN + 3 * HOUR).values()
+    (one,) = reviews(ledger, [slo], MIDNIGHT - HOUR, MIDNIGHT + 3 * HOUR).values()
     assert (300, 100, pytest.approx(1 / 3), 0.75) == (
         one.counts.total,
         one.counts.bad,
         one.remaining,
         one.coverage,
     )
-    assert [(BEGIN + HOUR, 100)] == [(hour.start, hour.counts.bad) for hour in one.worst]
+    assert [(MIDNIGHT + HOUR, 100)] == [(hour.start, hour.counts.bad) for hour in one.worst]
 
 
 def test_groups_have_their_own_events_and_count_once(ledger):
@@ -211,16 +211,32 @@ def test_groups_have_their_own_events_and_count_once(ledger):
 def test_hours_of_days_that_are_kept_whole_are_not_made_up(ledger):
     """A day that is one row has no hours, not even its last; one kept by ticks has."""
     slo = availability(alerts=())
-    (number,) = ledger.register_all([(slo.name, {}, sli_hash(slo))], at=BEGIN)
+    (number,) = ledger.register_all([(slo.name, {}, sli_hash(slo))], at=FIRST)
     day = 24 * HOUR
-    rows = [Row.of(Tick(BEGIN, BEGIN + day), {number: Counts(2_400, 240, Outcome.OK)})]
+    rows = [Row.of(Tick(FIRST, FIRST + day), {number: Counts(2_400, 240, Outcome.OK)})]
     rows += [
-        Row.of(Tick(at, at + HOUR), {number: Counts(100, at == BEGIN + 30 * HOUR, Outcome.OK)})
-        for at in range(BEGIN + day, BEGIN + 2 * day, HOUR)
+        Row.of(Tick(at, at + HOUR), {number: Counts(100, at == FIRST + 30 * HOUR, Outcome.OK)})
+        for at in range(FIRST + day, FIRST + 2 * day, HOUR)
     ]
     ledger.commit(Entry(rows=rows))
-    (one,) = reviews(ledger, [slo], BEGIN, BEGIN + 2 * day).values()
-    assert ([240, 1], [BEGIN + 30 * HOUR]) == (
+    (one,) = reviews(ledger, [slo], MIDNIGHT, MIDNIGHT + 2 * day).values()
+    assert ([240, 1], [MIDNIGHT + 30 * HOUR]) == (
         [part.counts.bad for part in one.days],
         [hour.start for hour in one.worst],
     )
+
+
+def test_days_are_those_of_the_calendar(ledger):
+    """A period that begins at noon has half a day first; hours begin when the clock's do."""
+    slo = availability(alerts=())
+    (number,) = ledger.register_all([(slo.name, {}, sli_hash(slo))], at=FIRST)
+    rows = [
+        Row.of(Tick(at, at + HOUR), {number: Counts(100, 1, Outcome.OK)})
+        for at in range(FIRST, FIRST + 48 * HOUR, HOUR)
+    ]
+    ledger.commit(Entry(rows=rows))
+    (one,) = reviews(ledger, [slo], MIDNIGHT + 12 * HOUR + 1_800, MIDNIGHT + 36 * HOUR).values()
+    assert [(MIDNIGHT + 12 * HOUR + 1_800, 1_150), (MIDNIGHT + 24 * HOUR, 1_200)] == [
+        (part.start, part.counts.total) for part in one.days
+    ]
+    assert {0} == {part.start % HOUR for part in one.worst}
