@@ -6,6 +6,7 @@ python -m tests.bench pair [ROUNDS] [--interval SECONDS]
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,3 +30,4 @@ def main() -> None:
         AuditStreamServer(Path(folder) / "audit") as audit,
     ):
         print(survive(Path(folder), server.url(), audit, rounds=given.rounds, interval=given.interval))
+        print(f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.0f} over the last 15 minutes")
