@@ -201,7 +201,7 @@ class Daemon:
                     )
                     garbage.settle()
                 self.publisher.play(Role() if seat is None else seat.role)
-                self.publisher.refresh()
+                self.publisher.refresh(prepared=True)  # before the first tick needs the processor, too
                 may_send = _always if seat is None else seat.valid
                 leading = Leading(cycle, ledger, self.notifier, self.clock, may_send, self.on_filling)
                 self._open_doors(cycle)

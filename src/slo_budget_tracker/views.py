@@ -232,7 +232,9 @@ class Display:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._view = view
-        self._wanted: frozenset[str] = frozenset()  # bodies that were asked for since they were last prepared
+        self._wanted = frozenset(
+            {"text"}
+        )  # bodies asked for since they were last prepared; the first will be
         self._wakes: tuple[Callable[[], None], ...] = ()
         self.clock = clock
         self.wall = wall

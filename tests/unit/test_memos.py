@@ -41,3 +41,17 @@ def test_no_garbage_is_looked_for_meanwhile():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_memory_is_prepared_wherever_the_c_library_is(monkeypatch):
+    """With glibc it is told how to keep it; another C library is left alone."""
+    garbage.prepare()
+    told = []
+
+    class Other:
+        def __init__(self, _):
+            told.append("asked")
+
+    monkeypatch.setattr(garbage.ctypes, "CDLL", Other)
+    garbage.prepare()
+    assert ["asked"] == told

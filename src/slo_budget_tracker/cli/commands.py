@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slo_budget_tracker import logs
+from slo_budget_tracker import garbage, logs
 from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import (
     ConfigOption,
@@ -89,6 +89,7 @@ def run(
     """
     wishes = Wishes()
     wishes.catch()
+    garbage.prepare()
     overview = shard == "all"
     one_of = None if shard is None or overview else Shard.parse(shard)
     files = files_of(config, allow_empty=allow_empty, cached=True)
