@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST = 120.0  # seconds that a caller waits for a reload
-_WRITING = ("/-/reload", "/api/v1/annotations")  # each of these routes looks at a token of its own
+_WRITING = (  # each of these routes looks at a token of its own
+    ("POST", re.compile(r"/-/reload|/api/v1/annotations")),
+    ("DELETE", re.compile(r"/api/v1/annotations/[^/]+")),
+)
 SAME_ORIGIN = {"same-origin", "none"}  # Sec-Fetch-Site of a page of ours, of a person's own doing
 _OFF = "reloading over HTTP is off: set `web.reload: true` and `web.reload_token_file`, or send SIGHUP"
 
@@ -33,11 +37,9 @@ class Lever:
     token_file: Path
 
 
-def bears_token(method: str, path: str, authorization: bytes) -> bool:
+def bears_token(method: str, asked: str, authorization: bytes) -> bool:
     """Whether a request comes with a token that its route looks at: it needs no password beside it."""
-    writes = method in {"POST", "DELETE"} and any(
-        path == one or path.startswith(f"{one}/") for one in _WRITING
-    )
+    writes = any(method == one and path.fullmatch(asked) for one, path in _WRITING)
     return writes and authorization.lower().startswith(b"bearer ")
 
 

@@ -12,8 +12,10 @@ from structlog.testing import capture_logs
 from slo_budget_tracker import protection
 from slo_budget_tracker.protection import DAY, Protector, WebFigures, protect
 from slo_budget_tracker.settings import load_settings
+from slo_budget_tracker.web import Display, build, compose
 from tests.authority import Authority
 from tests.unit.test_cli import call  # noqa: F401 - a fixture
+from tests.unit.test_web import ask
 from tests.unit.test_webconfig import HASH
 
 OTHER = HASH.replace("zG", "zH")
@@ -257,3 +259,26 @@ def test_what_is_asked_is_told(folder, call):  # noqa: F811
         err.startswith(f"{folder}/tls.key:1:1: key_file: a file that cannot be opened"),
     )
     assert 2 == call("validate")[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/-/reload", 403),
+        ("POST", "/api/v1/annotations", 403),
+        ("DELETE", "/api/v1/annotations/a", 403),
+        ("POST", "/-/reload/a", 401),
+        ("POST", "/api/v1/annotations/a/b", 401),
+        ("DELETE", "/api/v1/annotations/", 401),
+        ("DELETE", "/api/v1/annotations/a/b", 401),
+        ("DELETE", "/api/v1/annotations", 401),
+        ("GET", "/api/v1/annotations", 401),
+        ("POST", "/metrics", 401),
+    ],
+)
+def test_a_token_opens_the_routes_that_look_at_it_and_nothing_else(folder, method, path, status):
+    """H11: not even the page that says that there is nothing: it tells what the daemon's troubles are."""
+    display = Display(compose(faults=["S3CR3T"]))
+    app = build(display, listen="127.0.0.1:9724", protector=protector_of(folder))
+    answer = ask(app, path, method=method, headers={"authorization": "Bearer x", "accept": "text/html"})
+    assert (status, False) == (answer.status_code, "S3CR3T" in answer.text)
