@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[-\w./]*)?", re.ASCII)
 _ASKED_WRONGLY = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
-_REFUSED = {
+_REFUSED: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "a user and the right password are needed (`daemon.basic_auth`)",
     HTTPStatus.FORBIDDEN: "it lets this client do nothing",
     HTTPStatus.TOO_MANY_REQUESTS: "it was asked too often",
@@ -79,6 +79,6 @@ def ask(settings: Connection, path: str, query: Sequence[tuple[str, str]]) -> An
     if reply.status in _ASKED_WRONGLY and isinstance(found, dict) and "detail" in found:
         raise UsageError(f"the daemon at {address}: {found['detail']}")
     if reply.status != HTTPStatus.OK or found is None:
-        why = _REFUSED.get(HTTPStatus(reply.status), f"it answered with status {reply.status}")
+        why = _REFUSED.get(reply.status, f"it answered with status {reply.status}")
         raise DaemonError(f"the daemon at {address}: {why}")
     return found

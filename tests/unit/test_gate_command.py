@@ -170,6 +170,7 @@ def test_what_is_no_daemon_is_unknown(call, monkeypatch):  # noqa: F811
         (b"<html>", "200 OK", "it answered with status 200\n"),
         (b"{}", "429 Too Many Requests", "it was asked too often\n"),
         (b"{}", "502 Bad Gateway", "it answered with status 502\n"),
+        (b"{}", "520 Web Server Returned an Unknown Error", "it answered with status 520\n"),
     ):
         with RawServer(answer(body, status=status)) as server:
             found = call("gate", "--url", server.url)
