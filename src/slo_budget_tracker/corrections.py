@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 LONGEST = 31 * 86_400  # of one occurrence of a rule
+SHIFT = (
+    86_400  # seconds by which a local time may be off where clocks change: rules are compared by local time
+)
 RULES = ("FREQ=HOURLY", "FREQ=DAILY", "FREQ=WEEKLY", "FREQ=MONTHLY", "FREQ=YEARLY")
 
 
@@ -72,10 +75,10 @@ class Correction(Frozen):
         else:
             assert self.rrule is not None
             assert self.duration is not None
-            first = datetime.fromtimestamp(after - self.duration, UTC)
+            first = datetime.fromtimestamp(after - self.duration - SHIFT, UTC)
             starts = _rule(self.rrule, self.start, self.timezone).between(
                 first.astimezone(zone(self.timezone)),
-                datetime.fromtimestamp(until, UTC).astimezone(zone(self.timezone)),
+                datetime.fromtimestamp(until + SHIFT, UTC).astimezone(zone(self.timezone)),
             )
             instants = [int(start.timestamp()) for start in starts]
             found = [Tick(start, start + self.duration) for start in instants]

@@ -60,6 +60,20 @@ def rule(text, duration=HOUR, *, start="2026-10-18 00:00", **options):
             id="two o'clock stays two o'clock when the clock goes back",
         ),
         pytest.param(
+            rule("FREQ=DAILY", start="2026-10-20 00:30", timezone="Europe/Berlin"),
+            "2026-10-25 00:00",
+            "2026-10-25 01:15",
+            ["2026-10-25 00:30"],
+            id="under way at a quarter past two, for the second time",
+        ),
+        pytest.param(
+            rule("FREQ=DAILY", start="2026-03-20 01:30", timezone="Europe/Berlin"),
+            "2026-03-29 02:15",
+            "2026-03-29 05:00",
+            ["2026-03-29 01:30"],
+            id="under way where the clock jumped over its begin",
+        ),
+        pytest.param(
             rule("FREQ=MONTHLY;BYDAY=1SU;COUNT=2"),
             "2026-10-01",
             "2027-10-01",
