@@ -95,7 +95,9 @@ class Rechecks:
             if any(one.outcome is Outcome.PARTIAL for one in found.values()):
                 trail.partial.add(tick.end)
         trail.until = last = attempt.ticks[-1].end
-        trail.silent = not any(counts[last].outcome.known for counts in reading.counts.values())
+        known = any(counts[last].outcome.known for counts in reading.counts.values())
+        # data are there for a while after their last sample, also where the server just now has none at all
+        trail.silent = not known or reading.sizes.get(last) == 0
         trail.sizes.update(reading.sizes)
         trail.borders.update(reading.kept)
         most = BORDERS if attempt.unit.batch is None else BATCH_BORDERS

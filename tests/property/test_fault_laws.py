@@ -147,6 +147,10 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     History((Pod(-40, 108, frozenset({37}), (36, 38)),), late=((36, 38, 55),)),
     [Fault("empty", 3, 4)],
 )
+@example(
+    History((Pod(-40, 108, frozenset(), (3, 4)),), late=((21, 24, 196),)),
+    [Fault("empty", 3, 4), Fault("partial", 11, 15), Fault("empty", 10, 11), Fault("empty", 12, 17)],
+)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

@@ -90,6 +90,16 @@ def test_an_empty_answer_is_taken_back(ledger):
     assert {Outcome.OK: TICKS * INTERVAL} == {k: v for k, v in ledger.outcomes(1).items() if v}
 
 
+def test_nothing_is_concluded_from_an_empty_answer_soon_after_a_good_one(ledger):
+    """P19: a block is not compared with a server that has nothing, though the last samples are recent still."""
+    history = History((Pod(-40, 108, frozenset(), (3, 4)),), late=((21, 24, 196),))  # scrapes seem to be rare
+    faults = dict.fromkeys((3, 10, 15, 16), "empty") | dict.fromkeys(range(11, 15), "partial")
+    one = Watch(ledger, history.simulate(2 * TICKS))
+    for tick in range(1, TICKS + 1):
+        one.tick(tick, fault=faults.get(tick))
+    assert truth(history, TICKS)[0] == counts(ledger, 1, TICKS)
+
+
 def test_a_partial_answer_is_completed(ledger):
     """P17: ticks that were read in part are read again when the whole is there; the mark goes away."""
     history = History((STEADY, STEADY))
