@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked
 from slo_budget_tracker.sources import clients
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.databases import Database
+    from slo_budget_tracker.density import Density
     from slo_budget_tracker.publishing import Publisher
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
@@ -25,15 +27,20 @@ class LeadersLedger:
 
     database: Database
     ledger: Ledger | None = None
+    density: Density | None = None
 
-    def refresh(self) -> bool:
+    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
         """Read what the leader has written since.
 
         Raises:
             LedgerError: it cannot be read.
         """
+        density = density_of(slos, interval=settings.evaluation.interval)
+        if density != self.density:
+            self.close()
+            self.density = density
         if self.ledger is None:
-            self.ledger = Ledger.open(self.database, read_only=True)
+            self.ledger = Ledger.open(self.database, read_only=True, density=density)
             return True
         return self.ledger.refresh()
 

@@ -28,8 +28,8 @@ log = structlog.get_logger()
 class Sight(Protocol):
     """What is looked at: the ledgers, and how what is in them is published."""
 
-    def refresh(self) -> bool:
-        """Read what is new; whether anything is."""
+    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
+        """Read what is new, as closely as these SLOs need it; whether anything is."""
 
     def show(self, settings: Settings, slos: Sequence[SLO], publisher: Publisher) -> Mapping[str, str]:
         """Publish what was read; the faults of ours that were met, by SLO."""
@@ -80,7 +80,7 @@ class Onlooker:
             self._next = time.monotonic() + self.pause
             try:
                 faults = self._troubles
-                if self.sight.refresh() or self._stale:
+                if self.sight.refresh(self.settings, self.slos) or self._stale:
                     faults = self.sight.show(self.settings, self.slos, self.publisher)
                     self._stale = False
                 self._tell({key: fault for key, fault in faults.items() if key != "ledger"})

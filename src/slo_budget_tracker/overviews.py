@@ -13,6 +13,7 @@ from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.claims import UNSHARDED, Claims
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.leases import APPLICATION
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.annotations import Annotation, Sought
     from slo_budget_tracker.claims import Claim
     from slo_budget_tracker.databases import Database
+    from slo_budget_tracker.density import Density
     from slo_budget_tracker.lookout import Looked
     from slo_budget_tracker.publishing import Publisher
     from slo_budget_tracker.settings import Settings
@@ -40,6 +42,7 @@ class ShardsLedgers:
     """The ledgers of all shards, and what each has concluded last of the SLOs that it evaluates."""
 
     database: Database
+    density: Density | None = None
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _looked: dict[int, Looked] = field(default_factory=dict)
     _claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -51,12 +54,16 @@ class ShardsLedgers:
             ledger.close()
         self._ledgers.clear()
 
-    def refresh(self) -> bool:
+    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
         """Whether any shard has written, came or took something over.
 
         Raises:
             LedgerError: they cannot be read.
         """
+        density = density_of(slos, interval=settings.evaluation.interval)
+        if density != self.density:
+            self.close()
+            self.density = density
         claims = Claims(self.database.namespace)
         engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
         try:
@@ -76,7 +83,7 @@ class ShardsLedgers:
                 fresh |= self._ledgers[number].refresh()
             else:
                 place = replace(self.database, namespace=namespace)
-                self._ledgers[number] = Ledger.open(place, read_only=True)
+                self._ledgers[number] = Ledger.open(place, read_only=True, density=density)
         return fresh
 
     def show(self, settings: Settings, slos: Sequence[SLO], publisher: Publisher) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,11 @@ def measure(url: str, *, slos: int, days: int = 30, ticks: int = 5) -> dict[str,
         found = {}
         for name, sight in sights.items():
             one = Onlooker(settings(), catalogue, Publisher(clock=clock), sight)
-            found[name] = Cost(timed(sight.refresh))
+            read = partial(sight.refresh, settings(), catalogue)
+            found[name] = Cost(timed(read))
             for _ in range(ticks):
                 tick()
-                found[name].read.append(timed(sight.refresh))
+                found[name].read.append(timed(read))
                 one._stale = True
                 found[name].shown.append(timed(one.look))
             assert by_name(cycle) == by_name(one)

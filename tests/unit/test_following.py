@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from slo_budget_tracker.databases import Database
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.following import LeadersLedger
-from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.onlookers import Onlooker
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.roles import Role
 from slo_budget_tracker.stepping import Stepper
-from tests.unit.cycling import begin, settings, ticks
-from tests.unit.serving import availability
+from tests.bench.stores import DAY, row
+from tests.unit.cycling import Clock, begin, settings, ticks
+from tests.unit.serving import BEGIN, DELAY, INTERVAL, availability
 
 SHOP, CART = availability(), availability("cart")
 
@@ -181,3 +184,21 @@ def test_no_ledger_yet_is_no_end(tmp_path):
         follower.look()
         assert ["shop"] == [one.name for one in follower.publisher.display.view.snapshots]
     follower.leave()
+
+
+def test_a_long_window_is_as_exact_as_the_leaders(url):
+    """Counts older than a month are kept as closely as the catalogue needs, by who reads them too."""
+    yearly = availability("yearly", window=90 * DAY)
+    clock = Clock(now=BEGIN + 200 * DAY)
+    with Ledger.open(url, density=density_of([yearly], interval=INTERVAL)) as ledger:
+        leader = begin([yearly], ledger=ledger, clock=clock)
+        newest = BEGIN - DELAY + 200 * DAY
+        spans = ledger.history.density.spans(newest - 95 * DAY, newest, interval=INTERVAL, delay=DELAY)
+        rng, ids = np.random.default_rng(5), np.array([1])
+        ledger.commit(Entry(rows=[row(rng, span, ids) for span in spans]))
+        ticks(leader, 2)
+        settled = settings(ledger={"url": url})
+        follower = Onlooker(settled, [yearly], Publisher(clock=clock), LeadersLedger(Database.of(url)))
+        follower.look()
+        assert leader.publisher.snapshots == follower.publisher.snapshots
+        follower.leave()

@@ -14,6 +14,7 @@ from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of, settings_of
 from slo_budget_tracker.cli.commands import Output, OutputOption
 from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.inquiries import gate_json
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import last_verdicts
@@ -90,7 +91,8 @@ def _read(config: Path | None, names: list[str], least: float, on_unknown: Unkno
             raise UsageError(
                 f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
             )
-    with Ledger.open(settings.ledger.database, read_only=True) as ledger:
+    density = density_of(slos, interval=settings.evaluation.interval)
+    with Ledger.open(settings.ledger.database, read_only=True, density=density) as ledger:
         found = last_verdicts(ledger, [slo for slo in slos if not names or slo.name in names], settings)
     now, delay = time.time(), settings.evaluation.delay
     answers = [gates.judge(one, now=now, least=least, delay=delay) for one in found]

@@ -10,6 +10,7 @@ import typer
 
 from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
 from slo_budget_tracker.errors import UsageError
+from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import FORMATS
@@ -45,11 +46,13 @@ def report(
     except ValueError as error:
         raise UsageError(f"--period: {error}") from error
     configuration = configuration_of(files_of(config))
-    with Ledger.open(configuration.settings.ledger.database, read_only=True) as ledger:
+    place, slos = configuration.settings.ledger.database, configuration.catalogue.slos
+    grid = configuration.settings.evaluation
+    density = density_of(slos, interval=grid.interval)
+    with Ledger.open(place, read_only=True, density=density) as ledger:
         newest = ledger.history.newest
         if newest is not None and asked.start < newest < asked.end:
             asked = asked._replace(end=newest)
-        grid = configuration.settings.evaluation
         at = align_down(asked.end, interval=grid.interval, delay=grid.delay)
-        found = review(ledger, configuration.catalogue.slos, asked, Clock(at, grid.interval))
+        found = review(ledger, slos, asked, Clock(at, grid.interval))
     typer.echo(FORMATS[form.value](found, asked), nl=False)
