@@ -33,8 +33,8 @@ def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: b
     """One tick's counts from what its roles brought; a role missing in `values` had no data.
 
     A part that exceeds the whole is cut to it, and the counts say so. Without a series of the total there is
-    no data, whatever the others say; a present total of 0 means no traffic; bad series that never appeared
-    beside a present total are 0.
+    no data, whatever the others say, unless the answer is partial: then nobody knows. A present total of 0
+    means no traffic; bad series that never appeared beside a present total are 0.
     """
     if any(value < 0 for value in values.values()):
         return Counts(0, 0, Outcome.ERROR)
@@ -52,7 +52,7 @@ def combine(wanted: frozenset[Role], values: Mapping[Role, float], *, partial: b
         total = _number(values.get("good")) + bad
     else:
         inconsistent = _number(values.get("bad")) > 0  # errors of nothing
-        return Counts(0, 0, Outcome.ERROR if inconsistent else Outcome.NO_DATA)
+        return ERROR if inconsistent or partial else NO_DATA
     total, bad = _stepped(total, PER_EVENT), _stepped(bad, PER_EVENT if total > 1 else PER_TICK)
     within = min(max(bad, 0.0), total)
     outcome = Outcome.PARTIAL if partial else Outcome.OK if total > 0 else Outcome.NO_TRAFFIC
@@ -98,10 +98,11 @@ def judge(
             for key in keys
         }
         if slo in grouped:
-            found = {slo: ERROR if slo in faulty else together(found.values()), **found}
+            whole = ERROR if slo in faulty or (partial and not found) else together(found.values())
+            found = {slo: whole, **found}
         if "recorded" in wanted and slo not in faulty and _has_gap(values.get(slo, {}).get("recorded")):
             gaps += 1
-            found = dict.fromkeys(found, NO_DATA)
+            found = dict.fromkeys(found, ERROR if partial else NO_DATA)
         counts |= found
     return Judged(counts, gaps)
 

@@ -12,7 +12,7 @@ from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
 from slo_budget_tracker.feeds import TICKED
 from slo_budget_tracker.groups import key_of, name_of
-from slo_budget_tracker.outcomes import NO_DATA, combine, judge
+from slo_budget_tracker.outcomes import ERROR, NO_DATA, combine, judge
 from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
@@ -202,6 +202,7 @@ class _Brought:
     def reading(self, unit: Unit) -> Reading:
         """All of it by SLO and tick."""
         counts: dict[str, dict[int, Counts]] = {}
+        faults = dict(self.faults)
         planned = roles(slot for feed in unit.feeds for slot, _ in feed.members)
         for key, wanted in {**planned, **self._groups(planned)}.items():
             of_slo = counts[key] = {}
@@ -212,6 +213,8 @@ class _Brought:
                     slot.role: increments.get(slot, 0.0) for slot in wanted if slot in self.present[end]
                 }
                 of_slo[end] = combine(needed, values, partial=self.partial)
+                if self.partial and not values:
+                    faults.setdefault(wanted[0].slo, _unsaid(wanted[0].slo))
                 if end in infinite:
                     of_slo[end] = Counts(0, 0, Outcome.ERROR)
         return Reading(
@@ -220,7 +223,7 @@ class _Brought:
             self.samples,
             self.series,
             self.doubts,
-            self.faults,
+            faults,
             partial=self.partial,
             kept=self.kept,
             sizes=self.sizes,
@@ -256,10 +259,13 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
             if value is not None:
                 values.setdefault(slot.key, {})[slot.role] = value
         judged = judge(batch, values, faulty, partial=answer.partial)
+        if answer.partial:
+            unsaid = [name_of(key) for key, one in judged.counts.items() if not one.outcome.known]
+            faults = {**{name: _unsaid(name) for name in unsaid}, **faults}
         doubts["source_gap"] += judged.gaps
         for key, one in judged.counts.items():
             counts.setdefault(key, {})[tick.end] = one
-    nothing = {tick.end: NO_DATA for tick in ticks}  # of a group that other ticks have
+    nothing = {tick.end: ERROR if partial else NO_DATA for tick in ticks}  # of a group that other ticks have
     return Reading(
         {key: {**nothing, **of_key} for key, of_key in counts.items()},
         samples=samples,
@@ -268,6 +274,10 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
         faults=faults,
         partial=partial,
     )
+
+
+def _unsaid(slo: str) -> str:
+    return f"{slo}: a partial answer without its series"
 
 
 def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Generator[tuple[Tick, Answer]]:

@@ -16,8 +16,8 @@ from slo_budget_tracker.composites import members_of, parts_of
 from slo_budget_tracker.groups import is_group, key_of, labels_of, name_of, shown
 from slo_budget_tracker.hashes import sli_hash
 from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.outcomes import ERROR, NO_DATA
 from slo_budget_tracker.payloads import about
-from slo_budget_tracker.ticks import Counts, Outcome
 from slo_budget_tracker.verdict import Transition
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reports import Attempt
     from slo_budget_tracker.specs import SLO
-    from slo_budget_tracker.ticks import Tick
+    from slo_budget_tracker.ticks import Counts, Tick
 
     CountsByKey = Mapping[str, Mapping[int, Counts]]
 
@@ -99,19 +99,21 @@ class Roster:
         counts = dict(reading.counts)
         faults = dict(reading.faults)
         for name in names:
-            fault = self._admit(name, counts, attempt.ticks)
+            fault = self._admit(name, counts, attempt.ticks, partial=reading.partial)
             if fault:
                 faults[name] = fault
         return replace(attempt, reading=replace(reading, counts=counts, faults=faults))
 
-    def _admit(self, name: str, counts: dict[str, Mapping[int, Counts]], ticks: Sequence[Tick]) -> str:
+    def _admit(
+        self, name: str, counts: dict[str, Mapping[int, Counts]], ticks: Sequence[Tick], *, partial: bool
+    ) -> str:
         known = self.groups(name)
         fresh = [key for key in counts if is_group(key) and name_of(key) == name and key not in self.ids]
         most = self.slos[name].max_groups
         if len(known) + len(fresh) > most:
             for key in fresh:
                 del counts[key]
-            error = {tick.end: Counts(0, 0, Outcome.ERROR) for tick in ticks}
+            error = {tick.end: ERROR for tick in ticks}
             counts.update(dict.fromkeys(known, error))
             self.limited[name] += len(ticks)
             return _too_many(len(known) + len(fresh), most)
@@ -121,7 +123,7 @@ class Roster:
             counts[key] = {end: one for end, one in counts[key].items() if end > start}
             begun[key] = start
         self._enrol(begun)
-        nothing = {tick.end: Counts(0, 0, Outcome.NO_DATA) for tick in ticks}
+        nothing = {tick.end: ERROR if partial else NO_DATA for tick in ticks}
         counts.update({key: nothing for key in known if key not in counts})
         return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -17,6 +18,7 @@ from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.memory import Memory
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.replays import Grid, evaluate_at
+from slo_budget_tracker.slis import PromqlSli
 from slo_budget_tracker.snapshots import snapshot_json
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.web import Display, compose, routes
@@ -129,6 +131,30 @@ def test_a_group_born_during_an_outage_is_caught_up(ledger):
         for tick in range(1, 21):
             live = one.advance(BEGIN + tick * INTERVAL)
         assert live.snapshots == report.snapshots
+
+
+@pytest.mark.parametrize("sli", ["counters", "rows"])
+def test_a_partial_answer_is_no_missing_data(ledger, sli):
+    """P17: where missing data are bad, nothing is that a partial answer does not have, of a group or of all."""
+    handlers = {"/": (10, 0), "/pay": (5, 0)}
+    server = Server(
+        serve(Archive(), handlers), values={"all": lambda _: {"/": 1.0, "/pay": 1.0}, "failed": lambda _: {}}
+    )
+    rows = {"sli": PromqlSli(total="all", bad="failed", window=60)} if sli == "rows" else {}
+    slo = shop(no_data="bad", **rows)
+
+    def some(query):
+        answer = server(query)
+        there = [one for one in answer.series if "/" == one.labels.get("handler") and query.at < BEGIN + 900]
+        return answer if query.at < BEGIN + 600 else replace(answer, series=tuple(there), partial=True)
+
+    one = Evaluator(slos=(slo,), ledger=ledger, asks={"default": some}, interval=INTERVAL, delay=DELAY)
+    one.prepare(BEGIN)
+    for tick in range(1, 21):
+        report = one.advance(BEGIN + tick * INTERVAL)
+    assert [0, 0, 0] == [snapshot.failures for snapshot in report.snapshots]
+    assert {"shop": "shop: a partial answer without its series"} == report.faults
+    assert {"error"} == {snapshot.state for snapshot in report.snapshots}
 
 
 def test_more_groups_than_allowed_are_an_error_of_all_of_them(ledger):

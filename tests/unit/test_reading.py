@@ -75,6 +75,12 @@ def test_more_than_everything_is_clamped_and_noted(wanted, values, expected):
     assert expected == combine(wanted, values, partial=False)
 
 
+@pytest.mark.parametrize("values", [{}, {"bad": 0}])
+def test_a_partial_answer_without_a_series_says_nothing(values):
+    """P17: the server has not said that there is none: where missing data are bad, this is not."""
+    assert Counts(0, 0, Outcome.ERROR) == combine(TOTAL_BAD, values, partial=True)
+
+
 def test_partial_answers_are_marked():
     """Counts of a partial response are kept with their mark (P17)."""
     assert Counts(10, 1, Outcome.PARTIAL) == combine(TOTAL_BAD, {"total": 10, "bad": 1}, partial=True)
