@@ -250,6 +250,11 @@ class Attempts:
         ask = self.asks[unit.datasource]
         return self._shared.ask(unit.feeds[0], (seconds,), ask) if len(unit.feeds) == 1 else ask
 
+    def joined(self, unit: Unit) -> str | None:
+        """With whom a unit is read together; None where it is read alone."""
+        joint = self._shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
+        return None if joint is None else joint.key
+
     def fresh(self) -> None:
         """What is asked from now on is asked anew, whatever was answered before."""
         self._shared.begin()

@@ -1,6 +1,6 @@
 """Joints: raw reads of several metrics in one request, where each metric belongs to few SLOs.
 
-`m[60s]` of twelve metrics is `{__name__=~"m0|…|m11"}[60s]`, with the matchers that all of them share. It may
+`m[60s]` of sixteen metrics is `{__name__=~"m0|…|m15"}[60s]`, with the matchers that all of them share. It may
 select more than the feeds do, which their counting leaves out; each series says in its name whose it is. A
 joint is only a way to ask: each feed keeps its own cursor and memory, and asks alone where the joint fails.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Ask = Callable[[Query | RangeQuery], Answer]
 
 MANY = 100  # small feeds of a datasource: fewer are asked one by one
-JOINED = 12  # feeds in one request
+JOINED = 16  # feeds in one request
 FEW = 3  # SLOs: a feed of more is worth a request of its own
 SUPERFLUOUS = 2  # times as many series as the feeds select are read at most
 SOME = 100  # series more than that do not matter
@@ -78,7 +78,7 @@ class Joint:
 
 
 def joints(feeds: Iterable[RawFeed]) -> tuple[Joint, ...]:
-    """Small feeds in dozens, by datasource, kind and labels they select by; those left alone are no joint."""
+    """Small feeds by sixteen, of one datasource, kind and labels; those left alone are no joint."""
     alike: dict[tuple[object, ...], dict[str, RawFeed]] = {}
     small = [feed for feed in feeds if _is_small(feed)]
     counts = Counter(feed.datasource for feed in small)

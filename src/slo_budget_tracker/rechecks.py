@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, or was compared
 BATCH_BORDERS = 7  # of expressions, which have nothing to remember there
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
-TURNS = 5  # ticks over which the batches of expressions are spread
+TURNS = 5  # ticks over which batches of expressions, and metrics that are read together, are spread
 
 
 @dataclass(slots=True)
@@ -161,7 +161,8 @@ class Rechecks:
     def _due(self, unit: Unit, trail: Trail) -> Block | None:
         """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
         borders = sorted(trail.borders)[:2]
-        patience = PATIENCE if unit.batch is None else PATIENCE + crc32(unit.key.encode()) % TURNS
+        together = unit.key if unit.batch is not None else self.attempts.joined(unit)
+        patience = PATIENCE if together is None else PATIENCE + crc32(together.encode()) % TURNS
         if len(borders) < 2 or borders[1] > trail.until - patience * self.interval:  # noqa: PLR2004 - both ends
             return None
         return Block(*borders)
