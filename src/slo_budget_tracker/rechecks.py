@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import Counts, Tick
 
 BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, or was compared
-BATCH_BORDERS = 7  # of expressions, which have nothing to remember there
+MOST_BORDERS = (
+    7  # of expressions, which have nothing to remember there, and where ticks are known to be missing
+)
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
 TURNS = 5  # ticks over which batches of expressions, and metrics that are read together, are spread
 
@@ -100,7 +102,8 @@ class Rechecks:
         trail.silent = not known or reading.sizes.get(last) == 0
         trail.sizes.update(reading.sizes)
         trail.borders.update(reading.kept)
-        most = BORDERS if attempt.unit.batch is None else BATCH_BORDERS
+        waits = attempt.unit.batch is not None or trail.holes or trail.partial
+        most = MOST_BORDERS if waits else BORDERS
         if len(trail.borders) > most:
             trail.forget(sorted(trail.borders)[-most])
 

@@ -151,6 +151,10 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     History((Pod(-40, 108, frozenset(), (3, 4)),), late=((21, 24, 196),)),
     [Fault("empty", 3, 4), Fault("partial", 11, 15), Fault("empty", 10, 11), Fault("empty", 12, 17)],
 )
+@example(
+    History((Pod(-40, 108, frozenset(), (3, 4)),), late=((51, 59, 174),)),
+    [Fault("empty", 3, 4), Fault("empty", 22, 27), Fault("partial", 14, 18), Fault("empty", 19, 23)],
+)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

@@ -100,6 +100,13 @@ def test_nothing_is_concluded_from_an_empty_answer_soon_after_a_good_one(ledger)
     assert truth(history, TICKS)[0] == counts(ledger, 1, TICKS)
 
 
+def test_a_hole_waits_until_the_server_is_well_again(ledger):
+    """P17, P19: answers in part for twenty minutes keep no block from being compared afterwards."""
+    history = History((STEADY, STEADY))
+    watch(ledger, history, 50, fault="partial", during=(3, *range(14, 36)))
+    assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
 def test_a_partial_answer_is_completed(ledger):
     """P17: ticks that were read in part are read again when the whole is there; the mark goes away."""
     history = History((STEADY, STEADY))
