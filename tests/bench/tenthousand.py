@@ -227,7 +227,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"slos": case.slos, "series": case.slos * fleet.PODS * case.series}
     with scraped(case, folder) as server, _pool() as pool:
         config = write_config(case, folder, server.url, port)
-        pool.submit(age, str(config), 30, case.interval).result()
+        pool.submit(age, str(config), max(30, int(case.window.rstrip("d"))), case.interval).result()
         time.sleep(2 * case.scrape + 5)
         before = cpu(server.pid)
         time.sleep(2 * case.scrape)
