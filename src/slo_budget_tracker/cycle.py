@@ -12,8 +12,9 @@ import structlog
 
 from slo_budget_tracker import garbage, rollcall
 from slo_budget_tracker.asides import Beside
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerDeposed
-from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.inflight import Spread
 from slo_budget_tracker.publishing import Publisher

@@ -13,8 +13,8 @@ import structlog
 from slo_budget_tracker import __version__, garbage, logs
 from slo_budget_tracker.claims import refuse_shared
 from slo_budget_tracker.cycle import Cycle
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError, UsageError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.following import LeadersLedger
 from slo_budget_tracker.leading import Leading
 from slo_budget_tracker.ledger import Ledger

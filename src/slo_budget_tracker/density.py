@@ -16,7 +16,11 @@ import numpy as np
 from slo_budget_tracker.ticks import Tick, align_down
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
+
+    from slo_budget_tracker.specs import SLO
 
 MINUTE = 60
 HOUR = 3600
@@ -103,3 +107,13 @@ class Density:
 def cell_end(points: NDArray[np.int64], step: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """The end of the cell (k - 1) * step < t <= k * step that holds each point."""
     return -(-points // step) * step
+
+
+def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
+    """How closely a ledger of these SLOs keeps its counts, by age."""
+    known = list(slos)
+    return Density.of(
+        interval=interval,
+        longest_short=max((alert.short for slo in known for alert in slo.alerts), default=0),
+        longest_window=max((slo.window for slo in known), default=0),
+    )

@@ -21,7 +21,6 @@ from slo_budget_tracker import sorting
 from slo_budget_tracker.asides import Asides
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.composites import members_of
-from slo_budget_tracker.density import Density
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.inflight import AT_ONCE, Spread
@@ -392,13 +391,3 @@ def _carry(report: Tally, failing: Iterable[tuple[Unit, PrometheusError]]) -> No
     for unit, error in failing:
         report.errors.setdefault(unit.key, error)
         report.faults.update({name: str(error) for name in unit.slos if name not in report.faults})
-
-
-def density_of(slos: Iterable[SLO], *, interval: int) -> Density:
-    """How closely a ledger of these SLOs keeps its counts, by age."""
-    known = list(slos)
-    return Density.of(
-        interval=interval,
-        longest_short=max((alert.short for slo in known for alert in slo.alerts), default=0),
-        longest_window=max((slo.window for slo in known), default=0),
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked
 from slo_budget_tracker.sources import clients

@@ -12,8 +12,8 @@ from slo_budget_tracker import sessions
 from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.claims import UNSHARDED, Claims
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.leases import APPLICATION
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked

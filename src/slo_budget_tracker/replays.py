@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import QueryFailed, QueryRejected
-from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.filling import Filler
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.reading import PERMANENT

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo_budget_tracker.corrections import Correction
-from slo_budget_tracker.evaluator import Evaluator, density_of
+from slo_budget_tracker.density import density_of
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.history import History
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.rows import Row

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slo_budget_tracker.databases import Database
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.following import LeadersLedger
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.onlookers import Onlooker

@@ -13,8 +13,8 @@ from slo_budget_tracker import gates
 from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of, settings_of
 from slo_budget_tracker.cli.commands import Output, OutputOption
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.inquiries import gate_json
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import last_verdicts

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import UsageError
-from slo_budget_tracker.evaluator import density_of
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import FORMATS
