@@ -275,9 +275,14 @@ class Stepper:
         return max(self.seen.get(one, Outcome.MISSED) for one in parts)
 
     def _parts(self, name: str, at: int) -> list[str]:
-        """What a composite, or a group of it, is made of; of groups those that had begun by then."""
-        found = parts_of(self.slos[name], name, self.ids)
-        return [one for one in found if not is_group(one) or self.ledger.born(self.ids[one]) < at]
+        """What a composite, or a group of it, is made of; of groups those that had begun by then.
+
+        Before its own first tick, as in `evaluate`, those are all that a fill found.
+        """
+        found, born = parts_of(self.slos[name], name, self.ids), self.ledger.born
+        if born(self.ids[name]) >= at:
+            return found
+        return [one for one in found if not is_group(one) or born(self.ids[one]) < at]
 
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
         """Step each composite as far as all its members are."""
