@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import suspicions
@@ -285,18 +286,23 @@ class Stepper:
         return [one for one in found if not is_group(one) or born(self.ids[one]) < at]
 
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
-        """Step each composite as far as all its members are."""
-        for name in [name for name in self.slos if members_of(self.slos[name])]:
-            members = parts_of(self.slos[name], name, self.ids)
-            begun = self.stepped(name, piece.stepped)
-            until = min((self.stepped(member, piece.stepped) for member in members), default=begun)
-            for at in sorted(range(until, begun, -self.interval)):
-                outcomes = [self._brought(one, at, piece) for one in self._parts(name, at)]
-                if is_group(name) and name_of(name) in self.crowded:
-                    outcomes.append(Outcome.ERROR)
-                counts = {at: Counts(0, 0, max(outcomes, default=Outcome.MISSED))}
-                piece.counts.setdefault(name, {}).update(counts)
-                self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)
+        """Step each composite as far as all its members are, tick by tick: an SLO's events are in order of time."""
+        composites = [name for name in self.slos if members_of(self.slos[name])]
+        due = [(at, name) for name in composites for at in self._due(name, piece)]
+        for at, name in sorted(due, key=itemgetter(0)):
+            outcomes = [self._brought(one, at, piece) for one in self._parts(name, at)]
+            if is_group(name) and name_of(name) in self.crowded:
+                outcomes.append(Outcome.ERROR)
+            counts = {at: Counts(0, 0, max(outcomes, default=Outcome.MISSED))}
+            piece.counts.setdefault(name, {}).update(counts)
+            self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)
+
+    def _due(self, name: str, piece: Piece) -> range:
+        """The ends of a composite's ticks that all its members have been stepped to."""
+        begun = self.stepped(name, piece.stepped)
+        members = parts_of(self.slos[name], name, self.ids)
+        until = min((self.stepped(member, piece.stepped) for member in members), default=begun)
+        return range(until, begun, -self.interval)
 
     def _brought(self, name: str, at: int, piece: Piece) -> Outcome:
         """What a tick brought that is stepped now or was stepped before."""
