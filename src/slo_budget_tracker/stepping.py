@@ -286,7 +286,7 @@ class Stepper:
         return [one for one in found if not is_group(one) or born(self.ids[one]) < at]
 
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
-        """Step each composite as far as all its members are, tick by tick: an SLO's events are in order of time."""
+        """Step each composite as far as all its members are; tick by tick, so events are in order of time."""
         composites = [name for name in self.slos if members_of(self.slos[name])]
         due = [(at, name) for name in composites for at in self._due(name, piece)]
         for at, name in sorted(due, key=itemgetter(0)):
