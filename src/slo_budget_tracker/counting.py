@@ -48,6 +48,7 @@ class Tally:
     doubts: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[int, Memory] = field(default_factory=dict)
     sizes: Mapping[int, int] = field(default_factory=dict)  # samples that were read, by tick
+    births: Mapping[int, int] = field(default_factory=dict)  # of these those of series that were new in it
 
 
 def count(
@@ -70,6 +71,7 @@ def count(
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
     sizes: dict[int, int] = {}
+    births: dict[int, int] = {}
     for tick in ticks:
         scan = Scan(memory, lines, sorting, tick.start * 1000, tick.end * 1000)
         scan.run()
@@ -77,6 +79,8 @@ def count(
             yield from Strays(feed, scan, SEED_SECONDS * 1000, doubts).settle()
         memory = scan.remember()
         sizes[tick.end] = sum(scan.highs) - sum(lines.done)
+        if scan.new:
+            births[tick.end] = sum(scan.highs[at] - lines.done[at] for at in scan.new)
         lines.done = scan.highs
         counts[tick.end] = scan.counts()
         present[tick.end] = frozenset(scan.present())
@@ -88,7 +92,15 @@ def count(
     stored = feed.stored(series)
     read = sum(len(one.times) for one in stored)
     return Tally(
-        counts, present, memory, samples=read, series=len(stored), doubts=doubts, kept=kept, sizes=sizes
+        counts,
+        present,
+        memory,
+        samples=read,
+        series=len(stored),
+        doubts=doubts,
+        kept=kept,
+        sizes=sizes,
+        births=births,
     )
 
 

@@ -59,6 +59,7 @@ class Reading:
     partial: bool = False
     kept: Mapping[int, Mapping[str, Memory]] = field(default_factory=dict)  # by the end of ticks to keep
     sizes: Mapping[int, int] = field(default_factory=dict)  # raw samples by tick
+    births: Mapping[int, int] = field(default_factory=dict)  # of these those of series that were new in it
 
     def doubting(self, doubts: Mapping[str, int]) -> Reading:
         """The same with further doubts."""
@@ -141,6 +142,7 @@ class _Brought:
     keep: frozenset[int] = frozenset()
     kept: dict[int, dict[str, Memory]] = field(default_factory=dict)
     sizes: Counter[int] = field(default_factory=Counter)
+    births: Counter[int] = field(default_factory=Counter)
     increments: dict[int, dict[Slot, float]] = field(init=False)
     present: dict[int, set[Slot]] = field(init=False)
     infinite: dict[str, set[int]] = field(default_factory=dict)  # ticks by SLO
@@ -170,6 +172,7 @@ class _Brought:
             self.present[end] |= slots
         self.memories[feed.key] = tally.memory
         self.sizes.update(tally.sizes)
+        self.births.update(tally.births)
         for end, kept in tally.kept.items():
             self.kept.setdefault(end, {})[feed.key] = kept
         self.doubts.update(tally.doubts)
@@ -227,6 +230,7 @@ class _Brought:
             partial=self.partial,
             kept=self.kept,
             sizes=self.sizes,
+            births=self.births,
         )
 
 

@@ -4,11 +4,11 @@ Counting goes from remembered sample to remembered sample, so the counts of a bl
 telescoped difference, and late samples before one that was seen are in the sum anyway. What can be missing
 shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
 knew, or a tick without data that has data now; or, where something ended or began again in the middle of a
-block, in a tick that had fewer samples than the one before. So per block of ten ticks, PATIENCE ticks after
-its end:
+block, in a tick in which the series that were there already had fewer samples than the tick before. So per
+block of ten ticks, PATIENCE ticks after its end:
 
 - the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
-- a tick that brought fewer samples than the one before it is read again, and its samples are counted;
+- a tick that brought fewer samples, but for those of new series, is read again, and its samples are counted;
 - ticks without data are asked about again (which costs nothing while there is none);
 - only on a mismatch the block is read and counted again, from what was remembered at its start.
 
@@ -101,6 +101,7 @@ class Rechecks:
         # data are there for a while after their last sample, also where the server just now has none at all
         trail.silent = not known or reading.sizes.get(last) == 0
         trail.sizes.update(reading.sizes)
+        trail.births.update(reading.births)
         trail.borders.update(reading.kept)
         waits = attempt.unit.batch is not None or trail.holes or trail.partial
         most = MOST_BORDERS if waits else BORDERS

@@ -36,6 +36,7 @@ class Trail:
     partial: set[int] = field(default_factory=set)
     silent: bool = False  # the newest tick brought no SLO any data
     sizes: dict[int, int] = field(default_factory=dict)  # samples of each tick
+    births: dict[int, int] = field(default_factory=dict)  # of these those of series that were new in it
     skip: int = 0  # blocks
     vain: int = 0
     wait: int = 0  # ticks
@@ -53,10 +54,14 @@ class Trail:
         self.holes = {at: names for at, names in self.holes.items() if at > before}
         self.partial = {at for at in self.partial if at > before}
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
+        self.births = {at: size for at, size in self.births.items() if at >= before}
 
     def thin(self, block: Block, interval: int) -> list[int]:
-        """The first ticks of a block that had fewer samples than the one before them."""
-        drops = [at for at, size in self.sizes.items() if size < self.sizes.get(at - interval, 0)]
+        """The first ticks of a block that had, without new series, fewer samples than the one before."""
+        born = self.births.get
+        drops = [
+            at for at, size in self.sizes.items() if size - born(at, 0) < self.sizes.get(at - interval, 0)
+        ]
         return sorted(at for at in drops if block.cuts([at]) and at != block.end)[:MOST_THIN]
 
     def pause(self) -> None:

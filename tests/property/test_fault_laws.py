@@ -155,6 +155,12 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     History((Pod(-40, 108, frozenset(), (3, 4)),), late=((51, 59, 174),)),
     [Fault("empty", 3, 4), Fault("empty", 22, 27), Fault("partial", 14, 18), Fault("empty", 19, 23)],
 )
+@example(
+    History(
+        (Pod(-40, 108, frozenset({44}), (3, 4)), Pod(46, 108, frozenset({48}), (0, 0))), late=((47, 48, 218),)
+    ),
+    [Fault("empty", 3, 4)],
+)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

@@ -100,6 +100,16 @@ def test_nothing_is_concluded_from_an_empty_answer_soon_after_a_good_one(ledger)
     assert truth(history, TICKS)[0] == counts(ledger, 1, TICKS)
 
 
+def test_a_pod_that_comes_hides_no_late_scrape(ledger):
+    """D16: a scrape of all pods is late; the one that is new then brings as many samples as the other lacks."""
+    crashing = Pod(
+        46, 108, frozenset({48}), (0, 0)
+    )  # before its crash the late scrape alone tells of 20 requests
+    history = History((STEADY, crashing), late=((47, 48, 218),))
+    watch(ledger, history, 50)
+    assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
 def test_a_hole_waits_until_the_server_is_well_again(ledger):
     """P17, P19: answers in part for twenty minutes keep no block from being compared afterwards."""
     history = History((STEADY, STEADY))
