@@ -158,6 +158,21 @@ def test_a_history_that_cannot_be_read_is_told(open_page, server):
     assert "" == page.locator("#chart-state").text_content()
 
 
+def test_charts_that_are_being_read_say_so(open_page, server):
+    """The figures are there at once, the charts say that they load until their history has come."""
+    page, held = open_page(server, "/"), []
+    page.route("**/history?*", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks the function
+    page.goto(server.url + CHECKOUT)
+    assert "Loading …" == page.locator("#chart-state").inner_text()
+    assert page.locator(".tile.main dd > b").inner_text().endswith("%")
+    while not held:
+        page.wait_for_timeout(30)
+    assert "Loading …" == page.locator("#chart-state").inner_text()
+    held.pop().continue_()
+    drawn(page)
+    assert "" == page.locator("#chart-state").text_content()
+
+
 def test_deploys_incidents_and_corrections_are_on_the_charts(open_page, showcase, server):
     """Each in words below the charts; a flag on every chart says more on hover, focus or tap, and markup is text."""
     page = drawn(open_page(server, f"{CHECKOUT}?range=2592000", width=390, touch=True))
