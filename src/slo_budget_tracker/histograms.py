@@ -5,7 +5,8 @@ observations and, for each bound asked for, how many were at or under it. Where 
 buckets that is a fact. Where it lies inside a bucket the observations in there are divided as Prometheus 3's
 `histogram_fraction` does (evenly over the logarithm in exponential buckets, evenly in custom ones), rounded
 to whole ones, and the bound's name says so: `0.3@3:0.2973..0.3242`, inside that bucket of schema 3. Buckets
-are merged when a client has too many: then the name changes, as counts before and after cannot be compared.
+are merged, or taken into the one around zero, when a client has too many: then the name changes, as counts
+before and after cannot be compared.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LE, ALL = "le", "+Inf"
 SCHEMAS = range(-4, 9)  # Prometheus' exponential schemas: borders are powers of 2^(2^-schema)
 CUSTOM = "custom"  # schema -53: borders that somebody chose
+ZERO = "zero"  # inside the bucket around zero, which is as wide as the client chose, or had to
 _ALIKE, _NEAR = 1e-9, 1e-6
 _NEITHER = 99  # what tells nothing about the schema
 _LARGEST = 1.7e308  # above this exponential buckets end
@@ -93,7 +95,7 @@ def plain(name: str) -> str:
 def identities(bound: str) -> Iterator[str]:
     """All identities that one bound may have."""
     yield bound
-    for resolution in (*map(str, SCHEMAS), CUSTOM):
+    for resolution in (*map(str, SCHEMAS), CUSTOM, ZERO):
         yield f"{bound}@{resolution}"
 
 
@@ -153,9 +155,14 @@ class _Buckets(NamedTuple):
         if at == len(lows) or lows[at] >= limit * (1 - _ALIKE):
             return self._beside(limit, text), below
         value = below + counts[at] * self._share(at, limit)
-        resolution = CUSTOM if self.schema is None else str(self.schema)
-        whole = all_of_it.is_integer()
-        return Bound(text, resolution, lows[at], highs[at]), math.floor(value + 0.5) if whole else value
+        bound = Bound(text, self._resolution(at), lows[at], highs[at])
+        return bound, math.floor(value + 0.5) if all_of_it.is_integer() else value
+
+    def _resolution(self, at: int) -> str:
+        """The kind of bucket that a bound lies in."""
+        if at == self.zero:
+            return ZERO
+        return CUSTOM if self.schema is None else str(self.schema)
 
     def _beside(self, limit: float, text: str) -> Bound:
         """The bound where its bucket is empty: among exponential ones it may still be no border."""

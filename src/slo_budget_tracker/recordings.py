@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import promql_parser
 
 from slo_budget_tracker.durations import format_duration
-from slo_budget_tracker.selectors import parsed_expression
+from slo_budget_tracker.selectors import parsed_expression, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,6 +88,4 @@ def _judged(one: object, *, needed: bool = True) -> list[Recorded]:
 
 
 def _recorded(one: promql_parser.VectorSelector) -> Recorded:
-    matchers = one.matchers.matchers
-    selector = f"{one.name}{one.matchers if matchers else ''}"
-    return Recorded(selector, int(one.offset.total_seconds()) if one.offset is not None else 0)
+    return Recorded(spelled(one), int(one.offset.total_seconds()) if one.offset is not None else 0)

@@ -101,6 +101,17 @@ def selectors_in(text: str) -> tuple[Selector, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def spelled(parsed: promql_parser.VectorSelector) -> str:
+    """A selector of any kind as PromQL, without offset and `@`: with `or` among matchers as MetricsQL has it.
+
+    The parser's own text has values as they are, not as a literal has to be written.
+    """
+    matchers = parsed.matchers
+    each = [one for one in (matchers.matchers, *matchers.or_matchers) if one]
+    inside = " or ".join(",".join(f"{m.name}{_operator(m)}{quote(m.value)}" for m in one) for one in each)
+    return f"{parsed.name or ''}{{{inside}}}" if inside else parsed.name or ""
+
+
 def _selector(parsed: promql_parser.Expr) -> Selector:
     if not isinstance(parsed, promql_parser.VectorSelector):
         if isinstance(parsed, promql_parser.MatrixSelector):

@@ -61,8 +61,8 @@ def at(bound, *samples):
         pytest.param("1", exponential(3, {0: 4}, zero=0)._replace(whole=6.0), {"1": [4]}, id="NaN is in no bucket"),
         pytest.param("0.3", exponential(3, {1: 4}), {"0.3@3:0.2973..0.3242": [0]}, id="an empty bucket is no border"),
         pytest.param("1", sample((-4.0, -2.0, 3), (-0.1, 0.1, 2), (0.5, 1.0, 1)), {"1": [6]}, id="below zero"),
-        pytest.param("0.05", sample((-0.1, 0.1, 8), (0.5, 1.0, 1)), {"0.05@0:-0.1..0.1": [4]}, id="inside zero's"),
-        pytest.param("0.05", sample((-4.0, -2.0, 1), (-0.1, 0.1, 8)), {"0.05@0:-0.1..0.1": [7]}, id="of both signs"),
+        pytest.param("0.05", sample((-0.1, 0.1, 8), (0.5, 1.0, 1)), {"0.05@zero:-0.1..0.1": [4]}, id="inside zero's"),
+        pytest.param("0.05", sample((-4.0, -2.0, 1), (-0.1, 0.1, 8)), {"0.05@zero:-0.1..0.1": [7]}, id="of both signs"),
         pytest.param("1", sample((-0.1, 0.1, 1), (0.1, 0.5, 4), (0.5, 1.0, 2)), {"1": [7]}, id="cut short by zero's"),
         pytest.param("0.3", sample((-math.inf, 0.1, 2), (0.1, 0.3, 3), (0.3, 0.7, 4)), {"0.3": [5]}, id="custom, a border"),
         pytest.param("0.4", sample((0.1, 0.3, 3), (0.3, 0.7, 4)), {"0.4@custom:0.3..0.7": [4]}, id="custom, inside"),
@@ -94,6 +94,13 @@ def test_merged_buckets_are_another_series():
     assert [("0.3@3", [0, 1]), ("0.3@2", [2]), ("0.3@3", [3])] == [
         (identity(one.name), one.places) for one in found
     ]
+
+
+def test_what_was_taken_into_the_bucket_around_zero_is_another_series():
+    """D8: the bucket around zero grows over the threshold: no count goes on after another."""
+    before, after = exponential(3, {-35: 4}), sample((-0.1, 0.1, 4), (0.5, 1.0, 1))
+    _, *found = cumulative([before, after], [Decimal("0.05")])
+    assert [("0.05@3", [0]), ("0.05@zero", [1])] == [(identity(one.name), one.places) for one in found]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ def least(*shares):
         ("sum(sum_over_time(a:b[$window]))", 600, least(of("a:b", "10m"))),
         ("sum(sum_over_time(a:b[$window]))", 60, least(of("a:b"))),
         ('a:b{c="d"} offset 5m', 0, least(of('a:b{c="d"}', offset=" offset 300s"))),
+        (r"""a:b{c=~"/v1\\.\"x"}""", 0, least(of(r"""a:b{c=~"/v1\\.\"x"}"""))),
+        ('a:b{c="1",d="2" or e!="3"}', 0, least(of('a:b{c="1",d="2" or e!="3"}'))),
         ("last_over_time(a:b[2h]) < 3", 0, least(of("a:b", "2h", "8h"))),
         ("-(a:b) + c:d", 0, least(of("a:b"), of("c:d"))),
         ("a:b / c:d", 0, least(of("c:d"))),
