@@ -55,10 +55,13 @@ class Buckets:
         """The highest number of a row; 0 without rows."""
         return int(connection.execute(sa.select(sa.func.max(buckets.c.id))).scalar() or 0)
 
-    def load(self, connection: sa.Connection, *, after: int | None = None) -> Iterator[Row]:
+    def load(
+        self, connection: sa.Connection, *, after: int | None = None, narrow: bool = False
+    ) -> Iterator[Row]:
         """All rows, in no order: read from the table itself, as an index may be damaged unnoticed.
 
-        With `after` those of higher numbers only: what was written since that one was the highest.
+        With `after` those of higher numbers only: what was written since that one was the highest. With
+        `narrow` they are for summing up only (see `unpack`).
         """
         known = max(self._rosters, default=0) if after is not None else 0
         members_of = sa.select(rosters.c.id, rosters.c.members).where(rosters.c.id > known)
@@ -70,7 +73,7 @@ class Buckets:
         for start, end, roster, payload in connection.execute(query):
             if roster not in self._rosters:
                 raise DamageError(f"the roster of ({start}, {end}] is gone")
-            yield unpack(payload, start=start, end=end, ids=self._rosters[roster])
+            yield unpack(payload, start=start, end=end, ids=self._rosters[roster], narrow=narrow)
 
     def forget_unused(self, connection: sa.Connection, *, limit: int = 5) -> None:
         """Remove some rosters that no row has any more; each costs a look at all rows."""

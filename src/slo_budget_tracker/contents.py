@@ -76,7 +76,7 @@ class Contents:
             alike[text] = known
         found.last_row = buckets.newest(connection)
         history.admit(found.instances)
-        history.add(buckets.load(connection))
+        history.add(buckets.load(connection, narrow=True))
         if "thinned_at" in found.meta:
             history.thin(int(found.meta["thinned_at"]))
         return found

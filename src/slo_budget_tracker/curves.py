@@ -1,7 +1,7 @@
-"""Curves: many cumulative functions over one shared list of points, in buffers that grow amortised.
+"""Curves: many cumulative functions over one shared list of points.
 
-A channel's buffer is [points, columns]. Channels that were never anything but zero take no memory. Counts are
-float64 (whole numbers exact below 2**53), seconds int32.
+At each point a channel has a level, the numbers of all columns. Levels are not changed but replaced, so that
+what was before is had back by keeping the list of them. Channels that were never anything but zero have none.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from slo_budget_tracker.levels import GROUND, Level, Place, joined, levels, lifted, narrow, nbytes
 from slo_budget_tracker.rows import CHANNELS, EVENTS, Row, anything
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-_SPARE_POINTS = 256
-_CHUNK = 1 << 20  # numbers worked on at once, to bound temporary memory
-
 
 class Change(NamedTuple):
-    """What a block of numbers was before it was changed."""
+    """What a channel was before it was changed."""
 
     channel: str
-    low: int
-    place: slice | NDArray[np.int64]
-    before: NDArray[Any]
+    before: Sequence[Level]
 
 
 Journal = list[Change]
@@ -37,72 +33,31 @@ class Curves:
     """The arithmetic of History: append, cut, replace, thin and difference of cumulative functions."""
 
     def __init__(self) -> None:
-        self._points = np.zeros(0, np.int64)
-        self._size = 0
-        self._width = 0
-        self._room = (0, 0)
-        self._channels: dict[str, NDArray[Any]] = {}
-
-    @property
-    def points(self) -> NDArray[np.int64]:
-        """The instants at which the functions are stored."""
-        return self._points[: self._size]
+        self.points = np.zeros(0, np.int64)  # the instants at which the functions are stored
+        self._channels: dict[str, list[Level]] = {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buffers in use."""
-        cells = self._size * self._width
-        return self._points.nbytes + sum(cells * values.itemsize for values in self._channels.values())
+        """Bytes of all numbers."""
+        return self.points.nbytes + sum(map(nbytes, self._channels.values()))
 
     # --- shape ----------------------------------------------------------------------------------------------
-
-    def widen(self, width: int) -> None:
-        """Make room for more columns, flat at 0."""
-        self._width = width
-        if width > self._room[1]:
-            spare = width if not self._room[1] else max(width, self._room[1] + self._room[1] // 4)
-            self._resize(self._room[0], spare)
-
-    def _lengthen(self, size: int) -> None:
-        if size > self._room[0]:
-            self._resize(size + max(_SPARE_POINTS, size // 8), self._room[1])
-
-    def _resize(self, points: int, columns: int) -> None:
-        grown_points = np.zeros(points, np.int64)
-        grown_points[: self._size] = self.points
-        self._points = grown_points
-        for name, values in self._channels.items():
-            grown = np.zeros((points, columns), values.dtype)
-            grown[: self._size, : values.shape[1]] = values[: self._size]
-            self._channels[name] = grown
-        self._room = (points, columns)
-
-    def _buffer(self, name: str) -> NDArray[Any]:
-        if name not in self._channels:
-            self._channels[name] = np.zeros(self._room, np.float64 if name in EVENTS else np.int32)
-        return self._channels[name]
 
     def keep(self, mask: NDArray[np.bool_]) -> int:
         """Keep some points, with straight lines between them; returns how many went."""
         dropped = int(mask.size - mask.sum())
         if dropped:
-            rows = np.flatnonzero(mask)
-            moved = rows[rows != np.arange(len(rows))]
-            low = len(rows) - len(moved)
-            self._points[low : len(rows)] = self._points[moved]
-            for values in self._channels.values():
-                for target, source in enumerate(moved.tolist(), low):
-                    values[target] = values[source]
-            self._size = len(rows)
+            kept = np.flatnonzero(mask).tolist()
+            self.points = self.points[mask]
+            for name, known in self._channels.items():
+                self._channels[name] = joined([known[at] for at in kept])
         return dropped
 
     def keep_columns(self, columns: NDArray[np.int64]) -> None:
         """Keep some columns, in the order given."""
-        self._width = len(columns)
-        for name, values in self._channels.items():
-            kept = np.zeros(self._room, values.dtype)
-            kept[: self._size, : self._width] = values[: self._size, columns]
-            self._channels[name] = kept
+        place = Place.of(columns)
+        for name, known in self._channels.items():
+            self._channels[name] = list(levels(level.at(place) for level in known))
 
     # --- rows -----------------------------------------------------------------------------------------------
 
@@ -110,29 +65,35 @@ class Curves:
         """Start from nothing with rows that do not overlap per column: one running sum, written once."""
         if not rows:
             return
-        points = np.unique(np.array([(row.start, row.end) for row in rows], np.int64))
-        self._lengthen(len(points))
-        self._size = len(points)
-        self._points[: self._size] = points
-        starts = np.searchsorted(points, [row.start for row in rows]).tolist()
-        ends = np.searchsorted(points, [row.end for row in rows]).tolist()
-        places = [_slice(column) for column in columns]
+        self.points = np.unique(np.array([(row.start, row.end) for row in rows], np.int64))
+        starts = np.searchsorted(self.points, [row.start for row in rows]).tolist()
+        ends = np.searchsorted(self.points, [row.end for row in rows]).tolist()
+        places = {id(column): Place.of(column) for column in columns}
+        placed = [places[id(column)] for column in columns]
         for name in CHANNELS:
-            present = [i for i, row in enumerate(rows) if anything(getattr(row, name))]
+            present = [at for at, row in enumerate(rows) if anything(getattr(row, name))]
             if not present:
                 continue
-            values = self._buffer(name)
-            ending: dict[int, list[int]] = {}
-            for i in present:
-                ending.setdefault(ends[i], []).append(i)
-            for at in range(min(ending), self._size):
-                line = values[at]
-                line[:] = values[at - 1]
-                for i in ending.get(at, ()):
-                    line[places[i]] += getattr(rows[i], name)
-            for i in present:
-                if ends[i] - starts[i] > 1:
-                    self._straighten(values, starts[i], ends[i], columns[i], getattr(rows[i], name))
+            ending: dict[int, list[tuple[Place, NDArray[np.float64]]]] = {}
+            for at in present:
+                ending.setdefault(ends[at], []).append((placed[at], getattr(rows[at], name)))
+            known = self._channels[name] = list(levels(self._running(ending)))
+            for at in present:
+                if ends[at] - starts[at] > 1:
+                    span, rise = (starts[at], ends[at]), getattr(rows[at], name)
+                    _put(
+                        known, placed[at], self._straight(name, span, known[starts[at]].at(placed[at]), rise)
+                    )
+
+    def _running(
+        self, ending: Mapping[int, Sequence[tuple[Place, NDArray[np.float64]]]]
+    ) -> Iterator[NDArray[np.float64]]:
+        """The sum up to each point of rows by the point at which they end."""
+        line = np.zeros(max(place.top for some in ending.values() for place, _ in some))
+        for at in range(len(self.points)):
+            for place, numbers in ending.get(at, ()):
+                line[place.columns] += numbers
+            yield line
 
     def cut(self, instants: Iterable[int]) -> None:
         """Store the functions at these instants too, so that rows may begin and end there."""
@@ -140,33 +101,20 @@ class Curves:
         fresh = np.setdiff1d(np.fromiter(instants, np.int64), old)
         if not len(fresh):
             return
-        size = self._size + len(fresh)
-        if not self._size or fresh[0] > old[-1]:
-            self._lengthen(size)
-            self._points[self._size : size] = fresh
-            for values in self._channels.values():
-                values[self._size : size] = values[self._size - 1] if self._size else 0
-            self._size = size
+        self.points = np.union1d(old, fresh)
+        if not len(old):
             return
-        merged = np.union1d(old, fresh)
-        left = np.searchsorted(old, merged, side="right") - 1
-        inside = (left >= 0) & (left < len(old) - 1) & (old[np.maximum(left, 0)] != merged)
-        left = np.maximum(left, 0)
-        low = int(np.searchsorted(old, fresh[0]))  # nothing moves below the first new point
-        self._lengthen(size)
-        for values in self._channels.values():
-            # from the top down, so that no number is overwritten before it has moved
-            for target in range(size - 1, low - 1, -1):
-                source = int(left[target])
-                if inside[target]:
-                    span = int(old[source + 1] - old[source])
-                    rise = values[source + 1].astype(np.float64) - values[source]
-                    share = rise * (int(merged[target] - old[source]) / span)
-                    values[target] = values[source] + share.astype(values.dtype)
-                else:
-                    values[target] = values[source]
-        self._points[:size] = merged
-        self._size = size
+        left = np.searchsorted(old, self.points, side="right") - 1
+        inside = (left >= 0) & (left < len(old) - 1) & (old[left] != self.points)
+        sources = list(zip(np.maximum(left, 0).tolist(), inside.tolist(), self.points.tolist(), strict=True))
+        spans = old.tolist()
+        for name, known in self._channels.items():
+            self._channels[name] = [
+                _between(name, known[at], known[at + 1], (point - spans[at]) / (spans[at + 1] - spans[at]))
+                if between
+                else known[at]
+                for at, between, point in sources
+            ]
 
     def replace(
         self, rows: Sequence[Row], columns: NDArray[np.int64], journal: Journal | None = None
@@ -176,106 +124,132 @@ class Curves:
         The rows are ascending, do not overlap and all belong to the same columns; their edges are points.
         A journal is given what the numbers were before.
         """
-        starts = np.searchsorted(self.points, [row.start for row in rows])
-        ends = np.searchsorted(self.points, [row.end for row in rows])
+        starts = np.searchsorted(self.points, [row.start for row in rows]).tolist()
+        ends = np.searchsorted(self.points, [row.end for row in rows]).tolist()
+        place = Place.of(columns)
         for name in CHANNELS:
-            if name not in self._channels and not any(anything(getattr(row, name)) for row in rows):
+            rises = [getattr(row, name) for row in rows]
+            if name not in self._channels and not any(map(anything, rises)):
                 continue
-            self._buffer(name)
-            step = max(1, _CHUNK // self._size)
-            for at in range(0, len(columns), step):
-                rises = np.stack([getattr(row, name)[at : at + step] for row in rows])
-                self._raise(name, (starts, ends), columns[at : at + step], rises, journal)
+            known = self._channels.setdefault(name, [GROUND] * len(self.points))
+            if journal is not None:
+                journal.append(Change(name, known))
+            self._channels[name] = self._raised(name, place, list(zip(starts, ends, rises, strict=True)))
 
     def restore(self, journal: Journal) -> None:
         """Undo the changes of a journal; the points are those of that time."""
         for change in reversed(journal):
-            high = change.low + len(change.before)
-            self._channels[change.channel][change.low : high, change.place] = change.before
+            self._channels[change.channel] = list(change.before)
 
-    def _raise(
-        self,
-        name: str,
-        spans: tuple[NDArray[np.int64], NDArray[np.int64]],
-        columns: NDArray[np.int64],
-        rises: NDArray[Any],
-        journal: Journal | None,
-    ) -> None:
-        starts, ends = spans
-        values, place = self._channels[name], _slice(columns)
-        change = rises - (values[ends][:, place] - values[starts][:, place])
-        moved = np.concatenate((np.zeros_like(change[:1]), np.cumsum(change, axis=0, dtype=change.dtype)))
-        first, last = int(starts[0]), int(ends[-1])
+    def _raised(self, name: str, place: Place, steps: Sequence[tuple[int, int, NDArray[Any]]]) -> list[Level]:
+        """A channel that rises by so much between two points each; everywhere else it keeps its shape."""
+        known = list(self._channels[name])
+        first, last = steps[0][0], steps[-1][1]
+        shift, at = np.zeros(place.size), first
+        lines: dict[int, NDArray[np.float64]] = {}
+        for start, end, rise in steps:
+            lines |= {between: known[between].at(place) + shift for between in range(at + 1, start + 1)}
+            low = lines[start] if start > first else known[start].at(place)
+            lines |= self._straight(name, (start, end), low, rise)
+            lines[end] = low + rise
+            shift, at = lines[end] - known[end].at(place), end
         # either all that is younger goes up, or all that is older goes down: whichever is less
-        upwards = self._size - last <= first
-        low, high = (first + 1, self._size) if upwards else (0, last)
-        if journal is not None:
-            journal.append(Change(name, low, place, values[low:high, place].copy()))
-        if moved.any():
-            shift = moved if upwards else moved - moved[-1]
-            values[low:high, place] += shift[np.searchsorted(ends, np.arange(low, high), side="right")]
-        for i in np.flatnonzero(ends - starts > 1).tolist():
-            self._straighten(values, int(starts[i]), int(ends[i]), columns, rises[i])
+        if len(known) - last <= first + 1:
+            _move(known, slice(last + 1, None), place, shift)
+        else:
+            _move(known, slice(0, first + 1), place, -shift)
+            del lines[last]
+            lines = {between: line - shift for between, line in lines.items()}
+        _put(known, place, lines)
+        return known
 
-    def _straighten(
-        self, values: NDArray[Any], start: int, end: int, columns: NDArray[np.int64], rise: NDArray[Any]
-    ) -> None:
-        """Make the functions a straight line between two points that others have points between."""
-        place, span = _slice(columns), int(self._points[end] - self._points[start])
-        for inner in range(start + 1, end):
-            share = rise * (int(self._points[inner] - self._points[start]) / span)
-            values[inner, place] = values[start, place] + share.astype(values.dtype)
+    def _straight(
+        self, name: str, span: tuple[int, int], low: NDArray[np.float64], rise: NDArray[Any]
+    ) -> dict[int, NDArray[np.float64]]:
+        """A straight line between two points, at those that others have between them."""
+        start, end = span
+        length = int(self.points[end] - self.points[start])
+        shares = {at: int(self.points[at] - self.points[start]) / length for at in range(start + 1, end)}
+        return {at: low + _whole(name, rise * share) for at, share in shares.items()}
 
     # --- figures --------------------------------------------------------------------------------------------
 
-    def difference(self, name: str, start: int, end: int, columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    def difference(self, name: str, start: int, end: int, place: Place) -> NDArray[np.float64]:
         """F(end) - F(start) of these columns."""
-        if name not in self._channels or not self._size:
-            return np.zeros(len(columns))
-        place = _slice(columns)
+        if not self._channels.get(name):
+            return np.zeros(place.size)
         low, low_part = self._value(name, start, place)
         high, high_part = self._value(name, end, place)
         return (high - low) + (high_part - low_part)
 
     def _value(
-        self, name: str, at: int, place: slice | NDArray[np.int64]
+        self, name: str, at: int, place: Place
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
         """F at the point before, and the rise since: apart, so that F's arbitrary zero never rounds it."""
-        points, values = self.points, self._channels[name]
+        points, known = self.points, self._channels[name]
         left = int(np.searchsorted(points, at, side="right")) - 1
-        if left < 0 or left == self._size - 1 or points[left] == at:
-            return values[max(left, 0), place].astype(np.float64), 0.0
-        low = values[left, place].astype(np.float64)
+        low = known[max(left, 0)].at(place)
+        if left < 0 or left == len(points) - 1 or points[left] == at:
+            return low, 0.0
         share = int(at - points[left]) / int(points[left + 1] - points[left])
-        return low, (values[left + 1, place] - low) * share
+        return low, (known[left + 1].at(place) - low) * share
 
     def steps(self, name: str, edges: NDArray[np.int64], column: int) -> NDArray[np.float64]:
         """By how much one column rises between each two edges."""
-        if name not in self._channels or not self._size:
+        known = self._channels.get(name)
+        if not known:
             return np.zeros(len(edges) - 1)
-        points, values = self.points, self._channels[name][: self._size, column].astype(np.float64)
+        points = self.points
         inside = np.clip(edges, points[0], points[-1])
-        left = np.clip(np.searchsorted(points, inside, side="right") - 1, 0, max(self._size - 2, 0))
-        right = np.minimum(left + 1, self._size - 1)
+        left = np.clip(np.searchsorted(points, inside, side="right") - 1, 0, max(len(points) - 2, 0))
+        right = np.minimum(left + 1, len(points) - 1)
+        needed, places = np.unique((left, right), return_inverse=True)
+        reached = np.array([known[at].of(column) for at in needed.tolist()])
+        low, high = reached[places].reshape(2, -1)
         share = (inside - points[left]) / np.maximum(points[right] - points[left], 1)
-        part = np.where(share < 1, (values[right] - values[left]) * share, 0.0)
-        whole = np.where(share < 1, values[left], values[right])
+        part = np.where(share < 1, (high - low) * share, 0.0)
+        whole = np.where(share < 1, low, high)
         return np.diff(whole) + np.diff(part)
 
     def total(self, name: str, column: int) -> int:
         """All of a channel of seconds in one column."""
-        if name not in self._channels or not self._size:
-            return 0
-        values = self._channels[name]
-        return int(values[self._size - 1, column]) - int(values[0, column])
+        known = self._channels.get(name)
+        return int(known[-1].of(column) - known[0].of(column)) if known else 0
 
 
-def _slice(columns: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """A slice where the columns stand side by side: several times faster than picking each."""
-    if (
-        len(columns)
-        and int(columns[-1]) - int(columns[0]) == len(columns) - 1
-        and (np.diff(columns) == 1).all()
-    ):
-        return slice(int(columns[0]), int(columns[-1]) + 1)
-    return columns
+def _put(known: list[Level], place: Place, lines: Mapping[int, NDArray[np.float64]]) -> None:
+    """Let some columns reach these lines at points that follow each other."""
+    if not lines:
+        return
+    low, high = min(lines), max(lines) + 1
+
+    def whole() -> Iterator[NDArray[np.float64]]:
+        for at in range(low, high):
+            line = known[at].line(place.top)
+            line[place.columns] = lines[at]
+            yield line
+
+    known[low:high] = list(levels(whole(), known[:low]))
+
+
+def _move(known: list[Level], some: slice, place: Place, shift: NDArray[np.float64]) -> None:
+    """Move some columns up or down at some points."""
+    if not shift.any():
+        return
+    if (np.floor(shift) == shift).all():
+        known[some] = lifted(known[some], place, shift)
+        return
+    points = range(len(known))[some]
+    _put(known, place, {at: known[at].at(place) + shift for at in points})
+
+
+def _between(name: str, one: Level, other: Level, share: float) -> Level:
+    """The level on a straight line from one to the other."""
+    place = Place.first(max(one.width, other.width))
+    part = _whole(name, (other.at(place) - one.at(place)) * share)
+    return Level(one.base, narrow(place.read(one.rise) + part))
+
+
+def _whole(name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds are whole ones."""
+    return numbers if name in EVENTS else np.trunc(numbers)

@@ -82,7 +82,13 @@ class _Rows(Buckets):
         super().__init__()
         self.rows: list[Row] = []
 
-    def load(self, connection: Connection, *, after: int | None = None) -> Iterator[Row]:
+    def load(
+        self,
+        connection: Connection,
+        *,
+        after: int | None = None,
+        narrow: bool = False,  # noqa: ARG002 - they are wide: they are calculated with and written again
+    ) -> Iterator[Row]:
         """All rows."""
         self.rows = list(super().load(connection, after=after))
         return iter(self.rows)

@@ -16,6 +16,7 @@ import numpy as np
 
 from slo_budget_tracker.curves import Curves
 from slo_budget_tracker.density import Density
+from slo_budget_tracker.levels import Place
 from slo_budget_tracker.rows import SECONDS, Row, disjoint
 from slo_budget_tracker.ticks import Outcome, Tick, WindowCounts
 
@@ -137,13 +138,11 @@ class History:
     def arrays(self, at: int, window: int, *, ids: NDArray[np.int64] | None = None) -> WindowArrays:
         """What is known of (at - window, at], for all instances or those given."""
         which, names = self._which(ids)
-        channels = {}
+        found, channels = which >= 0, {}
+        place = Place.of(which[found])
         for channel in ("total", "bad", "known", "partial", "absent"):
-            values = np.zeros(len(names))
-            found = slice(None) if ids is None else which >= 0
-            columns = which if ids is None else which[which >= 0]
-            values[found] = self._curves.difference(channel, at - window, at, columns)
-            channels[channel] = values
+            values = channels[channel] = np.zeros(len(names))
+            values[found] = self._curves.difference(channel, at - window, at, place)
         return WindowArrays(window, names, **channels)
 
     def window(
@@ -272,7 +271,6 @@ class History:
         self._ids = np.concatenate((self._ids, fresh))
         self._first = np.concatenate((self._first, np.full(len(fresh), _NEVER)))
         self._last = np.concatenate((self._last, np.full(len(fresh), -_NEVER)))
-        self._curves.widen(len(self._ids))
 
     def _add(self, rows: Iterable[Row], journal: Journal | None) -> None:
         batch = [row for row in rows if len(row.ids)]

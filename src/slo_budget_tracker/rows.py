@@ -155,8 +155,11 @@ def _width(values: NDArray[Any]) -> int:
     return next(width for width in (1, 2, 4) if high < 256**width)
 
 
-def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
-    """The row that `pack` made bytes of; DamageError when they are not such bytes."""
+def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64], narrow: bool = False) -> Row:
+    """The row that `pack` made bytes of; DamageError when they are not such bytes.
+
+    With `narrow` its numbers stay as they were stored: for whoever sums them up into wide ones.
+    """
     try:
         plain = zlib.decompress(data)
     except zlib.error as error:
@@ -183,7 +186,8 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64]) -> Row:
             channels[name] = _constant(constant, dtype, size)
             continue
         planes = np.frombuffer(plain, np.uint8, count=size * width, offset=offset).reshape(width, size)
-        channels[name] = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0].astype(dtype)
+        stored = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0]
+        channels[name] = stored if narrow else stored.astype(dtype)
         offset += size * width
     return Row.from_channels(start, end, ids, channels)
 

@@ -258,9 +258,12 @@ def test_packed_rows_come_back_as_they_were(values):
         Tick(0, 60), {5 * i: Counts(v, v / 2, Outcome(i)) for i, v in enumerate([*values, 7.0, 1.0, 1.0])}
     )
     again = unpack(pack(first), start=0, end=60, ids=first.ids)
+    narrow = unpack(pack(first), start=0, end=60, ids=first.ids, narrow=True)
     for name in CHANNELS:
-        assert getattr(first, name).tolist() == getattr(again, name).tolist()
-    assert first.outcome.tolist() == again.outcome.tolist()
+        assert (
+            getattr(first, name).tolist() == getattr(again, name).tolist() == getattr(narrow, name).tolist()
+        )
+    assert first.outcome.tolist() == again.outcome.tolist() == narrow.outcome.tolist()
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", pack(row(0, 60, {1: (1, 0)}))[:-3]], ids=len)
