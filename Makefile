@@ -62,6 +62,7 @@ audit: .venv/ready ## are dependencies known to be vulnerable? (needs a way to t
 	@$(BIN)/python config/audit.py $(AUDIT)
 
 soak: .venv/ready servers ## everything, all servers, full counts
+	@command -v npm >/dev/null || echo "npm is not installed: the dashboards are not drawn (apt-get install npm)"
 	@config/get-server.sh prometheus prometheus sid || true
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
 	$(BIN)/pytest -q --ledger postgresql -n $(WORKERS) --dist loadfile tests/unit tests/stories tests/property \

@@ -43,6 +43,7 @@ TIERS = {
     "exporters": lambda: all(find_binary(name, variable="") for name in EXPORTERS),
     "postgresql": lambda: bool(postgresql_binary() and find_spec("psycopg")),
     "chromium": lambda: bool(chromium_binary()),
+    "npm": lambda: bool(shutil.which("npm")),
 }
 # Real servers, browsers and terminals on a machine that others use: a test that failed is tried once more, and
 # named in the summary ("RERUN"). Not those whose one failure would be a lost event or a wrong count.

@@ -14,6 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 from panels import (
     AMBER,
+    BLUE,
     BUDGET,
     EXPIRY,
     GOOD_IF_NONE,
@@ -24,12 +25,16 @@ from panels import (
     column,
     figure,
     graph,
+    linked,
     many,
     named,
     query,
+    spelled,
     steps,
     switches,
+    unsummed,
     whether,
+    window,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "dashboards"
 SLO = 'slo=~"$slo"'
 OURS = 'job=~"$job"'
+WORST = 25  # lines and bars of an overview: there may be thousands of SLOs
 LEAST = "min without (job, instance, pod)"  # replicas of the daemon are one
 
 
@@ -96,10 +102,10 @@ def group_of_slo() -> dashboard.QueryVariable:
     )
 
 
-def whole(gauge: str, matchers: str) -> str:
+def whole(gauge: str, matchers: str, at: str = "") -> str:
     """A gauge of each SLO as a whole: of one with groups its roll-up, which has a name of its own."""
     rollup = gauge.replace("slo_", "slo_rollup_", 1)
-    return f"(max by (slo) ({rollup}{{{matchers}}}) or min by (slo) ({gauge}{{{matchers}}}))"
+    return f"(max by (slo) ({rollup}{{{matchers}}}{at}) or min by (slo) ({gauge}{{{matchers}}}{at}))"
 
 
 def firing(matchers: str) -> str:
@@ -144,13 +150,18 @@ def slo_table(left: str) -> table.Panel:
                 },
             )
         )
-        .override_by_name(*column("SLO", ("custom.minWidth", 180)))
+        .override_by_name(*column("SLO", ("custom.minWidth", 180), ("links", linked("Show it", "${__value.text}"))))
         .override_by_name(*column("Service", ("custom.width", 90)))
         .override_by_name(*column("Budget left", ("decimals", 1), ("custom.width", 110),
                                   ("custom.cellOptions", {"type": "color-text"})))
         .override_by_name(*column("Success ratio", ("custom.width", 120)))
         .override_by_name(*column("Target", ("custom.width", 100)))
     )  # fmt: skip
+
+
+def bound(name: str) -> tuple[str, list[models.DynamicConfigValue]]:
+    """A bound is thin and dashed, so that what lies on it is seen."""
+    return column(name, ("custom.lineWidth", 1), ("custom.lineStyle", {"fill": "dash", "dash": [6, 6]}))
 
 
 def overview() -> Dashboard:
@@ -168,6 +179,10 @@ def overview() -> Dashboard:
         for gauge in ("slo_rollup_data_state", "slo_data_state")
     )
     doubtful = whole("slo_suspicious", SLO)
+    burns = f'max by (slo) ({{__name__=~"slo_(rollup_)?burn_rate", {SLO}}}'
+    lowest = f"bottomk({WORST}, {whole('slo_error_budget_remaining', SLO, ' @ end()')})"
+    fastest = f"topk({WORST}, {burns} @ end()))"
+    ours = linked("Show ${__field.labels.slo}", "${__field.labels.slo}")
     return (
         board("slo-overview", "SLO overview", "Every SLO of slo-budget-tracker: budgets, burn rates, alerts.")
         .with_variable(chosen("service", "Service", "label_values(slo_info, service)"))
@@ -178,19 +193,19 @@ def overview() -> Dashboard:
         .with_panel(figure("Below 25%", f"count({budgets} < 0.25) or vector(0)", colours=((None, GREEN), (1.0, AMBER))))
         .with_panel(figure("Without data", f"count(({unseen}) == 1) or vector(0)", colours=GOOD_IF_NONE))
         .with_panel(figure("Least budget left", f"min({budgets})", unit="percentunit", colours=BUDGET, decimals=1))
-        .with_panel(bars("Error budget left, least first", f"sort({left})", "{{slo}}"))
+        .with_panel(bars(f"Error budget left, the {WORST} lowest", f"sort(bottomk({WORST}, {left}))", "{{slo}}").override_by_regexp(*column(".*", ("links", ours))))
         .with_panel(slo_table(left))
-        .with_panel(many("Error budget left", (f"clamp_min({left}, -1)", "{{slo}}"), unit="percentunit", decimals=1, least=True,
-                         says="One that is overspent twice and more is drawn at -100%; bars and table say how much it is."))
+        .with_panel(many("Error budget left over time", (f"clamp_min({left} and on (slo) {lowest}, -1)", "{{slo}}"), unit="percentunit", decimals=1, least=True,
+                         says=f"The {WORST} SLOs that have the least at the end. One that is overspent twice and more is drawn at -100%; bars and table say how much it is.").override_by_regexp(*column(".*", ("links", ours))))
         .with_panel(many("Highest burn rate of each SLO",
-                         (f'max by (slo) ({{__name__=~"slo_(rollup_)?burn_rate", {SLO}}})', "{{slo}}"), unit="none",
-                         says="Over any of its windows and groups."))
+                         (f"{burns}) and on (slo) {fastest}", "{{slo}}"), unit="none",
+                         says=f"Over any of its windows and groups: the {WORST} SLOs that burn fastest at the end.").min(0).override_by_regexp(*column(".*", ("links", ours))))
         .with_panel(named(bars("The 15 groups with the least budget left", f"sort(bottomk(15, {groups} or {alone}))", "__auto")))
-        .with_panel(switches("Alerts firing by SLO",
+        .with_panel(unsummed(switches("Alerts firing by SLO",
                              (f"sum by (severity, slo) ({alerts}) > 0 or sum by (severity) ({alerts}) * 0", "{{severity}} {{slo}}"),
-                             says="An SLO shows while it fires; a line of the severity alone is there always.").height(12))
-        .with_panel(switches("Doubtful figures", (f"{doubtful} > 0 or sum({doubtful}) * 0", "{{slo}}"),
-                             says="An SLO shows while its figures are doubtful: parts above their whole, windows of too few scrapes.").span(24).height(7))
+                             says="An SLO shows while it fires; a line of the severity alone is there always.")).height(12))
+        .with_panel(unsummed(switches("Doubtful figures", (f'{doubtful} > 0 or label_replace(sum({doubtful}) * 0, "slo", "none", "", "")', "{{slo}}"),
+                             says="An SLO shows while its figures are doubtful: parts above their whole, windows of too few scrapes.")).span(24).height(7))
     )  # fmt: skip
 
 
@@ -198,12 +213,12 @@ def detail() -> Dashboard:
     """One SLO as a whole or one of its groups, and all groups beside each other."""
     one = 'slo="$slo", ${group:raw}'
 
-    windows, rules = '"/", "long_window_seconds", "short_window_seconds"', '"", "rule"'
-    each_alert = " or ".join(
-        f'label_join(slo_{part}{kind}_alert_firing{{{one}}}, "what", {what})'
-        for kind, what in (("burn", windows), ("budget", rules))
-        for part in ("", "rollup_")
-    )
+    def each_alert(kind: str, what: str) -> str:
+        return " or ".join(what.format(f"slo_{part}{kind}_alert_firing{{{one}}}") for part in ("", "rollup_"))
+
+    pair = 'label_join({}, "what", " s/", "long_window_seconds", "short_window_seconds")'
+    of_pair = each_alert("burn", f'label_replace({pair}, "what", "$1 s", "what", "(.+)")')
+    of_rule = each_alert("budget", 'label_join({}, "what", "", "rule")')
 
     def alone(gauge: str) -> str:
         return f"max({whole(gauge, one)})"
@@ -232,37 +247,41 @@ def detail() -> Dashboard:
         .with_panel(figure("Objective", alone("slo_target"), unit="percentunit", decimals=3))
         .with_panel(figure("Success ratio", alone("slo_success_ratio"), unit="percentunit", decimals=3))
         .with_panel(figure("Budget left", alone("slo_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1))
-        .with_panel(figure("May still fail", alone("slo_error_budget_events_remaining"), colours=((None, RED), (0.0, GREEN))))
-        .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s", decimals=1, nothing="not in sight"))
+        .with_panel(figure("May still fail", f"{alone('slo_error_budget_events_remaining')} or vector(NaN)", colours=((None, RED), (0.0, GREEN)), nothing="no events",
+                           says="Events of the window; a composite has none of its own."))
+        .with_panel(figure("Runs out in", f"{alone('slo_error_budget_exhaustion_seconds')} or vector(NaN)", unit="s", decimals=1, nothing="not in sight",
+                           colours=((None, RED), (1.0, BLUE))))
         .with_panel(figure("Alerts firing", firing(one), colours=GOOD_IF_NONE))
-        .with_panel(figure("SLO window", alone("slo_window_seconds"), unit="s"))
+        .with_panel(window("SLO window", alone("slo_window_seconds")))
         .with_panel(whether("Target met", f"1 - {alone('slo_breached')}"))
         .with_panel(figure("Corrected away", f"{alone('slo_corrected_seconds')} or vector(0)", unit="s",
                            says="Time that corrections, such as maintenance, take out of the SLO window."))
-        .with_panel(figure("Budget with it", corrected("slo_raw_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1,
+        .with_panel(figure("Left uncorrected", corrected("slo_raw_error_budget_remaining"), unit="percentunit", colours=BUDGET, decimals=1,
                            nothing="no corrections", says="What would be left if nothing were taken out."))
-        .with_panel(figure("Success with it", corrected("slo_raw_success_ratio"), unit="percentunit", decimals=3, nothing="no corrections",
+        .with_panel(figure("Success uncorrected", corrected("slo_raw_success_ratio"), unit="percentunit", decimals=3, nothing="no corrections",
                            says="The success ratio if nothing were taken out."))
         .with_panel(figure("Evaluated", f"time() - {alone('slo_last_evaluation_timestamp_seconds')}", unit="s",
                            colours=((None, GREEN), (300.0, AMBER), (900.0, RED)), says="How old the last evaluated instant is."))
         .with_panel(graph("Error budget left, with its bounds",
                           (alone("slo_error_budget_remaining"), "left"),
                           (f"clamp_min({by_label('slo_error_budget_remaining_bound', 'bound', 'min')}, -1)", "{{bound}}"), unit="percentunit", decimals=1,
-                          says="Best and worst: what it is if all unknown time was good, or bad. A worst case below -100% is drawn at -100%.").fill_opacity(0))
-        .with_panel(graph("Burn rates by window",
-                          (by_label("slo_burn_rate", "window_seconds", "max"), "{{window_seconds}} s"), unit="none"))
+                          says="Best and worst: what it is if all unknown time was good, or bad. A worst case below -100% is drawn at -100%.").fill_opacity(0).override_by_name(*bound("best")).override_by_name(*bound("worst")))
+        .with_panel(spelled(graph("Burn rates by window",
+                          (by_label("slo_burn_rate", "window_seconds", "max"), "{{window_seconds}} s"), unit="none").min(0)))
         .with_panel(graph("Success ratio and objective",
                           (alone("slo_success_ratio"), "success"), (alone("slo_target"), "objective"), unit="percentunit", decimals=3).fill_opacity(0))
-        .with_panel(graph("Events and failures in the window", (alone("slo_total"), "events"), (alone("slo_failures_total"), "failures")))
-        .with_panel(switches("Alerts by their windows (s) or their rule on the budget", (f"max by (severity, what) ({each_alert})", "{{severity}} {{what}}")))
-        .with_panel(graph("Coverage of windows", (by_label("slo_window_coverage_ratio", "window_seconds", "min"), "{{window_seconds}} s"), unit="percentunit").min(0).max(1).fill_opacity(0))
+        .with_panel(graph("Events, and failures at the right, in the window", (alone("slo_total"), "events"), (alone("slo_failures_total"), "failures"),
+                          says="Sums over the SLO window. Of a composite: its members' shares, together 1.").min(0)
+                    .override_by_name(*column("failures", ("custom.axisPlacement", "right"), ("color", {"mode": "fixed", "fixedColor": RED}))))
+        .with_panel(spelled(switches("Alerts by their windows or their rule on the budget", (f"max by (severity, what) ({of_pair} or {of_rule})", "{{severity}} {{what}}"))))
+        .with_panel(spelled(graph("Coverage of windows", (by_label("slo_window_coverage_ratio", "window_seconds", "min"), "{{window_seconds}} s"), unit="percentunit").min(0).max(1).fill_opacity(0)))
         .with_panel(switches("State of the data", (f'max by (state) ({{__name__=~"slo_(rollup_)?data_state", {one}}}) == 1', "{{state}}"),
                              (f"{alone('slo_suspicious')}", "doubtful"),
                              says="Of several groups: every state that one of them has. Doubtful: parts above their whole, windows of few scrapes."))
         .with_panel(graph("Age of the data", (alone("slo_data_age_seconds"), "age"), unit="s").min(0))
         .with_panel(bars("Groups, the 15 with the least budget left", f"sort(bottomk(15, {of_groups('slo_error_budget_remaining', 'min')}))", "__auto"))
         .with_panel(many("Groups, the 10 with the highest burn rate",
-                         (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none", says="Over any of their windows.").height(12))
+                         (f"topk(10, {of_groups('slo_burn_rate', 'max')})", "__auto"), unit="none", says="Over any of their windows.").min(0).height(12))
     )  # fmt: skip
 
 
@@ -294,12 +313,12 @@ def daemon() -> Dashboard:
                            unit="suffix: days", colours=EXPIRY, decimals=1, nothing="no TLS", says="The certificate of the datasource whose ends first."))
         .with_panel(figure("Clock differs by", f"max(abs({own}_prometheus_clock_skew_seconds{{{OURS}}})) or vector(NaN)", unit="s",
                            colours=((None, GREEN), (5.0, AMBER), (30.0, RED)), nothing="not asked yet", says="Prometheus' clock and the daemon's."))
-        .with_panel(graph("Ticks a minute by outcome, of all SLOs", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m])) * 60", "{{outcome}}")))
+        .with_panel(graph("Ticks a minute by outcome, of all SLOs", (f"sum by (outcome) (rate({own}_ticks_total{{{OURS}}}[5m])) * 60", "{{outcome}}")).min(0))
         .with_panel(graph("Seconds of a tick",
                           (f"histogram_quantile(0.5, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "median"),
                           (f"histogram_quantile(0.99, sum by (le) (rate({own}_tick_duration_seconds_bucket{{{OURS}}}[10m])))", "99 %"), unit="s").min(0).fill_opacity(0))
-        .with_panel(graph("Requests to Prometheus by outcome", (f"sum by (datasource, outcome) (rate({own}_prometheus_requests_total{{{OURS}}}[5m]))", "{{datasource}} {{outcome}}"), unit="reqps"))
-        .with_panel(graph("Samples read", (f"sum by (datasource) (rate({own}_samples_read_total{{{OURS}}}[5m]))", "{{datasource}}"), unit="count:samples/s"))
+        .with_panel(graph("Requests to Prometheus by outcome", (f"sum by (datasource, outcome) (rate({own}_prometheus_requests_total{{{OURS}}}[5m]))", "{{datasource}} {{outcome}}"), unit="reqps").min(0))
+        .with_panel(graph("Samples read", (f"sum by (datasource) (rate({own}_samples_read_total{{{OURS}}}[5m]))", "{{datasource}}"), unit="count:samples/s").min(0))
         .with_panel(graph("Ledger", (f"max({own}_ledger_size_bytes{{{OURS}}})", "on disk"), unit="bytes").min(0))
         .with_panel(graph("Memory", (f"max(process_resident_memory_bytes{{{OURS}}})", "resident"), unit="bytes").min(0))
         .with_panel(switches("Troubles, in ten minutes",

@@ -8,8 +8,21 @@ from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometh
 from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
 
+from slo_budget_tracker.durations import format_duration
+
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 RED, AMBER, GREEN, BLUE = "red", "orange", "green", "blue"
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+SPANS = {
+    seconds: format_duration(seconds)
+    for unit, numbers in (
+        (MINUTE, (1, 2, 3, 5, 10, 15, 20, 30)),
+        (HOUR, (1, 2, 3, 4, 6, 8, 12)),
+        (DAY, (1, 2, 3, 5, 7, 14, 28, 30, 60, 90, 91, 180, 365)),
+    )
+    for seconds in (unit * number for number in numbers)
+}
 
 
 def query(
@@ -133,6 +146,17 @@ def many(title: str, *queries: tuple[str, str], least: bool = False, **more: Any
     )
 
 
+def unsummed(panel: timeseries.Panel) -> timeseries.Panel:
+    """With a legend of names alone: the last value of a line that ended is no news."""
+    return panel.legend(
+        common.VizLegendOptions()
+        .display_mode(shapes.LegendDisplayMode.LIST)
+        .placement(shapes.LegendPlacement.BOTTOM)
+        .show_legend(True)
+        .calcs([])
+    )
+
+
 def switches(title: str, *queries: tuple[str, str], **more: Any) -> timeseries.Panel:
     """Counts that change in steps: whole numbers from 0 on, never a slope between two of them."""
     made = graph(title, *queries, **more)
@@ -162,8 +186,35 @@ def bars(title: str, expression: str, legend: str) -> bargauge.Panel:
     )
 
 
+def window(title: str, expression: str) -> stat.Panel:
+    """A span as files have it: Grafana would say 4.29 weeks for 30d."""
+    words = models.ValueMap(
+        {str(seconds): models.ValueMappingResult(text=text) for seconds, text in SPANS.items()}
+    )
+    return figure(title, expression, unit="s").mappings([words])
+
+
+def renamed(panel: Any, pattern: str, words: str) -> Any:
+    """Lines or bars whose names have the pattern, under other words."""
+    options = {"regex": pattern, "renamePattern": words}
+    return panel.with_transformation(models.DataTransformerConfig(id_val="renameByRegex", options=options))
+
+
+def spelled(panel: Any) -> Any:
+    """Windows in names as files have them: 1h/5m instead of 3600 s/300 s; unusual ones stay seconds."""
+    for seconds, text in SPANS.items():
+        panel = renamed(panel, rf"/(?<=^|[ \/]){seconds} s(?=$|\/)/", text)
+    return panel
+
+
+def linked(title: str, name: str) -> list[dict[str, str]]:
+    """What a click opens: the dashboard of one SLO, over the same time."""
+    address = f"/d/slo-detail?${{datasource:queryparam}}&var-slo={name}&${{__url_time_range}}"
+    return [{"title": title, "url": address}]
+
+
 def column(name: str, *properties: tuple[str, object]) -> tuple[str, list[models.DynamicConfigValue]]:
-    """What is special about a column of a table."""
+    """What is special about a column of a table, or a line of a graph."""
     return name, [models.DynamicConfigValue(id_val=key, value=value) for key, value in properties]
 
 
@@ -173,8 +224,5 @@ def named(panel: Any) -> Any:
         (r'\{(.*), slo="([^"]*)"(.*)\}', "$1$3 of $2"),
         (r'\{slo="([^"]*)", (.*)\}', "$2 of $1"),
     ):
-        options = {"regex": pattern, "renamePattern": words}
-        panel = panel.with_transformation(
-            models.DataTransformerConfig(id_val="renameByRegex", options=options)
-        )
+        panel = renamed(panel, pattern, words)
     return panel

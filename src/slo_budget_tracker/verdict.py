@@ -245,7 +245,7 @@ def _snapshot(
         error_budget_remaining=budget.remaining(whole, allowance),
         burn_rate=budget.burn_rate(whole, allowance),
         error_budget_remaining_bounds=budget.bounds(whole, allowance),
-        events_remaining=budget.events_remaining(whole, allowance),
+        events_remaining=None if slo.unit == "ratio" else budget.events_remaining(whole, allowance),
         exhaustion_seconds=budget.exhaustion_seconds(whole, recent, allowance),
         breached=budget.breached(whole, allowance),
         budget_exhausted=budget.exhausted(whole, allowance),
