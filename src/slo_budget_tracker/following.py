@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked
@@ -27,18 +26,13 @@ class LeadersLedger:
 
     database: Database
     ledger: Ledger | None = None
-    density: Density | None = None
 
-    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
+    def refresh(self, density: Density) -> bool:
         """Read what the leader has written since.
 
         Raises:
             LedgerError: it cannot be read.
         """
-        density = density_of(slos, interval=settings.evaluation.interval)
-        if density != self.density:
-            self.close()
-            self.density = density
         if self.ledger is None:
             self.ledger = Ledger.open(self.database, read_only=True, density=density)
             return True

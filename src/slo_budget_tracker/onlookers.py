@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.readiness import INTERNAL
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slo_budget_tracker.changes import Change
+    from slo_budget_tracker.density import Density
     from slo_budget_tracker.publishing import Publisher
     from slo_budget_tracker.settings import Settings
     from slo_budget_tracker.specs import SLO
@@ -28,8 +30,12 @@ log = structlog.get_logger()
 class Sight(Protocol):
     """What is looked at: the ledgers, and how what is in them is published."""
 
-    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
-        """Read what is new, as closely as these SLOs need it; whether anything is."""
+    def refresh(self, density: Density) -> bool:
+        """Read what is new, as closely as is said when it begins; whether anything is.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
 
     def show(self, settings: Settings, slos: Sequence[SLO], publisher: Publisher) -> Mapping[str, str]:
         """Publish what was read; the faults of ours that were met, by SLO."""
@@ -49,6 +55,7 @@ class Onlooker:
     stop: threading.Event = field(default_factory=threading.Event)
     _next: float = 0.0  # monotonic
     _stale: bool = True
+    _density: Density | None = None
     _troubles: Mapping[str, str] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,7 +87,7 @@ class Onlooker:
             self._next = time.monotonic() + self.pause
             try:
                 faults = self._troubles
-                if self.sight.refresh(self.settings, self.slos) or self._stale:
+                if self._refreshed() or self._stale:
                     faults = self.sight.show(self.settings, self.slos, self.publisher)
                     self._stale = False
                 self._tell({key: fault for key, fault in faults.items() if key != "ledger"})
@@ -100,6 +107,14 @@ class Onlooker:
         """Read no more."""
         with self._guard:
             self._close()
+
+    def _refreshed(self) -> bool:
+        """Whether there is anything new; other SLOs that need other densities are read anew."""
+        density = density_of(self.slos, interval=self.settings.evaluation.interval)
+        if density != self._density:
+            self._close()
+            self._density = density
+        return self.sight.refresh(density)
 
     def _suffer(self, of: str, why: str) -> None:
         self._tell({of: why})

@@ -12,7 +12,6 @@ from slo_budget_tracker import sessions
 from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.archive import Archive
 from slo_budget_tracker.claims import UNSHARDED, Claims
-from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.leases import APPLICATION
 from slo_budget_tracker.ledger import Ledger
@@ -42,7 +41,6 @@ class ShardsLedgers:
     """The ledgers of all shards, and what each has concluded last of the SLOs that it evaluates."""
 
     database: Database
-    density: Density | None = None
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _looked: dict[int, Looked] = field(default_factory=dict)
     _claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -54,16 +52,12 @@ class ShardsLedgers:
             ledger.close()
         self._ledgers.clear()
 
-    def refresh(self, settings: Settings, slos: Sequence[SLO]) -> bool:
+    def refresh(self, density: Density) -> bool:
         """Whether any shard has written, came or took something over.
 
         Raises:
             LedgerError: they cannot be read.
         """
-        density = density_of(slos, interval=settings.evaluation.interval)
-        if density != self.density:
-            self.close()
-            self.density = density
         claims = Claims(self.database.namespace)
         engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
         try:

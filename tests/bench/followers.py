@@ -16,6 +16,7 @@ import numpy as np
 
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.databases import Database
+from slo_budget_tracker.density import density_of
 from slo_budget_tracker.following import LeadersLedger
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.moves import Moves
@@ -92,7 +93,7 @@ def measure(url: str, *, slos: int, days: int = 30, ticks: int = 5) -> dict[str,
         found = {}
         for name, sight in sights.items():
             one = Onlooker(settings(), catalogue, Publisher(clock=clock), sight)
-            read = partial(sight.refresh, settings(), catalogue)
+            read = partial(sight.refresh, density_of(catalogue, interval=settings().evaluation.interval))
             found[name] = Cost(timed(read))
             for _ in range(ticks):
                 tick()
