@@ -83,6 +83,10 @@ def _ledgers_elsewhere(request, monkeypatch):
 
     monkeypatch.setattr(Database, "of", classmethod(elsewhere))
     yield
+    if made:  # many tests leave their ledgers to the garbage collector, which comes when it likes
+        server.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_port > 0 AND pid <> pg_backend_pid()"
+        )
     for name in made:
         server.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 

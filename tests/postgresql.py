@@ -90,7 +90,7 @@ class PostgreSQLServer:
         """Start it and wait until it answers."""
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "",
-            "fsync": "on" if self.fsync else "off", "shared_buffers": "16MB", "max_connections": "40",
+            "fsync": "on" if self.fsync else "off", "shared_buffers": "16MB", "max_connections": "400",
             "logging_collector": "off",
         }  # fmt: skip
         command = [postgresql_binary(), "-D", str(self.folder / "data")]
