@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Siblings:
-    """Lines of one tick's scan by the histogram that they are of; of other feeds it knows nothing."""
+    """Lines of one tick's scan by the histogram that they are of; of other feeds it knows nothing.
+
+    It is asked in this order: `prepare`; then line by line, the counts of all first (`in_order`), as what was
+    noted of them leads those at bounds: `is_change` of a line that is not remembered, else `tell` and `lead`
+    before its walk and `note` after it; at last `settle`, which needs all that was noted.
+    """
 
     feed: RawFeed
     scan: Scan
