@@ -18,7 +18,7 @@ from slo_budget_tracker.errors import LedgerError, UsageError
 from slo_budget_tracker.shards import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -141,11 +141,17 @@ class Claims:
         return found
 
 
-def refuse_shared(database: Database) -> None:
-    """See that nobody evaluates alone what shards evaluate.
+class Survey(NamedTuple):
+    """Who has which SLO, and the namespace of each shard's ledger."""
+
+    claims: Mapping[str, Claim]
+    ledgers: Mapping[int, str]
+
+
+def survey(database: Database) -> Survey:
+    """What shards there are in this namespace; looks, and leaves no traces.
 
     Raises:
-        UsageError: shards have SLOs here.
         LedgerError: PostgreSQL is out of reach.
     """
     claims = Claims(database.namespace)
@@ -153,11 +159,21 @@ def refuse_shared(database: Database) -> None:
     try:
         with engine.connect() as connection:
             found = claims.read(connection) if claims.made(connection) else {}
+            return Survey(found, claims.ledgers(connection))
     except SQLAlchemyError as error:
         raise sessions.fault(database, error, verb="read") from error
     finally:
         engine.dispose()
-    shards = sorted({claim.shard for claim in found.values()})
+
+
+def refuse_shared(database: Database) -> None:
+    """See that nobody evaluates alone what shards evaluate.
+
+    Raises:
+        UsageError: shards have SLOs here.
+        LedgerError: PostgreSQL is out of reach.
+    """
+    shards = sorted({claim.shard for claim in survey(database).claims.values()})
     if shards:
         raise UsageError(
             f"the ledger {database} is shared by shards ({', '.join(map(str, shards))} have its SLOs): start "

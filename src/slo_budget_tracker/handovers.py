@@ -15,7 +15,7 @@ from slo_budget_tracker.contents import Contents
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.history import History
 from slo_budget_tracker.holes import Holes
-from slo_budget_tracker.instances import canonical
+from slo_budget_tracker.instances import last_generations
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.outbox import QUEUED
 from slo_budget_tracker.rollcall import DEFINITIONS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from slo_budget_tracker.instances import Instance
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.rows import Row
 
@@ -48,7 +47,7 @@ def adopt(
 
     `pasts` has them by name, with the seconds of the past that each one's windows need.
     """
-    old = _last(theirs, pasts)
+    old = last_generations(theirs.instances.values(), pasts)
     ids = dict(zip((i.id for i in old), ledger.import_instances(old), strict=True))
     cursors: dict[str, int] = {}
     for instance in old:
@@ -98,16 +97,6 @@ def _of(row: Row, ids: Mapping[int, int]) -> Row:
     """A row of these instances only, under their new ids."""
     mine = row.only(np.isin(row.ids, np.fromiter(ids, np.int64)))
     return replace(mine, ids=np.array([ids[one] for one in mine.ids.tolist()], np.int64))
-
-
-def _last(theirs: Contents, names: Collection[str]) -> list[Instance]:
-    """The generations that counted last: what is there, or went with its SLO; not groups that were gone."""
-    newest: dict[tuple[str, str], Instance] = {}
-    for one in sorted(theirs.instances.values(), key=lambda one: one.generation):
-        if one.slo in names:
-            newest[one.slo, canonical(one.labels)] = one
-    gone = {one.slo: one.retired for one in newest.values() if not one.labels}
-    return [one for one in newest.values() if one.retired is None or one.retired == gone.get(one.slo)]
 
 
 def read(connection: Connection, namespace: str, *, own: str) -> tuple[Contents, list[Row]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -29,6 +29,16 @@ class Instance:
     def stored(self) -> dict[str, object]:
         """Its row in the ledger."""
         return {**asdict(self), "labels": canonical(self.labels)}
+
+
+def last_generations(instances: Iterable[Instance], names: Collection[str]) -> list[Instance]:
+    """What counted last of these SLOs: what is there, or went with its SLO; not groups that were gone."""
+    newest: dict[tuple[str, str], Instance] = {}
+    for one in sorted(instances, key=lambda one: one.generation):
+        if one.slo in names:
+            newest[one.slo, canonical(one.labels)] = one
+    gone = {one.slo: one.retired for one in newest.values() if not one.labels}
+    return [one for one in newest.values() if one.retired is None or one.retired == gone.get(one.slo)]
 
 
 Wanted = tuple[str, Mapping[str, str], str]  # SLO name, labels of the instance, hash of its SLI

@@ -6,14 +6,10 @@ from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from slo_budget_tracker import sessions
 from slo_budget_tracker.annotations import Marked
 from slo_budget_tracker.archive import Archive
-from slo_budget_tracker.claims import UNSHARDED, Claims
+from slo_budget_tracker.claims import UNSHARDED, survey
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.leases import APPLICATION
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import looked
 from slo_budget_tracker.sources import clients
@@ -58,16 +54,8 @@ class ShardsLedgers:
         Raises:
             LedgerError: they cannot be read.
         """
-        claims = Claims(self.database.namespace)
-        engine = sessions.engine_of(self.database, name=APPLICATION, read_only=True)
-        try:
-            with engine.connect() as connection:
-                found = claims.read(connection) if claims.made(connection) else {}
-                there = {n: name for n, name in claims.ledgers(connection).items() if n != UNSHARDED}
-        except SQLAlchemyError as error:
-            raise sessions.fault(self.database, error, verb="read") from error
-        finally:
-            engine.dispose()
+        found, ledgers = survey(self.database)
+        there = {number: namespace for number, namespace in ledgers.items() if number != UNSHARDED}
         fresh = found != self._claims or there.keys() != self._ledgers.keys()
         self._claims = found
         for number in self._ledgers.keys() - there.keys():

@@ -15,12 +15,11 @@ from slo_budget_tracker.accounts import Book, account, combined
 from slo_budget_tracker.annotations import Sought, among, find_annotations
 from slo_budget_tracker.composites import members_of, parts_of, weights
 from slo_budget_tracker.corrections import merged, overlapping
-from slo_budget_tracker.groups import key_of, name_of, shown
-from slo_budget_tracker.hashes import sli_hash
+from slo_budget_tracker.groups import name_of, shown
 from slo_budget_tracker.timeline import Found, Wanted, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from slo_budget_tracker.accounts import Account
     from slo_budget_tracker.annotations import Annotation
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.instances import Instance
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.periods import Period
+    from slo_budget_tracker.shelves import Shelf
     from slo_budget_tracker.slices import Clock
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import WindowCounts
@@ -88,32 +88,40 @@ class Review:
         return _standing(self.before)
 
 
-def review(ledger: Ledger, slos: Iterable[SLO], period: Period, clock: Clock) -> list[Review]:
-    """Every instance of the SLOs that the ledger knows, over the period as far as there are data.
+def review(shelves: Sequence[Shelf], slos: Iterable[SLO], period: Period, clock: Clock) -> list[Review]:
+    """Every instance of the SLOs that their ledgers know, over the period as far as there are data.
 
     Raises:
         LedgerError: the events cannot be read.
     """
     by_name = {slo.name: slo for slo in slos}
-    instances = {
-        key_of(one.slo, one.labels.items()): one
-        for one in ledger.instances.values()
-        if one.retired is None and one.slo in by_name and one.sli_hash == sli_hash(by_name[one.slo])
-    }
-    desk = _Desk(Book(ledger.history, period, clock), by_name, instances)
+    notes = _notes([shelf.ledger for shelf in shelves], period)
+    found = [one for shelf in shelves for one in _of_shelf(shelf, by_name, period, clock, notes)]
+    return sorted(found, key=lambda one: (one.slo.name, sorted(one.labels.items())))
+
+
+def _notes(ledgers: Iterable[Ledger], period: Period) -> list[Annotation]:
+    """What people and pipelines marked, wherever it was written: marks are about SLOs of all ledgers."""
+    sought = Sought(since=period.start, until=period.end, limit=NOTES)
+    found: set[Annotation] = set()
+    for ledger in ledgers:
+        with ledger.transaction() as connection:
+            found.update(find_annotations(connection, sought).marks)
+    return sorted(found, key=lambda mark: (-mark.start, mark))[:NOTES]
+
+
+def _of_shelf(
+    shelf: Shelf, by_name: Mapping[str, SLO], period: Period, clock: Clock, notes: Sequence[Annotation]
+) -> Iterator[Review]:
+    instances = shelf.instances()
+    desk = _Desk(Book(shelf.ledger.history, period, clock), by_name, instances)
     events: dict[str, Found] = {}
-    with ledger.transaction() as connection:
-        sought = Sought(since=period.start, until=period.end, limit=NOTES)
-        notes = find_annotations(connection, sought).marks
-        for name in sorted({one.slo for one in instances.values()}):
+    with shelf.ledger.transaction() as connection:
+        for name in {one.slo for one in instances.values()}:
             wanted = Wanted(slo=name, since=period.start, until=period.end, limit=MOST_EVENTS)
             events[name] = find(connection, wanted)
-    return [
-        desk.review(key, _of_instance(events[one.slo], by_name[one.slo], one), notes)
-        for key, one in sorted(
-            instances.items(), key=lambda pair: (pair[1].slo, sorted(pair[1].labels.items()))
-        )
-    ]
+    for key, one in instances.items():
+        yield desk.review(key, _of_instance(events[one.slo], by_name[one.slo], one), notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import by_owner, tally
 from slo_budget_tracker.reviews import review
 from slo_budget_tracker.rows import Row
+from slo_budget_tracker.shelves import Shelf
 from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.slis import Member
 from slo_budget_tracker.specs import SLO, CompositeSli, Slices
@@ -46,7 +47,7 @@ def lived(ledger, slos, minutes, *, server=None):
 
 def reviews(ledger, slos, start, end):
     """The reviews by name."""
-    found = review(ledger, slos, Period("p", start, end), Clock(BEGIN, INTERVAL))
+    found = review([Shelf(ledger, slos)], slos, Period("p", start, end), Clock(BEGIN, INTERVAL))
     return {one.slo.name: one for one in found}
 
 
@@ -114,7 +115,7 @@ def test_a_group_of_a_composite_that_no_member_has_is_unknown(ledger):
     a, b, *_ = ledger.register_all([(name, labels, by_name[name]) for name, labels in wanted], at=BEGIN)
     counts = {a: Counts(100, 4, Outcome.OK), b: Counts(10, 0, Outcome.OK)}
     ledger.commit(Entry(rows=[Row.of(Tick(BEGIN, BEGIN + HOUR), counts)]))
-    found = review(ledger, slos, Period("p", BEGIN, BEGIN + HOUR), Clock(BEGIN, INTERVAL))
+    found = review([Shelf(ledger, slos)], slos, Period("p", BEGIN, BEGIN + HOUR), Clock(BEGIN, INTERVAL))
     assert [({}, None), (gone, None), (here, pytest.approx(0.8))] == [
         (dict(one.labels), one.remaining) for one in found if one.slo.name == "all"
     ]
@@ -202,7 +203,7 @@ def test_groups_have_their_own_events_and_count_once(ledger):
         Event("e2", "shop", "slo_data_lost", BEGIN + 90, {"labels": {"team": "x"}}),
     ]
     ledger.commit(Entry(rows=rows, events=events))
-    found = review(ledger, [slo], Period("p", BEGIN, BEGIN + HOUR), Clock(BEGIN, INTERVAL))
+    found = review([Shelf(ledger, [slo])], [slo], Period("p", BEGIN, BEGIN + HOUR), Clock(BEGIN, INTERVAL))
     assert [["e2"], ["e1"], []] == [[event.event_id for event in one.events.events] for one in found]
     assert {"healthy": 1} == tally(found)
     assert {("web", "ann"): {"healthy": 1}} == by_owner(found)

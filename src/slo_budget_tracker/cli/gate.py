@@ -16,9 +16,9 @@ from slo_budget_tracker.cli.commands import Output, OutputOption
 from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import DaemonError, PrometheusError, UsageError
 from slo_budget_tracker.inquiries import gate_json
-from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.lookout import last_verdicts
 from slo_budget_tracker.remote import ask
+from slo_budget_tracker.shelves import shelves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,8 +92,9 @@ def _read(config: Path | None, names: list[str], least: float, on_unknown: Unkno
                 f"no SLO named {name!r}, expected one of {', '.join(sorted(known)) or 'none at all'}"
             )
     density = density_of(slos, interval=settings.evaluation.interval)
-    with Ledger.open(settings.ledger.database, read_only=True, density=density) as ledger:
-        found = last_verdicts(ledger, [slo for slo in slos if not names or slo.name in names], settings)
+    wanted = [slo for slo in slos if not names or slo.name in names]
+    with shelves(settings.ledger.database, wanted, density=density) as there:
+        found = [one for shelf in there for one in last_verdicts(shelf.ledger, shelf.slos, settings)]
     now, delay = time.time(), settings.evaluation.delay
     answers = [gates.judge(one, now=now, least=least, delay=delay) for one in found]
     for name in sorted({*(names or known)} - {one.name for one in found}):

@@ -11,10 +11,10 @@ import typer
 from slo_budget_tracker.cli.app import ConfigOption, app, configuration_of, files_of
 from slo_budget_tracker.density import density_of
 from slo_budget_tracker.errors import UsageError
-from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.periods import Period
 from slo_budget_tracker.printouts import FORMATS
 from slo_budget_tracker.reviews import review
+from slo_budget_tracker.shelves import shelves
 from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.ticks import align_down
 
@@ -39,6 +39,8 @@ def report(
 ) -> None:
     """Report a month, quarter, year or any period from the ledger: budgets, days, worst hours, events.
 
+    Where shards share the ledger's database, it is the report over all of them.
+
     Example: `slo-budget-tracker report -c config/slo-budget-tracker.yaml --period 2026-10 --format html`
     """
     try:
@@ -49,10 +51,10 @@ def report(
     place, slos = configuration.settings.ledger.database, configuration.catalogue.slos
     grid = configuration.settings.evaluation
     density = density_of(slos, interval=grid.interval)
-    with Ledger.open(place, read_only=True, density=density) as ledger:
-        newest = ledger.history.newest
-        if newest is not None and asked.start < newest < asked.end:
+    with shelves(place, slos, density=density) as there:
+        newest = max((shelf.ledger.history.newest or 0 for shelf in there), default=0)
+        if asked.start < newest < asked.end:
             asked = asked._replace(end=newest)
         at = align_down(asked.end, interval=grid.interval, delay=grid.delay)
-        found = review(ledger, slos, asked, Clock(at, grid.interval))
+        found = review(there, slos, asked, Clock(at, grid.interval))
     typer.echo(FORMATS[form.value](found, asked), nl=False)
