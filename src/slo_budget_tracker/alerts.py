@@ -93,10 +93,12 @@ def step(
     keep_firing_for: int = 0,
 ) -> Decision:
     """One tick, `seconds` after the one before, at the data instant `at`; no state yet is quiet."""
+    finding, reason = judgement
     state = state or AlertState("quiet", at)
+    if state.state == "quiet" and finding != "burning":
+        return Decision(state, "quiet", None, reason)
     if state.state == "firing":
         return _step_firing(state, judgement, at=at, seconds=seconds, keep_firing_for=keep_firing_for)
-    finding, reason = judgement
     if finding == "burning":
         waited = 0 if state.state == "quiet" else (state.progress or 0) + seconds
         if waited >= for_seconds:
@@ -147,7 +149,10 @@ SAYS_NOTHING = {
 
 
 class Rule(NamedTuple):
-    """An alert pair of one target, ready to be judged: its names and its exact limits."""
+    """An alert pair of one target, ready to be judged: its names and its exact limits.
+
+    `shown` is what users see of it: severity, long and short window, factor.
+    """
 
     pair: BurnRateAlert
     name: str
@@ -159,6 +164,7 @@ class Rule(NamedTuple):
     minimum_bad: int
     confidence: Decimal | None
     rank: tuple[bool, Decimal]
+    shown: tuple[str, int, int, Decimal]
 
 
 class BudgetRule(NamedTuple):
@@ -239,6 +245,7 @@ def _ruleset(pairs: tuple[BurnRateAlert, ...], target: Decimal) -> Ruleset:
             minimum_bad=pair.minimum_bad,
             confidence=pair.confidence,
             rank=(pair.severity == "page", pair.burn_rate),
+            shown=(pair.severity, pair.long, pair.short, pair.burn_rate),
         )
         for pair in pairs
     )

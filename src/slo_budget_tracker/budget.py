@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SIX_HOURS = 21_600
 
 
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python
+
+
 class Ratio(NamedTuple):
     """An exact ratio of two integers."""
 
@@ -53,16 +56,14 @@ class Bounds(NamedTuple):
 def exact(counts: WindowCounts) -> Sums:
     """The same counts as integers; more seconds known than the window has count as all of it."""
     length, of_total, of_bad, of_known, of_partial, _, of_rest = counts
-    total, bad, scale = int(of_total), int(of_bad), 1
-    ahead = None if of_rest is None else int(of_rest)
-    if total != of_total or bad != of_bad or ahead != of_rest:
-        if of_rest is None:
-            total, bad, scale = _paired(of_total, of_bad)
-        else:
-            (total, bad, ahead), scale = _common(of_total, of_bad, of_rest)
-    known, partial, second = int(of_known), int(of_partial), 1
-    if known != of_known or partial != of_partial:
-        known, partial, second = _paired(of_known, of_partial)
+    if of_rest is None:
+        total, bad, scale = _paired(of_total, of_bad)
+        ahead = None
+    else:
+        (total, bad, ahead), scale = _common(of_total, of_bad, of_rest)
+    if of_known == length and not of_partial:  # by far the most
+        return _MAKE(Sums, (total, bad, scale, length, length, length, 1, ahead))
+    known, partial, second = _paired(of_known, of_partial)
     window = length * second
     if known <= 0:
         return Sums(0, 0, 1, 0, 0, window, second, None if ahead is None else 0)
@@ -72,15 +73,17 @@ def exact(counts: WindowCounts) -> Sums:
 
 def _paired(one: float, other: float) -> tuple[int, int, int]:
     """Two values over one denominator, and it; of floats it is a power of two, so the larger one will do."""
-    (over, under), (other_over, other_under) = one.as_integer_ratio(), other.as_integer_ratio()
+    over, under = one.as_integer_ratio()
+    other_over, other_under = other.as_integer_ratio()
     if under == other_under:
         return over, other_over, under
-    if type(one) is float and type(other) is float:
-        if under > other_under:
-            return over, other_over * (under // other_under), under
-        return over * (other_under // under), other_over, other_under
-    (over, other_over), under = _common(one, other)
-    return over, other_over, under
+    times, rest = divmod(under, other_under) if under > other_under else divmod(other_under, under)
+    if rest:
+        (over, other_over), under = _common(one, other)
+        return over, other_over, under
+    return (
+        (over, other_over * times, under) if under > other_under else (over * times, other_over, other_under)
+    )
 
 
 def _common(*values: float) -> tuple[list[int], int]:
@@ -186,6 +189,10 @@ def bounds(sums: Sums, budget: Ratio) -> Bounds | None:
     """
     if not sums.known:
         return None
+    if sums.known == sums.window and not sums.ahead:
+        left = remaining(sums, budget)
+        assert left is not None
+        return Bounds(left, left)
     if not sums.total and not sums.ahead:
         sums = sums._replace(total=1, bad=0)
     events, certainly_bad = _at_best(sums)

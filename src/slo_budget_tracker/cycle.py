@@ -350,8 +350,8 @@ class Cycle:
 
     def _tell_suspicions(self, report: Report) -> None:
         """One line when an SLO's figures become doubtful, one when they are no more (D4, D21)."""
-        now = {key_of(one.name, one.labels.items()): one.suspicious for one in report.snapshots}
-        now = {key: sentence for key, sentence in now.items() if sentence}
+        doubtful = [one for one in report.snapshots if one.suspicious]
+        now = {key_of(one.name, one.labels.items()): one.suspicious for one in doubtful}
         for key in sorted(now.keys() - self._suspicious):
             log.warning("suspicious", slo=key, detail=now[key])
         for key in sorted(self._suspicious - now.keys()):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import chain
+from itertools import accumulate, chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series, printable
@@ -20,11 +21,17 @@ from slo_budget_tracker.errors import BadAnswer, Busy, PrometheusError, QueryFai
 from slo_budget_tracker.histograms import LE, Sample, cumulative
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from slo_budget_tracker.spellings import Spellings
 
 TOLERANCE = 1_000  # milliseconds that a sample's time may be off the time asked for
+_LONG_AGO = 2.0**53  # milliseconds before the epoch: older than anything
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 SAID = 200  # characters of the server's own words: enough to find the place in a query
-_PLAIN = re.compile(r"[0-9+\-.eE]*")
+_PLAIN = "0123456789+-.eE"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Inf", re.ASCII)
 _ANNOTATION = re.compile(r"PromQL (info|warning):")  # the engine's remarks on a query; the answer is complete
 _TEXTS = itemgetter(1, 2, 3)  # of a bucket: [boundary rule, lower border, upper border, count]
@@ -43,9 +50,18 @@ ERROR_TYPES: dict[str, type[PrometheusError]] = {
 }
 
 
-def decode(body: bytes, question: Query | RangeQuery) -> Answer:
-    """The answer to `question`; raises a PrometheusError where the body is an error or cannot be used."""
-    document = parse(body)
+def decode(body: bytes, question: Query | RangeQuery, spellings: Spellings | None = None) -> Answer:
+    """The answer to `question`; raises a PrometheusError where the body is an error or cannot be used.
+
+    With the `spellings` of a server, labels that it sent before are not understood once more.
+    """
+    found = None if spellings is None else _known_again(body, question, spellings)
+    if found is None:
+        document = parse(body)
+        series = None
+    else:
+        body, series = found
+        document = parse(body)
     if document.get("status") == "error":
         raise refusal(document)
     data = document.get("data")
@@ -53,12 +69,30 @@ def decode(body: bytes, question: Query | RangeQuery) -> Answer:
         raise BadAnswer("the answer has no status and data as Prometheus' have", reason="bad_json")
     warnings, notes = _remarks(document)
     try:
-        series = tuple(_series(data, question))
+        series = tuple(_series(data, question)) if series is None else series
     except (TypeError, LookupError, AttributeError, ValueError, OverflowError):
         raise BadAnswer("the answer's result is not formed as Prometheus' are", reason="bad_json") from None
     _refuse_double_keys(body, document)
     partial = bool(warnings) or bool(document.get("isPartial"))
     return Answer(series, partial=partial, warnings=warnings, notes=notes)
+
+
+def _known_again(
+    body: bytes, question: Query | RangeQuery, spellings: Spellings
+) -> tuple[bytes, tuple[Series, ...]] | None:
+    """What is around the series, and they; None where the whole is to be understood, or else be refused."""
+    if not isinstance(question, Query):
+        return None
+    found = spellings.apart(body, question.at)
+    if found is None:
+        return None
+    frame, labels, samples = found
+    try:
+        data = orjson.loads(frame)["data"]
+        series = tuple(_sampled(labels, samples, question))
+    except (BadAnswer, TypeError, LookupError, AttributeError, ValueError, OverflowError):
+        return None
+    return (frame, series) if data["resultType"] == "matrix" and data["result"] == [] else None
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -124,16 +158,14 @@ def _histogram(item: dict[str, Any], question: Query) -> Iterator[Series]:
     stamped = [item["histogram"]] if "histogram" in item else item.get("histograms", ())
     if not stamped:
         return
-    times = _times([stamp for stamp, _ in stamped])
-    _refuse_times(times, None, question.at * 1_000)
-    if times != sorted(times):
-        raise BadAnswer("samples of a series are not in the order of time", reason="bad_value")
+    times = _times([stamp for stamp, _ in stamped], None, question.at * 1_000)
+    _refuse_disorder(times, [len(times)])
     buckets = [one.get("buckets", ()) for _, one in stamped]
     parts = [
         [one["count"], *chain.from_iterable(map(_TEXTS, some))]
         for (_, one), some in zip(stamped, buckets, strict=True)
     ]
-    numbers = _numbers(list(chain.from_iterable(parts)))
+    numbers, _ = _numbers(list(chain.from_iterable(parts)))
     samples = []
     end = 0
     for texts in parts:
@@ -142,37 +174,40 @@ def _histogram(item: dict[str, Any], question: Query) -> Iterator[Series]:
             Sample(numbers[start], *(numbers[at:end:3] for at in (start + 1, start + 2, start + 3)))
         )
     for name, places, counts in cumulative(samples, question.bounds):
-        yield Series({**item["metric"], LE: name}, [times[at] for at in places], counts)
+        yield Series({**item["metric"], LE: name}, [int(times[at]) for at in places], counts)
 
 
 def _vector(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
     assert isinstance(question, Query)
     pairs = [item["value"] for item in result]
-    times = _times([stamp for stamp, _ in pairs])
-    _refuse_times(times, question.at * 1_000, question.at * 1_000)
-    numbers = _numbers([text for _, text in pairs])
+    times = _times([stamp for stamp, _ in pairs], question.at * 1_000, question.at * 1_000).tolist()
+    numbers, _ = _numbers([text for _, text in pairs])
     for labels, time, number in zip(_labels(result), times, numbers, strict=True):
         yield Series(labels, [time], [number])
 
 
 def _matrix(result: Sequence[dict[str, Any]], question: Query | RangeQuery) -> Iterator[Series]:
-    """Series of many samples; of raw samples NaN is dropped."""
+    """Series of many samples."""
+    yield from _sampled(_labels(result), [item["values"] for item in result], question)
+
+
+def _sampled(
+    found: Sequence[Mapping[str, str]], samples: Sequence[list[Any]], question: Query | RangeQuery
+) -> Iterator[Series]:
+    """Labels and samples as series; of raw samples NaN is dropped."""
+    pairs = list(chain.from_iterable(samples))
     raw = isinstance(question, Query)
-    pairs = [pair for item in result for pair in item["values"]]
-    times = _times([stamp for stamp, _ in pairs])
-    numbers = _numbers([text for _, text in pairs])
-    if isinstance(question, Query):
-        _refuse_times(times, None, question.at * 1_000)
-    else:
-        _refuse_times(times, question.start * 1_000, question.end * 1_000)
-    gaps = raw and any(map(math.isnan, numbers))
+    first, last = (None, question.at) if isinstance(question, Query) else (question.start, question.end)
+    stamps = _times([stamp for stamp, _ in pairs], None if first is None else first * 1_000, last * 1_000)
+    numbers, finite = _numbers([text for _, text in pairs])
+    lengths = list(map(len, samples))
+    _refuse_disorder(stamps, lengths)
+    times = stamps.tolist()
+    gaps = raw and not finite and any(map(math.isnan, numbers))
     end = 0
-    for labels, item in zip(_labels(result), result, strict=True):
-        start, end = end, end + len(item["values"])
-        of_series = times[start:end]
-        if of_series != sorted(of_series):
-            raise BadAnswer("samples of a series are not in the order of time", reason="bad_value")
-        series = Series(labels, of_series, numbers[start:end])
+    for labels, length in zip(found, lengths, strict=True):
+        start, end = end, end + length
+        series = _MAKE(Series, (labels, times[start:end], numbers[start:end]))
         yield _without_nan(series) if gaps else series
 
 
@@ -199,28 +234,35 @@ def _plainly_distinct(found: list[dict[str, str]]) -> bool:
     ) == len(found)
 
 
-def _times(stamps: list[Any]) -> list[int]:
-    """Milliseconds of the seconds that stand in JSON."""
+def _times(stamps: list[Any], earliest: int | None, latest: int) -> NDArray[np.int64]:
+    """Milliseconds of the seconds that stand in JSON, between the first and the last instant asked about."""
     if not {int, float}.issuperset(map(type, stamps)):
         raise TypeError
-    return [round(stamp * 1_000) for stamp in stamps]
-
-
-def _refuse_times(times: list[int], earliest: int | None, latest: int) -> None:
-    if not times:
-        return
-    if max(times) > latest + TOLERANCE or (earliest is not None and min(times) < earliest - TOLERANCE):
+    times = np.rint(np.array(stamps, np.float64) * 1_000)
+    too_early = earliest is not None and bool((times < earliest - TOLERANCE).any())
+    if too_early or bool((times > latest + TOLERANCE).any()):
         raise BadAnswer("samples of another time than was asked for", reason="stale_sample")
+    return np.maximum(times, -_LONG_AGO).astype(np.int64)
 
 
-def _numbers(texts: list[Any]) -> list[float]:
-    """Numbers in Prometheus' grammar: no spaces, underscores, foreign digits or long words for infinity."""
-    if _PLAIN.fullmatch("".join(texts)) is None:
-        for text in texts:
-            if _NUMBER.fullmatch(text) is None:
-                raise BadAnswer(f"not a number of Prometheus: {printable(text)}", reason="bad_value")
+def _refuse_disorder(times: NDArray[np.int64], lengths: Sequence[int]) -> None:
+    """Refuse series whose samples are not in the order of time; each has so many of them."""
+    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
+    if len(falls) and not set(falls.tolist()) <= set(accumulate(lengths)):
+        raise BadAnswer("samples of a series are not in the order of time", reason="bad_value")
+
+
+def _numbers(texts: list[Any]) -> tuple[list[float], bool]:
+    """Numbers in Prometheus' grammar: no spaces, underscores, foreign digits or long words for infinity.
+
+    And whether all of them are spelled in digits: then none is NaN.
+    """
+    plain = not "".join(texts).strip(_PLAIN)
+    for text in () if plain else texts:
+        if _NUMBER.fullmatch(text) is None:
+            raise BadAnswer(f"not a number of Prometheus: {printable(text)}", reason="bad_value")
     try:
-        return list(map(float, texts))
+        return list(map(float, texts)), plain
     except ValueError:
         raise BadAnswer("a value is not a number of Prometheus", reason="bad_value") from None
 
@@ -245,12 +287,9 @@ def _keys(document: dict[str, Any]) -> int:
     data = document["data"]
     series = data["result"] if data["resultType"] != "scalar" else ()
     inside = sum([len(item["metric"]) for item in series])
-    natives = (
-        item["histograms"] if "histograms" in item else [item["histogram"]]
-        for item in series
-        if "histograms" in item or "histogram" in item
-    )
-    inside += sum(len(one) for stamped in natives for _, one in stamped)
+    natives = [item for item in series if "histograms" in item or "histogram" in item]
+    stamped = [item["histograms"] if "histograms" in item else [item["histogram"]] for item in natives]
+    inside += sum(len(one) for some in stamped for _, one in some)
     return len(document) + len(data) + sum(map(len, series)) + inside
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
 from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LONGEST_VALUE = 256  # bytes of UTF-8
 _HASH_BYTES = 4
 _MINUS_INFINITY = float("-inf")
 _FIRST_EXPONENT = 1e6
+_LAST_FRACTION = 1e-4  # smaller numbers are spelled with an exponent
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 # Prometheus' own parser reads NUL as the end of its input, and a lone surrogate cannot be encoded at all.
@@ -105,6 +107,16 @@ def printed(value: float | None) -> str | None:
     if not isfinite(value):
         return None
     return _large(value)
+
+
+def all_printed(values: list[float | None]) -> list[str | None]:
+    """Numbers as `printed` gives each, at half the cost: few are spelled in another way by orjson."""
+    found: list[str | None] = [*orjson.dumps(values).decode()[1:-1].split(",")]
+    for at, value in enumerate(values):
+        if value.__class__ is float and (_LAST_FRACTION <= value < _FIRST_EXPONENT or not value):
+            continue
+        found[at] = printed(value)
+    return found
 
 
 @lru_cache(maxsize=4_096)  # windows and instants are the same for many

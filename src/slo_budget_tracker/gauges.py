@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,13 +63,14 @@ _FAMILIES |= {
     for _rollup_name in (_name.replace("slo_", "slo_rollup_", 1),)
 }
 _STATES = {state: label("state", state) for state in DATA_STATES}
+_STATE_VALUES = {one: tuple(float(state == one) for state in DATA_STATES) for one in DATA_STATES}
 _AGE = "slo_data_age_seconds"
 _WORST, _BEST = label("bound", "worst"), label("bound", "best")
 
 
 def identity(name: str, instance_labels: Mapping[str, str]) -> Identity:
     """What tells SLO instances apart, as a key."""
-    return name, tuple(sorted(instance_labels.items()))
+    return name, tuple(sorted(instance_labels.items())) if instance_labels else ()
 
 
 def render(
@@ -97,12 +99,13 @@ class _Row(NamedTuple):
 
     @classmethod
     def of(cls, snapshot: SLOSnapshot) -> _Row:
+        if not snapshot.labels and not snapshot.rollup:  # by far the most
+            own = label("slo", snapshot.name)
+            return cls(snapshot, braced((own,)), *_sheet(snapshot).filled(own, _values(snapshot)))
         base = labels({**snapshot.labels, "slo": snapshot.name})
         plain = braced(base)
         if snapshot.rollup:
             return cls(snapshot, plain, *_rollup_lines(base, snapshot))
-        if len(base) == 1:  # no group labels: by far the most
-            return cls(snapshot, plain, *_sheet(snapshot).filled(base[0], _values(snapshot)))
         found = [(name, sample(name, plain, value)) for name, value in _plain(snapshot)]
         for name, further, value in _labelled(snapshot):
             found.append((name, sample(name, braced((*base, *further)), value)))
@@ -135,15 +138,16 @@ class Page:
         """
         page = cls()
         known = {} if before is None else {id(row.snapshot): row for row in before.rows}
+        ordered = sorted(snapshots, key=lambda one: identity(one.name, one.labels))
+        page.rows = [known.get(id(snapshot)) or _Row.of(snapshot) for snapshot in ordered]
         page._lines["slo_info"] += [_info(slo) for slo in sorted(infos, key=lambda slo: slo.name)]
-        for snapshot in sorted(snapshots, key=lambda one: identity(one.name, one.labels)):
-            row = known.get(id(snapshot)) or _Row.of(snapshot)
-            page.rows.append(row)
-            for family, lines in zip(row.families, row.lines, strict=True):
-                page._lines[family].append(lines)
-            until = data_until.get(identity(snapshot.name, snapshot.labels))
+        for families, rows in groupby(page.rows, key=attrgetter("families")):
+            for family, lines in zip(families, zip(*(row.lines for row in rows), strict=True), strict=True):
+                page._lines[family] += lines
+        for row in page.rows:
+            until = data_until.get(identity(row.snapshot.name, row.snapshot.labels))
             if until is not None:
-                page._ages[_rollup(_AGE) if snapshot.rollup else _AGE].append((row.labels, until))
+                page._ages[_rollup(_AGE) if row.snapshot.rollup else _AGE].append((row.labels, until))
         return page
 
     def printed(self, own: OwnFigures | None, *, now: float | None) -> bytes:
@@ -198,14 +202,13 @@ def _values(one: SLOSnapshot) -> list[float | None]:
     coverage[one.window_seconds] = one.coverage
     values += [coverage[window] for window in sorted(coverage)]
     values += [burn.burn_rate for burn in one.burn_rate_samples]
-    firing: dict[tuple[int, str, int], bool] = {}
+    firing: dict[tuple[int, str, int], float] = {}
     for alert in one.alerts:
         key = alert.long_window_seconds, alert.severity, alert.short_window_seconds
-        firing[key] = firing.get(key, False) or alert.firing
+        firing[key] = max(firing.get(key, 0.0), float(alert.firing))
     values += firing.values()
-    values += [alert.firing for alert in one.budget_alerts]
-    current = one.state if one.state in _STATES else "error"
-    values += [state == current for state in DATA_STATES]
+    values += [float(alert.firing) for alert in one.budget_alerts]
+    values += _STATE_VALUES.get(one.state, _STATE_VALUES["error"])
     return values
 
 
@@ -240,7 +243,7 @@ _of_snapshot = attrgetter(*_OF_SNAPSHOT.values())
 
 
 def _plain_values(one: SLOSnapshot) -> list[float | None]:
-    values: list[float | None] = [float(one.target), *_of_snapshot(one), bool(one.suspicious)]
+    values: list[float | None] = [float(one.target), *_of_snapshot(one), float(bool(one.suspicious))]
     raw = one.raw
     if raw is not None:
         values += (raw.corrected_seconds, raw.success_ratio, raw.error_budget_remaining)

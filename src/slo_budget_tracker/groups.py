@@ -48,7 +48,7 @@ def key_of(slo: str, group: Iterable[tuple[str, str]] = ()) -> str:
 
 def name_of(key: str) -> str:
     """The SLO of a key; names have no brace."""
-    return key.partition("{")[0]
+    return key.partition("{")[0] if is_group(key) else key
 
 
 def is_group(key: str) -> bool:
@@ -58,8 +58,9 @@ def is_group(key: str) -> bool:
 
 def labels_of(key: str) -> dict[str, str]:
     """The labels of a key."""
-    _, brace, rest = key.partition("{")
-    found: dict[str, str] = json.loads(brace + rest) if brace else {}
+    if not is_group(key):
+        return {}
+    found: dict[str, str] = json.loads(key[key.index("{") :])
     return found
 
 

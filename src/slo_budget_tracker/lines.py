@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.spellings import Labels
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -46,12 +48,12 @@ class Lines:
         add_place, add_times, add_values = lines.places.append, lines.times.append, lines.values.append
         add_labels, add_done = lines.labels.append, lines.done.append
         for labels, times, values in series:
-            # Label names and values in the order they came: cheap to look up, and right in any order.
-            spelled = (*labels, *labels.values())
+            # As they were spelled, or names and values in the order they came: right in any order.
+            spelled = labels.spelled if isinstance(labels, Labels) else (*labels, *labels.values())
             try:
                 place = memo[spelled]
             except KeyError:
-                place = memo[spelled] = sorting.sort(feed, labels)
+                place = memo[spelled] = sorting.sort(feed, dict(labels))
             if place is None or not times:
                 continue
             add_place(place)

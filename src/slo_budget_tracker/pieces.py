@@ -33,7 +33,7 @@ class Piece:
     states: dict[int, Mapping[str, AlertState]] = field(default_factory=dict)
     stepped: dict[int, int] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     revised: int = 0
     slices: dict[Tick, dict[int, Counts]] = field(default_factory=dict)
 

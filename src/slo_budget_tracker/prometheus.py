@@ -29,6 +29,7 @@ from slo_budget_tracker.errors import (
     Unreachable,
 )
 from slo_budget_tracker.pacing import Gate, Lanes, pause
+from slo_budget_tracker.spellings import Spellings
 from slo_budget_tracker.transport import Reply, Transport, mapped
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Prometheus:
         self._door: Transport | None = None
         self._server_clock: tuple[float, float] | None = None  # what it said, and when on our monotonic clock
         self._method = "POST"
+        self._spellings = Spellings()
 
     @property
     def address(self) -> str:
@@ -106,7 +108,7 @@ class Prometheus:
         path, form = _request_of(query)
 
         def once(ends: float) -> Answer:
-            answer = decode(self._reply(path, form, ends).body, query)
+            answer = decode(self._reply(path, form, ends).body, query, self._spellings)
             self._note_answer(answer)
             return answer
 

@@ -211,7 +211,7 @@ def _known(stats: Mapping[str, Stats], figure: str) -> dict[str, Any]:
 
 def _data_until(evaluator: Evaluator) -> dict[Identity, float]:
     """The end of each SLO's newest known tick."""
-    known = {key: evaluator.data_until.get(key) for key in evaluator.instances()}
+    known = evaluator.data_until
     return {
-        identity(name_of(key), labels_of(key)): until for key, until in known.items() if until is not None
+        identity(name_of(key), labels_of(key)): known[key] for key in evaluator.instances() if key in known
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.exposition import around, printed
+from slo_budget_tracker.exposition import all_printed, around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,6 @@ _NAME, _BORDER = (
     "\x01",
     "\x00",
 )  # a label's value never has the second, and nothing is filled in but the first
-_FEW = 1e6
-_TRUTHS = ("0.0", "1.0")
 
 
 class _Form(NamedTuple):
@@ -36,16 +34,9 @@ class Sheet:
     lines: Sequence[tuple[str, tuple[Label, ...]]]
     _forms: dict[tuple[int, ...], _Form] = field(default_factory=dict)
 
-    def filled(self, name: Label, values: Sequence[float | None]) -> tuple[Sequence[str], Sequence[str]]:
+    def filled(self, name: Label, values: list[float | None]) -> tuple[Sequence[str], Sequence[str]]:
         """Families, and an instance's lines in each of them; a value that is absent has no line."""
-        texts = [
-            repr(value)
-            if value.__class__ is float and -_FEW < value < _FEW
-            else _TRUTHS[value]
-            if value.__class__ is bool
-            else printed(value)
-            for value in values
-        ]
+        texts = all_printed(values)
         absent: tuple[int, ...] = ()
         if None in texts:
             absent = tuple(at for at, text in enumerate(texts) if text is None)

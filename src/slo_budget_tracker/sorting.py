@@ -49,7 +49,8 @@ class Part(NamedTuple):
 class Sorting:
     """The memo of one feed: pure in the labels, so it may be shared and dropped at any time.
 
-    `memo` has the place of each series by its label names and values, spelled in the order they came.
+    `memo` has the place of each series by its labels as the server spelled them, or else by their names and
+    values in the order they came.
     """
 
     feed_key: str
@@ -58,7 +59,7 @@ class Sorting:
     lanes: list[Lane] = field(default_factory=list)
     _lane_of: dict[Lane, int] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
-    memo: dict[tuple[str, ...], Sorted | None] = field(default_factory=dict)
+    memo: dict[bytes | tuple[str, ...], Sorted | None] = field(default_factory=dict)
     _parts: dict[int, Part] = field(default_factory=dict)  # of histograms, by the key of a series
 
     def sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:

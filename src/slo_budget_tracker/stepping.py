@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import suspicions
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import WindowCounts
 
     Windows = Mapping[int, Mapping[int, WindowCounts]]
+
+NO_STATES: Mapping[str, AlertState] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -107,13 +110,13 @@ class Stepper:
     def _corrected(self, piece: Piece) -> dict[str, Revision]:
         """What changes of ticks that were stepped before."""
         found = {}
+        every = sorted(piece.found)
         for name, counts in piece.counts.items():
-            if self.slos[name].slices is not None:
+            stepped = self.stepped(name)
+            if self.slos[name].slices is not None or every[0].end > stepped:
                 continue
-            begun, stepped = self.begun(name), self.stepped(name)
-            ticks = [
-                tick for tick in sorted(piece.found) if tick.end in counts and begun < tick.end <= stepped
-            ]
+            begun = self.begun(name)
+            ticks = [tick for tick in every if tick.end in counts and begun < tick.end <= stepped]
             change = revision(self.ledger.history, self.ids[name], ticks, counts) if ticks else None
             if change is not None:
                 found[name] = change
@@ -151,7 +154,7 @@ class Stepper:
             report.store_error = error  # memories and cursors stay: the next tick reads the same ticks again
             return {}
         report.transitions += piece.transitions
-        report.outcomes.update(piece.outcomes)
+        report.outcomes.update({outcome.name.lower(): times for outcome, times in piece.outcomes.items()})
         report.revised += piece.revised
         return piece.memories
 
@@ -179,23 +182,22 @@ class Stepper:
     ) -> None:
         """One tick of one SLO or group."""
         slo, instance = self.slos[name], self.ids[name]
-        outcome = self.seen[name] = piece.counts[name][tick.end].outcome
-        piece.outcomes[outcome.name.lower()] += 1
-        if outcome.known:
+        counts = piece.counts[name][tick.end]
+        outcome = self.seen[name] = counts.outcome
+        piece.outcomes[outcome] += 1
+        if outcome <= Outcome.PARTIAL:
             self.data_until[name] = tick.end
         piece.stepped[instance] = tick.end
-        known = piece.states.get(instance, self.ledger.states.get(instance, {}))
+        known = piece.states.get(instance) or self.ledger.states.get(instance) or NO_STATES
         try:
-            late = tick.end < goals[slo.datasource]
-            suspicion = self._suspicion(name, piece.counts[name][tick.end])
             verdict = self.assess(
                 name,
                 tick.end,
                 windows,
                 live=True,
-                late=late,
+                late=tick.end < goals[slo.datasource],
                 states=known,
-                suspicion=suspicion,
+                suspicion=self._suspicion(name, counts),
                 outcome=outcome,
             )
             applied, told = applications(slo, tick.end, verdict.snapshot, {} if is_group(name) else known)
@@ -203,6 +205,8 @@ class Stepper:
             report.faults[name] = f"internal error: {type(error).__name__}: {error}"
             return
         report.verdicts[name] = verdict
+        if verdict.states is known and not (applied or told):
+            return  # nothing is new, as in most ticks of most SLOs
         piece.states[instance], transitions = _held(verdict, known, tick.end)
         piece.transitions += transitions
         if not is_group(name):
@@ -212,7 +216,7 @@ class Stepper:
     def _suspicion(self, name: str, counts: Counts) -> str:
         """What makes a tick's counts doubtful."""
         short = suspicions.sentences(self.slos[name], self.spacings.get(name_of(name)))
-        return "; ".join(filter(None, (counts.cut and suspicions.CUTS[counts.cut], short)))
+        return "; ".join(filter(None, (suspicions.CUTS[counts.cut], short))) if counts.cut else short
 
     def tell_losses(self, failing: Mapping[str, int], goals: Mapping[str, int], report: Tally) -> None:
         """Send `slo_data_lost` while nobody answers; `failing` says by SLO since which data instant.

@@ -7,10 +7,12 @@ what lasts is said, wherever the SLO is shown.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.alerts import AlertState, Judgement, look, step
 from slo_budget_tracker.durations import format_duration
+from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
@@ -45,9 +47,20 @@ def _scrapes(times: int, scrape: float) -> str:
     return f"at least {format_duration(-int(-times * scrape // 1))}, {times} scrapes of {scrape:g}s"
 
 
+@by_identity
+def longest_scrape(slo: SLO) -> float:
+    """The longest time between two scrapes for which no window of an SLO is too short."""
+    if slo.sli.kind not in SCRAPED:
+        return inf
+    own = slo.sli.window / PROMQL_SCRAPES if slo.sli.kind == "promql" else inf
+    return min([own, *(pair.short / SCRAPES for pair in slo.alerts)])
+
+
 def sentences(slo: SLO, scrape: float | None) -> str:
     """The windows that are too short, in words; nothing where it is not known how often there is a scrape."""
-    found = () if scrape is None else too_short(slo, scrape)
+    if scrape is None or scrape <= longest_scrape(slo):
+        return ""
+    found = too_short(slo, scrape)
     return "; ".join(f"{what} is {length}, it needs {least}" for what, length, least in found)
 
 

@@ -45,6 +45,7 @@ BUDGET_ALERT_KINDS: dict[Turn | None, str] = {
 }
 OK, NO_DATA = Outcome.OK, Outcome.NO_DATA
 NO_PAUSE = (0, 0)
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 
 # A missed tick is an answer Prometheus still owes; so does one that was given up.
 DATA_STATES = {
@@ -73,12 +74,17 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What users see, what is remembered, what is told to others, and why, by rule."""
+    """What users see, what is remembered, what is told to others, and what was decided, by rule."""
 
     snapshot: SLOSnapshot
     states: Mapping[str, AlertState]
     transitions: tuple[Transition, ...]
-    reasons: Mapping[str, str]
+    decisions: Mapping[str, Decision]
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why, by rule."""
+        return {name: decision.reason for name, decision in self.decisions.items()}
 
 
 def assess(
@@ -104,10 +110,10 @@ def assess(
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
     Where time was taken out of the windows, `raw` are the windows with it, and `corrected_by` names why.
     `suspicion` is what makes the tick's counts doubtful; when it lasts the snapshot says so.
+    Where nothing changed the states are the very ones that were given.
     """
-    ruleset = alerts.ruleset(slo.alerts, slo.target)
-    rules, allowance, alert_windows, pauses = ruleset
-    figures = _figures(slo, at, windows)
+    rules, allowance, alert_windows, pauses = alerts.ruleset(slo.alerts, slo.target)
+    figures = _figures(slo, at, windows, alert_windows)
     sums, whole, recent = figures
     # Where missing data count as bad, a tick without any series says something.
     telling = OK if outcome is NO_DATA and slo.no_data == "bad" else outcome
@@ -117,17 +123,17 @@ def assess(
 
     decisions: dict[str, Decision] = {}
     for name, judgement in judgements.items():
-        state = states.get(name)
-        for_seconds, keep = (lost_after, 0) if name == DATA else pauses.get(name, NO_PAUSE)
+        waits, keep = (lost_after, 0) if name == DATA else pauses.get(name, NO_PAUSE)
         decisions[name] = (
             alerts.step(
-                state, judgement, at=at, seconds=interval, for_seconds=for_seconds, keep_firing_for=keep
+                states.get(name), judgement, at=at, seconds=interval, for_seconds=waits, keep_firing_for=keep
             )
             if live
-            else alerts.look(state, judgement, at=at, for_seconds=for_seconds)
+            else alerts.look(states.get(name), judgement, at=at, for_seconds=waits)
         )
     if raw is not None:
-        as_was = _judgements(slo, at, _figures(slo, at, raw), telling, states)
+        was = _figures(slo, at, raw, alert_windows)
+        as_was = _judgements(slo, at, was, telling, states)
         decisions = {name: _owed(one, as_was.get(name), corrected_by) for name, one in decisions.items()}
     doubt = suspicions.stepped(
         states.get(suspicions.RULE), suspicion, outcome=outcome, at=at, interval=interval, live=live
@@ -140,10 +146,15 @@ def assess(
         whole=whole,
         recent=recent,
         allowance=allowance,
-        samples=tuple([_sample(window, sums[window], allowance) for window in alert_windows]),
+        samples=tuple(
+            [
+                _MAKE(BurnRateSample, (window, *budget.figures(sums[window], allowance)))
+                for window in alert_windows
+            ]
+        ),
         statuses=_statuses(rules, decisions),
         budget_statuses=_budget_statuses(slo, decisions),
-        raw=None if raw is None else _raw(_figures(slo, at, raw).whole, whole, allowance),
+        raw=None if raw is None else _raw(was.whole, whole, allowance),
         labels=labels,
     )
     transitions = [
@@ -153,11 +164,12 @@ def assess(
     ]
     if doubt is not None:
         decisions[suspicions.RULE] = doubt
+    after = {name: decision.state for name, decision in decisions.items()} if live else states
     return Verdict(
         snapshot,
-        {name: decision.state for name, decision in decisions.items()} if live else states,
+        states if after == states else after,
         tuple(transitions),
-        {name: decision.reason for name, decision in decisions.items()},
+        decisions,
     )
 
 
@@ -169,10 +181,13 @@ class Figures(NamedTuple):
     recent: Sums
 
 
-def _figures(slo: SLO, at: int, windows: Mapping[int, WindowCounts]) -> Figures:
+def _figures(
+    slo: SLO, at: int, windows: Mapping[int, WindowCounts], alert_windows: tuple[int, ...]
+) -> Figures:
     recent = budget.exhaustion_window(slo.window)
-    lengths = {*alerts.ruleset(slo.alerts, slo.target).windows, recent}
-    sums = {window: _sums(windows, window) for window in lengths}
+    sums = {window: _sums(windows, window) for window in alert_windows}
+    if recent not in sums:
+        sums[recent] = _sums(windows, recent)
     if slo.calendar is not None:
         so_far = windows.get(TO_DATE) or WindowCounts(slo.budget_span(at), 0, 0, 0, ahead=0)
         return Figures(sums, budget.exact(so_far), sums[recent])
@@ -181,19 +196,28 @@ def _figures(slo: SLO, at: int, windows: Mapping[int, WindowCounts]) -> Figures:
 
 
 def _judgements(
-    slo: SLO, at: int, figures: Figures, outcome: Outcome, states: Mapping[str, AlertState]
+    slo: SLO,
+    at: int,
+    figures: Figures,
+    outcome: Outcome,
+    states: Mapping[str, AlertState],
 ) -> dict[str, Judgement]:
     """What the tick says about each rule but the loss of data."""
     rules, allowance, _, _ = alerts.ruleset(slo.alerts, slo.target)
     sums, whole, recent = figures
-    judgements = {rule.name: _judge(rule, sums, outcome) for rule in rules}
+    judgements = {
+        rule.name: alerts.judge_pair(
+            rule, outcome=outcome, long=sums[rule.pair.long], short=sums[rule.pair.short]
+        )
+        for rule in rules
+    }
     judgements[DATA] = alerts.judge_data(outcome)  # keeps its place
     about_budget = {BUDGET: alerts.judge_remaining(whole, allowance, outcome=outcome)}
     for rule in alerts.budget_rules(slo.budget_alerts):
         about_budget[rule.name] = alerts.judge_budget_rule(rule, whole, recent, allowance, outcome=outcome)
-    for name, judgement in about_budget.items():
-        if slo.calendar is not None:
-            start = at - slo.budget_span(at)
+    if slo.calendar is not None:
+        start = at - slo.budget_span(at)
+        for name, judgement in about_budget.items():
             about_budget[name] = alerts.in_new_period(states.get(name), judgement, start, outcome)
     return judgements | about_budget
 
@@ -263,45 +287,29 @@ def _sums(windows: Mapping[int, WindowCounts], window: int) -> Sums:
     return budget.exact(windows.get(window) or WindowCounts(window, 0, 0, 0))
 
 
-def _judge(rule: Rule, sums: Mapping[int, Sums], outcome: Outcome) -> Judgement:
-    return alerts.judge_pair(rule, outcome=outcome, long=sums[rule.pair.long], short=sums[rule.pair.short])
-
-
-def _sample(window: int, sums: Sums, allowance: Ratio) -> BurnRateSample:
-    return BurnRateSample(window, *budget.figures(sums, allowance))
-
-
 def _statuses(rules: Sequence[Rule], decisions: Mapping[str, Decision]) -> tuple[AlertStatus, ...]:
     firing = [rule for rule in rules if decisions[rule.name].state.state == "firing"]
     statuses = []
     for rule in rules:
-        decision = decisions[rule.name]
-        statuses.append(
-            AlertStatus(
-                rule.pair.severity,
-                rule.pair.long,
-                rule.pair.short,
-                rule.pair.burn_rate,
-                decision.shown,
-                decision.state.since,
-                decision.reason,
-                alerts.suppressor(rule, firing) if firing and decision.shown != "quiet" else None,
-            )
-        )
+        state, shown, _, reason = decisions[rule.name]
+        above = alerts.suppressor(rule, firing) if firing and shown != "quiet" else None
+        statuses.append(_MAKE(AlertStatus, (*rule.shown, shown, state.since, reason, above)))
     return tuple(statuses)
 
 
 def _budget_statuses(slo: SLO, decisions: Mapping[str, Decision]) -> tuple[BudgetAlertStatus, ...]:
     return tuple(
-        BudgetAlertStatus(
-            rule.alert.severity,
-            rule.alert.what,
-            decision.shown,
-            decision.state.since,
-            decision.reason,
-        )
-        for rule in alerts.budget_rules(slo.budget_alerts)
-        for decision in (decisions[rule.name],)
+        [
+            BudgetAlertStatus(
+                rule.alert.severity,
+                rule.alert.what,
+                decision.shown,
+                decision.state.since,
+                decision.reason,
+            )
+            for rule in alerts.budget_rules(slo.budget_alerts)
+            for decision in (decisions[rule.name],)
+        ]
     )
 
 

@@ -175,7 +175,7 @@ def compose(
     faults: Iterable[str] = (),
 ) -> View:
     """The view of one tick; its bodies are made once, when they are asked for, `metrics` too if callable."""
-    ordered = sorted(snapshots, key=lambda one: (one.name, sorted(one.labels.items())))
+    ordered = sorted(snapshots, key=_place)
     firsts = _firsts(ordered)
     text = Body(metrics if callable(metrics) else lambda: metrics)
     return View(
@@ -191,6 +191,10 @@ def compose(
         fresh_until=fresh_until,
         faults=tuple(faults),
     )
+
+
+def _place(one: SLOSnapshot) -> tuple[str, list[tuple[str, str]]]:
+    return one.name, sorted(one.labels.items()) if one.labels else []
 
 
 def _firsts(snapshots: Iterable[SLOSnapshot]) -> dict[str, SLOSnapshot]:

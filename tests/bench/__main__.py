@@ -15,6 +15,7 @@ from tests.bench import (
     stores,
     tenthousand,
     thousand,
+    ticks,
 )
 from tests.worlds import table
 
@@ -27,6 +28,7 @@ BENCHES = {
     "peers": ("Beside Sloth, Pyrra and slo-generator in one run", peers.main),
     "thousand": ("A thousand SLOs", thousand.main),
     "scale": ("A hundred, a thousand and ten thousand SLOs, scraped live", tenthousand.main),
+    "ticks": ("A steady tick by part, in one process", ticks.main),
     "stores": ("What a ledger costs", stores.main),
     "page": ("The list of SLOs in a browser", page.main),
     "latency": ("From the first failing request to gauge, page, audit event and notification", latency.main),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slo_budget_tracker.decoding import decode
 from slo_budget_tracker.errors import PrometheusError
 from slo_budget_tracker.queries import Answer, Query, Series
+from slo_budget_tracker.spellings import Spellings
 
 AT = 1_700_000_000
 LABELS = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4)
@@ -21,6 +22,8 @@ SAMPLES = st.lists(
 SERIES = st.lists(
     st.tuples(LABELS, SAMPLES.map(sorted)), max_size=6, unique_by=lambda one: frozenset(one[0].items())
 )
+
+MARKS = [b'{"metric":', b',"values":', b"]]}", b"]]},", b"}", b"[", b'"']
 
 
 def written(series, **style):
@@ -45,7 +48,31 @@ def test_raw_samples_survive_the_way(series, ascii_only, separators):
         Series(labels, [AT * 1_000 - 10**6 + ms for ms, _ in samples], [value for _, value in samples])
         for labels, samples in series
     )
-    assert Answer(expected) == decode(body, Query("m", AT))
+    spellings = Spellings()
+    answers = [decode(body, Query("m", AT), *further) for further in ((), (spellings,), (spellings,))]
+    assert [Answer(expected)] * 3 == answers
+
+
+def judged(body, *spellings):
+    """The answer, or why it is none."""
+    try:
+        return decode(body, Query("m", AT), *spellings)
+    except PrometheusError as error:
+        return error.reason
+
+
+@given(SERIES, st.data())
+def test_known_spellings_change_no_answer(series, data):
+    """Whoever knows the labels says of damaged bytes what anybody says: the same answer, or the same refusal."""
+    style = {"separators": (",", ":"), "ensure_ascii": False}
+    body, spellings = bytearray(written(series, **style)), Spellings()
+    judged(bytes(body), spellings)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, max(len(body) - 1, 0)))
+        body[at : at + data.draw(st.integers(0, 5))] = data.draw(
+            st.binary(max_size=5) | st.sampled_from(MARKS)
+        )
+    assert judged(bytes(body)) == judged(bytes(body), spellings)
 
 
 @given(SERIES, st.data())

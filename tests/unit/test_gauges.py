@@ -7,6 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -14,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from slo_budget_tracker import exposition, gauges
-from slo_budget_tracker.exposition import braced, labels, sample
+from slo_budget_tracker.exposition import all_printed, braced, labels, printed, sample
 from slo_budget_tracker.figures import Durations, OwnFigures
 from slo_budget_tracker.gauges import Page, identity, render
 from slo_budget_tracker.selectors import Selector
@@ -503,3 +505,13 @@ def test_a_filled_sheet_is_what_line_by_line_would_be(changes):
     )
     lines = [line + "\n" for line in render([one], (), None).decode().splitlines() if line[0] != "#"]
     assert [line for line in expected if line] == sorted(lines)
+
+
+@given(
+    st.lists(
+        st.none() | st.booleans() | st.integers(0, 10**12) | st.floats() | st.floats(0, 1e-3), min_size=1
+    )
+)
+def test_many_numbers_are_printed_as_one_is(values):
+    """As prometheus_client writes them, whoever spells them."""
+    assert [printed(value) for value in values] == all_printed(values)

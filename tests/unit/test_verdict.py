@@ -349,3 +349,9 @@ def test_verdicts_and_all_in_them_are_frozen():
     for value in (sample, alert):
         with pytest.raises(AttributeError):
             setattr(value, value._fields[0], 0)
+
+
+def test_states_that_stay_are_the_very_ones():
+    """Whoever keeps them sees at once that there is nothing to write."""
+    assert verdict(states=STATES).states is STATES
+    assert verdict(counts(w3600=72, w300=72), states=STATES).states is not STATES

@@ -1,0 +1,111 @@
+"""Spellings: the label sets of answers, known again by their bytes, which are the same from tick to tick.
+
+What a server sends of a series each time anew are its labels; its samples are a tenth of the bytes. So labels
+are understood once, when their spelling is new, and then whenever somebody wants to know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import ItemsView, Iterator, ValuesView
+
+_SERIES, _SAMPLES, _END = b'{"metric":', b',"values":', b"]]}"
+_SPARE = 1_000  # so many label sets more than half as many again as an answer's are kept in mind
+_names = attrgetter("names")
+
+
+class Labels(Mapping[str, str]):
+    """A label set by its spelling; `names` are one and the same object for all that have the same ones."""
+
+    __slots__ = ("names", "spelled")
+
+    def __init__(self, spelled: bytes, names: tuple[str, ...]) -> None:
+        self.spelled = spelled
+        self.names = names
+
+    def _read(self) -> dict[str, str]:
+        found: dict[str, str] = orjson.loads(self.spelled)
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def items(self) -> ItemsView[str, str]:
+        """Names and values."""
+        return self._read().items()
+
+    def values(self) -> ValuesView[str]:
+        """The values."""
+        return self._read().values()
+
+
+class Spellings:
+    """What one server spelled in its last answers; threads may use it together."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Labels] = {}
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._newest = 0
+        self._size = 0  # label sets in the answers of the newest instant
+
+    def apart(self, body: bytes, at: int) -> tuple[bytes, list[Labels], list[list[Any]]] | None:
+        """The answer about an instant taken apart: all around its series, their labels, their samples.
+
+        None where it is not spelled as Prometheus spells a matrix without native histograms, or where a
+        label set may be there twice; it is then to be understood as a whole. Neither mark that it is cut at
+        can stand within a string of JSON, whose quotes are escaped; what else is cut wrongly is broken JSON.
+        """
+        begin, *parts = body.split(_SERIES)
+        if not parts:
+            return None
+        spelled, _, samples = zip(*[part.partition(_SAMPLES) for part in parts], strict=True)
+        last, mark, rest = samples[-1].partition(_END)
+        text = b"".join((b"[", *samples[:-1], last, mark)).replace(b"]]},", b"]],")
+        try:
+            labels = [self._known.get(one) or self._learnt(one) for one in spelled]
+            found: list[list[Any]] = orjson.loads(text[:-1] + b"]")
+        except (ValueError, TypeError, AttributeError):
+            return None
+        if len(found) != len(labels) or not _distinct(spelled, labels):
+            return None
+        self._trim(at, len(labels))
+        return begin + rest, labels, found
+
+    def _learnt(self, spelled: bytes) -> Labels:
+        """A label set that is new; ValueError where it is not spelled in the shortest way, or is none."""
+        found = orjson.loads(spelled)
+        if not {str}.issuperset(map(type, found.values())) or orjson.dumps(found) != spelled:
+            raise ValueError
+        names = tuple(found)
+        labels = self._known[spelled] = Labels(spelled, self._orders.setdefault(names, names))
+        return labels
+
+    def _trim(self, at: int, size: int) -> None:
+        """Forget all when far more label sets were met than there are now."""
+        if at > self._newest:
+            if len(self._known) > self._size + self._size // 2 + _SPARE:
+                self._known, self._orders = {}, {}
+            self._newest, self._size = at, 0
+        if at == self._newest:
+            self._size += size
+
+
+def _distinct(spelled: tuple[bytes, ...], labels: list[Labels]) -> bool:
+    """Whether no two label sets are equal: no spelling comes twice, and no names in two orders."""
+    orders = {id(one): one for one in map(_names, labels)}
+    return len(set(spelled)) == len(spelled) and len(set(map(frozenset, orders.values()))) == len(orders)
