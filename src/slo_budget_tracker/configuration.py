@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.correctionfiles import corrected, load_corrections
+from slo_budget_tracker.correctionfiles import absent, corrected, load_corrections
 from slo_budget_tracker.errors import Fault, SpecError, TrackerError, UsageError
 from slo_budget_tracker.filecache import FileCache
 from slo_budget_tracker.filesets import files_of, nothing_there, read_sources, read_text
@@ -61,7 +61,8 @@ class Files:
             self.kept.recall(cache)
         catalogue = catalogue_of(settings, allow_empty=self.allow_empty, kept=self.kept)
         slos = corrected(catalogue.slos, load_corrections(settings.corrections_files))
-        return Configuration(settings, replace(catalogue, slos=slos), restart)
+        warnings = (*catalogue.warnings, *absent(settings.corrections_files))
+        return Configuration(settings, replace(catalogue, slos=slos, warnings=warnings), restart)
 
     def remember(self, running: Settings) -> None:
         """Keep what the files were understood as for the next start, where there is a place for it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import documents
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.documents import read_documents
-from slo_budget_tracker.errors import SpecError, shown
+from slo_budget_tracker.errors import Fault, SpecError, shown
 from slo_budget_tracker.fields import Fields
 from slo_budget_tracker.filesets import nothing_there, read_sources
 from slo_budget_tracker.indicators import sound
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slo_budget_tracker.documents import Node
-    from slo_budget_tracker.errors import Fault
     from slo_budget_tracker.filesets import Source
     from slo_budget_tracker.specs import SLO
 
@@ -37,6 +37,22 @@ def load_corrections(paths: Sequence[Path]) -> tuple[Correction, ...]:
         return ()
     sources, faults = read_sources([path for path in paths if not nothing_there([path])])
     return understood(sources, faults)
+
+
+def absent(paths: Iterable[Path]) -> tuple[Fault, ...]:
+    """Warnings of files and folders that are named and not there; a pattern may match nothing."""
+    return tuple(
+        Fault(
+            str(path),
+            *(1, 1),
+            path="corrections_files",
+            found="no such file or folder, nothing is corrected by it",
+            suggestion="create it, or take it out of the configuration",
+            warning=True,
+        )
+        for path in paths
+        if not glob.has_magic(str(path)) and nothing_there([path]) and not path.is_dir()
+    )
 
 
 def understood(sources: Iterable[Source], faults: Sequence[Fault] = ()) -> tuple[Correction, ...]:

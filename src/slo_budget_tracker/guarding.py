@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from slo_budget_tracker.addresses import is_loopback, without_port
-from slo_budget_tracker.passwords import GUESS_SECONDS, Passwords, Verdict
+from slo_budget_tracker.guesses import GUESS_SECONDS, Verdict
+from slo_budget_tracker.passwords import Passwords
 from slo_budget_tracker.resources import problem
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,15 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from slo_budget_tracker.filesets import read_text
+from slo_budget_tracker.guesses import GUESS_SECONDS, Verdict
 from slo_budget_tracker.resources import Problem, Reloaded, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
+
+    from slo_budget_tracker.tokens import Tokens
 
 LONGEST = 120.0  # seconds that a caller waits for a reload
 _WRITING = (  # each of these routes looks at a token of its own
@@ -43,10 +46,10 @@ def bears_token(method: str, asked: str, authorization: bytes) -> bool:
     return writes and authorization.lower().startswith(b"bearer ")
 
 
-def add_reload(app: FastAPI, lever: Lever | None) -> None:
+def add_reload(app: FastAPI, lever: Lever | None, tokens: Tokens) -> None:
     """The route that reloads: POST only, off without a lever."""
     refusals: dict[int | str, dict[str, Any]] = {
-        code: {"model": Problem} for code in (400, 401, 403, 500, 503)
+        code: {"model": Problem} for code in (400, 401, 403, 429, 500, 503)
     }
 
     @app.post(
@@ -60,7 +63,7 @@ def add_reload(app: FastAPI, lever: Lever | None) -> None:
         if lever is None:
             return problem(HTTPStatus.FORBIDDEN, _OFF)
         refused = refusal(
-            request, lever.token_file, setting="web.reload_token_file", deed="reload this daemon"
+            request, tokens, lever.token_file, setting="web.reload_token_file", deed="reload this daemon"
         )
         if refused is not None:
             return refused
@@ -76,8 +79,10 @@ def add_reload(app: FastAPI, lever: Lever | None) -> None:
         return Response(orjson.dumps(done.model_dump()), media_type="application/json")
 
 
-def refusal(request: Request, token_file: Path, *, setting: str, deed: str) -> Response | None:
-    """The answer to who may not: a page of another origin, or without the token; None for who may.
+def refusal(
+    request: Request, tokens: Tokens, token_file: Path, *, setting: str, deed: str
+) -> Response | None:
+    """The answer to who may not: a page of another origin, without the token, or guessing; None for who may.
 
     `setting` names the token's file, `deed` what is not allowed.
     """
@@ -88,11 +93,17 @@ def refusal(request: Request, token_file: Path, *, setting: str, deed: str) -> R
     expected = read_text(token_file)
     if not isinstance(expected, str) or not expected.strip():
         return problem(HTTPStatus.FORBIDDEN, f"{setting} cannot be read or is empty")
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(given.encode(), expected.strip().encode()):
-        headers = {"www-authenticate": 'Bearer realm="slo-budget-tracker"'}
-        return problem(HTTPStatus.UNAUTHORIZED, "the token is missing or not the right one", headers=headers)
-    return None
+    client = request.client.host if request.client else ""
+    given = request.headers.get("authorization", "")
+    verdict = tokens.judge(setting, given, expected.strip(), client=client, now=time.monotonic())
+    if verdict is Verdict.RIGHT:
+        return None
+    if verdict is Verdict.LATER:
+        wait = {"retry-after": f"{GUESS_SECONDS:.0f}"}
+        detail = "too many wrong tokens from this address; wait a little"
+        return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=wait)
+    ask = {"www-authenticate": 'Bearer realm="slo-budget-tracker"'}
+    return problem(HTTPStatus.UNAUTHORIZED, "the token is missing or not the right one", headers=ask)
 
 
 def _ours(origin: str, request: Request) -> bool:

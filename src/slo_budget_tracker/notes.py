@@ -29,6 +29,7 @@ from slo_budget_tracker.resources import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from slo_budget_tracker.tokens import Tokens
     from slo_budget_tracker.views import Display
 
 EARLIEST, LATEST = 400 * 86_400, 31 * 86_400  # seconds before and after now that a mark may be at
@@ -36,10 +37,10 @@ _OFF = "annotations are off: set `web.annotations: true` and `web.annotations_to
 _PATH = "/api/v1/annotations"
 
 
-def add_annotations(app: FastAPI, display: Display, pen: Path | None) -> None:
+def add_annotations(app: FastAPI, display: Display, pen: Path | None, tokens: Tokens) -> None:
     """The routes of annotations; without a pen, the file of the token, they are only read."""
     _reading(app, display)
-    _writing(app, display, pen)
+    _writing(app, display, pen, tokens)
 
 
 def _reading(app: FastAPI, display: Display) -> None:
@@ -66,9 +67,9 @@ def _reading(app: FastAPI, display: Display) -> None:
         )
 
 
-def _writing(app: FastAPI, display: Display, pen: Path | None) -> None:
+def _writing(app: FastAPI, display: Display, pen: Path | None, tokens: Tokens) -> None:
     refusals: dict[int | str, dict[str, Any]] = {
-        code: {"model": Problem} for code in (400, 401, 403, 404, 415, 503)
+        code: {"model": Problem} for code in (400, 401, 403, 404, 415, 429, 503)
     }
     body = {"required": True, "content": {JSON: {"schema": NewAnnotation.model_json_schema()}}}
 
@@ -82,7 +83,7 @@ def _writing(app: FastAPI, display: Display, pen: Path | None) -> None:
     )
     async def annotate(request: Request) -> Response:
         """Set a mark: 201 with it, 200 when the same mark is there already."""
-        refused = _stopped(request, pen) or _not_json(request)
+        refused = _stopped(request, pen, tokens) or _not_json(request)
         if refused is not None:
             return refused
         try:
@@ -104,7 +105,7 @@ def _writing(app: FastAPI, display: Display, pen: Path | None) -> None:
     )
     async def erase(request: Request, mark_id: str) -> Response:
         """Take a mark away."""
-        refused = _stopped(request, pen)
+        refused = _stopped(request, pen, tokens)
         if refused is not None:
             return refused
         try:
@@ -116,10 +117,10 @@ def _writing(app: FastAPI, display: Display, pen: Path | None) -> None:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _stopped(request: Request, pen: Path | None) -> Response | None:
+def _stopped(request: Request, pen: Path | None, tokens: Tokens) -> Response | None:
     if pen is None:
         return problem(HTTPStatus.FORBIDDEN, _OFF)
-    return refusal(request, pen, setting="web.annotations_token_file", deed="write annotations")
+    return refusal(request, tokens, pen, setting="web.annotations_token_file", deed="write annotations")
 
 
 def _not_json(request: Request) -> Response | None:

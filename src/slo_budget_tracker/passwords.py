@@ -11,11 +11,11 @@ from base64 import b64decode
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 import bcrypt
+
+from slo_budget_tracker.guesses import Guesses, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,36 +23,6 @@ if TYPE_CHECKING:
 LONGEST = 72  # bytes of a password that bcrypt looks at
 MOST_WAITING = 8  # for bcrypt; a further one is told to come again
 MOST_REMEMBERED = 256  # logins that were right
-MOST_CLIENTS = 4_096
-GUESSES = 10  # that an address has at once
-GUESS_SECONDS = 3.0  # until it has one more
-_NETWORK_BITS = 64  # of an IPv6 address: who has one has all below
-
-
-class Verdict(Enum):
-    """What becomes of a login."""
-
-    RIGHT = "right"
-    WRONG = "wrong"
-    MISSING = "missing"
-    LATER = "later"  # too many guesses, from there or in all
-
-
-@dataclass(slots=True)
-class Bucket:
-    """Tokens that come back with time."""
-
-    tokens: float
-    at: float
-
-    def take(self, now: float, *, every: float, most: float) -> bool:
-        """Take one of the tokens that are there now."""
-        self.tokens = min(most, self.tokens + max(0.0, now - self.at) / every)
-        self.at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
 
 
 @dataclass(slots=True)
@@ -61,7 +31,7 @@ class Passwords:
 
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _right: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
-    _clients: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    _guesses: Guesses = field(default_factory=Guesses)
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
     )
@@ -84,8 +54,8 @@ class Passwords:
         if known is not None and mark in self._right:
             self._right.move_to_end(mark)
             return Verdict.RIGHT
-        bucket = self._bucket(client, now)
-        if self._waiting >= MOST_WAITING or not bucket.take(now, every=GUESS_SECONDS, most=GUESSES):
+        bucket = None if self._waiting >= MOST_WAITING else self._guesses.take(client, now)
+        if bucket is None:
             return Verdict.LATER
         self._waiting += 1
         try:
@@ -113,15 +83,6 @@ class Passwords:
         parts = b"".join(len(part).to_bytes(8, "big") + part for part in (name, hashed, password))
         return hmac.new(self._key, parts, hashlib.sha256).digest()
 
-    def _bucket(self, client: str, now: float) -> Bucket:
-        """The guesses of an address."""
-        where = network(client)
-        bucket = self._clients.setdefault(where, Bucket(GUESSES, now))
-        self._clients.move_to_end(where)
-        if len(self._clients) > MOST_CLIENTS:
-            self._clients.popitem(last=False)
-        return bucket
-
 
 def credentials(header: bytes | None) -> tuple[bytes, bytes] | None:
     """User and password of `Basic …`; None where there are none."""
@@ -133,16 +94,3 @@ def credentials(header: bytes | None) -> tuple[bytes, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     return (name, password) if colon else None
-
-
-def network(client: str) -> str:
-    """Who counts as one guesser: an IPv4 address, or the network of an IPv6 address."""
-    try:
-        address = ip_address(client.partition("%")[0])
-    except ValueError:
-        return client
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> _NETWORK_BITS << _NETWORK_BITS))
-    return str(address)

@@ -23,7 +23,7 @@ from slo_budget_tracker.addresses import is_loopback, parse_listen
 from slo_budget_tracker.certificates import Identity, files_of, identity
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.filesets import read_text
-from slo_budget_tracker.passwords import Bucket
+from slo_budget_tracker.guesses import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

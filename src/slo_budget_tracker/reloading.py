@@ -56,6 +56,7 @@ class Reloader:
     _waiting: list[Future[Reloaded]] = field(default_factory=list)
     _digest: str = ""  # of the files that were tried last
     _again: bool = False  # the last try failed for a reason that may go away by itself
+    _warned: frozenset[str] = frozenset()  # of the last reload that was taken over
     _thread: threading.Thread | None = None
 
     @property
@@ -191,6 +192,9 @@ class Reloader:
                 log.info("definition", slo=change.slo, what=change.what)
             for key in reloaded.restart:
                 log.warning("a changed key needs a restart", key=key)
+            for warning in [one for one in reloaded.warnings if one not in self._warned][:MOST_TOLD]:
+                log.warning("files", warning=warning)
+            self._warned = frozenset(reloaded.warnings)
         self.cycle.publisher.reloaded(reloaded)
 
 

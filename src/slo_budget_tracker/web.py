@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from slo_budget_tracker import __version__
 from slo_budget_tracker.addresses import is_loopback, parse_listen
@@ -31,6 +32,7 @@ from slo_budget_tracker.resources import (
     problem,
 )
 from slo_budget_tracker.streaming import add_stream
+from slo_budget_tracker.tokens import Tokens
 from slo_budget_tracker.views import Content, Display, Notebook, Past, View, compose, prepare
 
 if TYPE_CHECKING:
@@ -61,12 +63,16 @@ def build(
     protector, it asks for passwords.
     """
     host, _ = parse_listen(listen)
-    app = routes(display, lever=lever, pen=pen)
+    tokens = Tokens() if protector is None else Tokens(protector.refused)
+    app = routes(display, lever=lever, pen=pen, tokens=tokens)
     return Guard(app, local=is_loopback(host), protector=protector, bears_token=bears_token)
 
 
-def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = None) -> FastAPI:
+def routes(
+    display: Display, *, lever: Lever | None = None, pen: Path | None = None, tokens: Tokens | None = None
+) -> FastAPI:
     """The routes without their guard."""
+    tokens = tokens or Tokens()
     app = FastAPI(
         title="slo-budget-tracker",
         version=__version__,
@@ -83,10 +89,10 @@ def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = N
     )
     app.add_exception_handler(RequestValidationError, _invalid)
     _operations(app, display)
-    add_reload(app, lever)
+    add_reload(app, lever, tokens)
     _snapshots(app, display)
     add_inquiries(app, display)
-    add_annotations(app, display, pen)
+    add_annotations(app, display, pen, tokens)
     add_stream(app, display)
     pages = add_pages(app, display)
 
@@ -94,7 +100,7 @@ def routes(display: Display, *, lever: Lever | None = None, pen: Path | None = N
         assert isinstance(error, HTTPException)
         if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in request.headers.get("accept", ""):
             return await run_in_threadpool(pages.message, request, HTTPStatus.NOT_FOUND, NOWHERE)
-        return _refused(error)
+        return _refused(request, error, app)
 
     app.add_exception_handler(HTTPException, refused)
     return app
@@ -202,14 +208,31 @@ def _snapshots(app: FastAPI, display: Display) -> None:
         return json_reply(request, b'{"rollup":' + body + b',"groups":[' + page + rest)
 
 
-def _refused(error: HTTPException) -> Response:
+_READ, _WRITTEN = {"GET", "HEAD"}, {"POST"}
+
+
+def _refused(request: Request, error: HTTPException, app: FastAPI) -> Response:
     """No such path, wrong method."""
-    detail = {404: "there is nothing at this path", 405: "this path is only read (GET, HEAD)"}
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and "POST" in (error.headers or {}).get(
-        "allow", ""
-    ):
-        detail[405] = "this path is written to (POST), reading it changes nothing"
-    return problem(error.status_code, detail.get(error.status_code, str(error.detail)), headers=error.headers)
+    detail, headers = str(error.detail), {key.lower(): text for key, text in (error.headers or {}).items()}
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "there is nothing at this path"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = _methods(app, request.url.path)
+        headers["allow"] = ", ".join(sorted(methods))
+        if methods == _READ:
+            detail = "this path is only read (GET, HEAD)"
+        elif methods == _WRITTEN:
+            detail = "this path is written to (POST), reading it changes nothing"
+        else:
+            detail = f"this path answers to {headers['allow']}, not to {request.method}"
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _methods(app: FastAPI, path: str) -> set[str]:
+    """What all routes of a path answer to together."""
+    routes = [one for one in app.routes if isinstance(one, Route) and one.path_regex.match(path)]
+    found = {method for one in routes for method in one.methods or ()}
+    return found | ({"HEAD"} if "GET" in found else set())  # the guard makes one of the other
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -128,6 +128,20 @@ def test_only_who_may(app, headers, status, method):
     assert [] == texts(app)
 
 
+def test_who_guesses_tokens_waits(display, token):
+    """H11: ten wrong tokens, then 429 and when to come again; a token that was right before still gets through."""
+    app = build(display, listen="127.0.0.1:9724", pen=token)
+    assert 201 == post(app, DEPLOY).status_code
+    wrong = [{**BEARER, "authorization": f"Bearer guess-{n}"} for n in range(12)]
+    answers = [post(app, DEPLOY, headers=headers) for headers in wrong]
+    assert [401] * 10 + [429] * 2 == [one.status_code for one in answers]
+    assert ("3", "too many wrong tokens from this address; wait a little") == (
+        answers[-1].headers["retry-after"],
+        answers[-1].json()["detail"],
+    )
+    assert 200 == post(app, DEPLOY).status_code
+
+
 def test_off_unless_asked_for(display, tmp_path):
     """H9: without the setting, or with an empty token file, nobody writes; reading is open."""
     (tmp_path / "empty").write_text("\n")

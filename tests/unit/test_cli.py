@@ -167,6 +167,19 @@ def test_valid_files_are_named(call, tmp_path, config):
     assert 0 == call("validate", tmp_path / "slos.yaml", "-c", config)[0]
 
 
+def test_a_corrections_file_that_is_not_there_is_told(call, config):
+    """`validate` and `corrections list` say which; other commands that there is something to be seen."""
+    config.write_text(config.read_text() + "corrections_files: [maintenance/]\n")
+    said = "maintenance:1:1: warning: corrections_files: no such file or folder, nothing is corrected by it"
+    for command in ("validate",), ("corrections", "list"):
+        status, _, err = call(*command, "-c", config)
+        assert (0, True) == (status, said in err)
+    assert (
+        f"1 warning about the files: slo-budget-tracker validate -c {config}\n"
+        == call("plan", "-c", config)[2]
+    )
+
+
 def test_a_plan_needs_no_prometheus(call, config):
     """The queries of a tick and who shares them."""
     status, out, _ = call("plan", "-c", config, "--output", "json")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from slo_budget_tracker import rollcall
 from slo_budget_tracker.cli import app
 from slo_budget_tracker.configuration import Files
-from slo_budget_tracker.correctionfiles import corrected, for_slo, load_corrections
+from slo_budget_tracker.correctionfiles import absent, corrected, for_slo, load_corrections
 from slo_budget_tracker.corrections import Correction, merged, overlapping
 from slo_budget_tracker.errors import TrackerError
 from slo_budget_tracker.evaluator import Evaluator
@@ -307,6 +307,19 @@ def test_files(tmp_path):
     assert ("shop", "search-*", (("team", "payments"),)) == upgrade.slos
     assert (7_200, "Europe/Berlin") == (weekly.duration, weekly.timezone)
     assert 2 == len(overlapping([upgrade, weekly], at("2026-11-01"), at("2026-11-02")))
+
+
+def test_what_is_named_and_not_there_is_warned_of(tmp_path):
+    """A misspelt file or folder is said where, what and what to do; an empty folder or a pattern is no mistake."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.yaml").write_text(FILE)
+    named = [tmp_path / name for name in ("a.yaml", "empty", "*.yml", "misspelt.yaml", "folder")]
+    assert [
+        f"{tmp_path}/{name}:1:1: warning: corrections_files: no such file or folder, nothing is corrected by it; "
+        "create it, or take it out of the configuration"
+        for name in ("misspelt.yaml", "folder")
+    ] == list(map(str, absent(named)))
+    assert 2 == len(load_corrections(named))
 
 
 def test_all_faults_of_files_are_told(tmp_path):

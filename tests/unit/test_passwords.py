@@ -8,8 +8,9 @@ from base64 import b64encode
 import bcrypt
 import pytest
 
-from slo_budget_tracker import passwords
-from slo_budget_tracker.passwords import Passwords, Verdict, credentials, network
+from slo_budget_tracker import guesses, passwords
+from slo_budget_tracker.guesses import Verdict, network
+from slo_budget_tracker.passwords import Passwords, credentials
 
 USERS = {
     "alice": bcrypt.hashpw(b"let me in", bcrypt.gensalt(4)),
@@ -160,13 +161,13 @@ def test_only_some_wait_for_bcrypt():
 
 def test_what_is_kept_is_bounded(monkeypatch):
     """H11: neither addresses nor logins grow for ever."""
-    monkeypatch.setattr(passwords, "MOST_CLIENTS", 5)
+    monkeypatch.setattr(guesses, "MOST_CLIENTS", 5)
     monkeypatch.setattr(passwords, "MOST_REMEMBERED", 3)
     one = Passwords()
     users = {f"u{n}": bcrypt.hashpw(b"p", bcrypt.gensalt(4)) for n in range(6)}
     for n, name in enumerate(users):
         judge(one, basic(name, "p"), client=f"192.0.2.{n}", users=users)
-    assert (5, 3) == (len(one._clients), len(one._right))
+    assert (5, 3) == (len(one._guesses._clients), len(one._right))
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,20 @@ def test_the_configuration_itself_is_part_of_it(place):
     assert ["shop"] == place.names()
 
 
+def test_a_corrections_file_that_is_gone_is_told(place, capsys):
+    """The reload takes the rest over, says what is missing, in the log once, and again after it was there."""
+    file = place.folder / "corrections.yaml"
+    place.config.write_text(place.config.read_text() + "corrections_files: [corrections.yaml]\n")
+    said = f"{file}:1:1: warning: corrections_files: no such file or folder"
+    assert said in place.reload().warnings[0]
+    place.reload()
+    file.write_text("corrections: []\n")
+    assert [] == place.reload().warnings
+    file.unlink()
+    place.reload()
+    assert 2 == capsys.readouterr().out.count(said)
+
+
 def test_a_name_that_runs_is_not_taken_by_a_newcomer(place):
     """C13: both files are named, the whole reload is refused, the definition that runs goes on."""
     running = place.cycle.evaluator.slos

@@ -283,7 +283,23 @@ def test_other_paths_are_nothing(app, path):
 def test_only_reading(app, method):
     """H9, H16: nothing here changes anything; the answer names what is allowed."""
     answer = ask(app, "/api/v1/slos", method=method)
-    assert (405, "GET") == (answer.status_code, answer.headers["allow"])
+    assert (405, "GET, HEAD") == (answer.status_code, answer.headers["allow"])
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed", "said"),
+    [
+        ("/slo", "POST", "GET, HEAD", "this path is only read (GET, HEAD)"),
+        ("/-/reload", "GET", "POST", "this path is written to (POST), reading it changes nothing"),
+        ("/api/v1/annotations/x", "GET", "DELETE", "this path answers to DELETE, not to GET"),
+        ("/api/v1/annotations", "PUT", "GET, HEAD, POST", "this path answers to GET, HEAD, POST, not to PUT"),
+    ],
+    ids=["read only", "written only", "taken away only", "read and written"],
+)
+def test_a_wrong_method_is_told_the_right_ones(app, path, method, allowed, said):
+    """Of all routes of the path together."""
+    answer = ask(app, path, method=method)
+    assert (405, allowed, said) == (answer.status_code, answer.headers["allow"], answer.json()["detail"])
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/slo", "/api/v1/slos/none", "/-/healthy"])

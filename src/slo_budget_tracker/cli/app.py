@@ -82,7 +82,8 @@ def configuration_of(files: Files, *, whole: bool = False) -> Configuration:
     warnings = configuration.catalogue.warnings
     if warnings and not whole:
         named = f" -c {files.config}" if files.config is not None else ""
-        sys.stderr.write(f"{len(warnings)} warnings about SLO files: slo-budget-tracker validate{named}\n")
+        count = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        sys.stderr.write(f"{count} about the files: slo-budget-tracker validate{named}\n")
     for warning in warnings if whole else ():
         sys.stderr.write(f"{warning}\n")
     return configuration

@@ -215,7 +215,7 @@ def _valid(slos: Sequence[SLO]) -> None:
 
 def _check(config: Path) -> None:
     """A configuration with everything it names, as the daemon would load it."""
-    configuration = configuration_of(files_of(config))
+    configuration = configuration_of(files_of(config), whole=True)
     protector = Protector.of(configuration.settings.web)
     for warning in protector.warnings():
         sys.stderr.write(f"warning: {warning}\n")

@@ -16,7 +16,7 @@ import typer
 from slo_budget_tracker.cli import tables
 from slo_budget_tracker.cli.app import ConfigOption, app, instant, settings_of
 from slo_budget_tracker.cli.commands import Output, OutputOption
-from slo_budget_tracker.correctionfiles import for_slo, load_corrections, understood
+from slo_budget_tracker.correctionfiles import absent, for_slo, load_corrections, understood
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.filesets import Source
 from slo_budget_tracker.specfiles import load
@@ -48,6 +48,8 @@ def list_corrections(config: ConfigOption = None, *, output: OutputOption = Outp
         if settings.slo_files
         else ()
     )
+    for warning in absent(settings.corrections_files):
+        sys.stderr.write(f"{warning}\n")
     rows = []
     for one in load_corrections(settings.corrections_files):
         names = [slo.name for slo in slos if for_slo(slo, [one])]

@@ -1,0 +1,47 @@
+"""Tokens: who bears the right one may write; guessing is as slow as with passwords (H11)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+
+from slo_budget_tracker.guesses import Guesses, Verdict
+
+_REASONS = {Verdict.WRONG: "token", Verdict.LATER: "guesses"}
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Judges bearer tokens, and counts in `refused` what was not let in.
+
+    What was right is remembered under a key of this process: it gets through while its address guesses.
+    """
+
+    refused: Counter[str] = field(default_factory=Counter)
+    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _right: dict[str, bytes] = field(default_factory=dict, repr=False)  # by the route's own name of its token
+    _guesses: Guesses = field(default_factory=Guesses)
+
+    def judge(self, name: str, authorization: str, expected: str, *, client: str, now: float) -> Verdict:
+        """Whether an Authorization header bears the expected token of this name."""
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():
+            return Verdict.MISSING
+        fits = hmac.compare_digest(given.strip().encode(), expected.encode())
+        mark = hmac.digest(self._key, given.strip().encode(), hashlib.sha256)
+        verdict = Verdict.RIGHT
+        if not (fits and self._right.get(name) == mark):
+            bucket = self._guesses.take(client, now)
+            if bucket is None:
+                verdict = Verdict.LATER
+            elif not fits:
+                verdict = Verdict.WRONG
+            else:
+                bucket.tokens += 1
+                self._right[name] = mark
+        if verdict in _REASONS:
+            self.refused[_REASONS[verdict]] += 1
+        return verdict
