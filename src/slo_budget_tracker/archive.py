@@ -37,16 +37,25 @@ class Archive:
         Of slices of that width, which end at the instants, only those that are over.
         """
         with self.ledger.still():
-            if self._ids is None:
-                self._ids = {
-                    (one.slo, canonical(one.labels)): number
-                    for number, one in self.ledger.instances.items()
-                    if one.retired is None
-                }
-            instance = self._ids.get((name, canonical(labels)))
+            instance = self._instance(name, labels)
             if instance is None:
                 return None
             return self.ledger.history.courses(instance, ends, windows, width=width)
+
+    def born(self, name: str, labels: Mapping[str, str]) -> int | None:
+        """The data instant at which an instance was first known; None when there is no such instance."""
+        with self.ledger.still():
+            instance = self._instance(name, labels)
+            return None if instance is None else self.ledger.born(instance)
+
+    def _instance(self, name: str, labels: Mapping[str, str]) -> int | None:
+        if self._ids is None:
+            self._ids = {
+                (one.slo, canonical(one.labels)): number
+                for number, one in self.ledger.instances.items()
+                if one.retired is None
+            }
+        return self._ids.get((name, canonical(labels)))
 
     def events(self, wanted: timeline.Wanted) -> timeline.Found:
         """The events that are wanted, newest first.

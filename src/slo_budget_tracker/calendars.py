@@ -107,7 +107,10 @@ def parse_start(text: str, unit: PeriodUnit) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def _begin(base: datetime, unit: PeriodUnit, number: int, timezone: str) -> int:
-    """The instant of a local time; where there is none, the one at which the clock jumps over it."""
+    """The instant of a local time; of two the first, and in a gap as if the clock had not jumped yet.
+
+    So 02:30 on the day on which 02:00 becomes 03:00 is 03:30, and a midnight that is none is the jump itself.
+    """
     if unit == "week":
         local = base + timedelta(days=7 * number)
     else:

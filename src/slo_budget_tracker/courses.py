@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import budget
@@ -195,16 +196,28 @@ def _counts(
         if (found := _asked(one, labels if slo.group_by else {}, ends, wanted, past, clock))
     }
     nothing = {length: WindowCounts(length, 0, 0, 0) for length in wanted}
+    begun = _begun(slo, labels, parts, past)
     places = [
         composed(
             slo.sli,
             members,
-            {name: {length: part[length][place] for length in wanted} for name, part in parts.items()},
+            {
+                name: {length: part[length][place] for length in wanted}
+                for name, part in parts.items()
+                if begun[name] < at
+            },
         )
         or nothing
-        for place in range(len(ends))
+        for place, at in enumerate(ends)
     ]
     return {length: [place[length] for place in places] for length in wanted}
+
+
+def _begun(slo: SLO, labels: Mapping[str, str], parts: Iterable[str], past: Past) -> Mapping[str, float]:
+    """From when on each member is a part: of a group, what began after the group itself only since then."""
+    own = past.born(slo.name, labels) if labels else None
+    born = {name: past.born(name, labels) if own is not None else None for name in parts}
+    return {name: -inf if at is None or own is None or at <= own else at for name, at in born.items()}
 
 
 def _asked(  # noqa: PLR0917 - as course

@@ -92,7 +92,7 @@ class ShardsLedgers:
             [one.evaluator for one in self._looked.values()],
             clients(settings),
             tuple(one for some in self._last.values() for one in some),
-            past=Past(_courses(archives), _events(archives, every)),
+            past=Past(_courses(archives), _events(archives, every), _born(archives)),
             notebook=Notebook(_marks(every), _refused, _refused),
         )
         return faults
@@ -109,6 +109,13 @@ def _courses(archives: Mapping[str, Archive]) -> Callable[..., Mapping[int, Sequ
         return archives[name].courses(name, labels, ends, windows, width) if name in archives else None
 
     return courses
+
+
+def _born(archives: Mapping[str, Archive]) -> Callable[[str, Mapping[str, str]], int | None]:
+    def born(name: str, labels: Mapping[str, str]) -> int | None:
+        return archives[name].born(name, labels) if name in archives else None
+
+    return born
 
 
 def _events(archives: Mapping[str, Archive], every: Sequence[Archive]) -> Callable[[Wanted], Found]:

@@ -113,7 +113,7 @@ class Publisher:
             [evaluator],
             sources,
             snapshots,
-            past=Past(archive.courses, archive.events),
+            past=Past(archive.courses, archive.events, archive.born),
             notebook=Notebook(archive.marks, archive.annotate, archive.erase),
             prepared=prepared,
         )

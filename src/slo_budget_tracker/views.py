@@ -35,11 +35,12 @@ class Past(NamedTuple):
 
     `courses`: what is known of windows (seconds) that end at given instants, by window, of one SLO instance;
     None when there is no such instance; where it counts slices their width follows. `events`: those that are
-    wanted, newest first.
+    wanted, newest first. `born`: the data instant at which an instance was first known.
     """
 
     courses: Callable[..., Mapping[int, Sequence[WindowCounts]] | None]
     events: Callable[[Wanted], Found]
+    born: Callable[[str, Mapping[str, str]], int | None] = lambda _name, _labels: None
 
 
 class Notebook(NamedTuple):

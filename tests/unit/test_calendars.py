@@ -119,6 +119,22 @@ def test_a_day_without_midnight_begins_when_its_clock_does():
     assert at("2026-04-23 22:00") == int(datetime(2026, 4, 24, tzinfo=gap).timestamp())
 
 
+@pytest.mark.parametrize(
+    ("start", "begins"),
+    [
+        ("2026-03-22T02:30", "2026-03-29 01:30"),  # 02:00 becomes 03:00: 02:30 is 03:30
+        ("2026-03-22T02:00", "2026-03-29 01:00"),  # the jump itself
+        ("2026-10-18T02:30", "2026-10-25 00:30"),  # 03:00 becomes 02:00: the first of two
+    ],
+    ids=["in a gap", "at its begin", "twice"],
+)
+def test_a_week_that_begins_while_the_clock_changes(start, begins):
+    """A local time that there is not is as long after midnight as always; of two it is the first."""
+    weeks = Calendar(unit="week", timezone="Europe/Berlin", start=start)
+    assert at(begins) == weeks.period(at(begins) + 1).start
+    assert at(begins) == weeks.period(at(begins)).end
+
+
 def test_the_border_belongs_to_the_period_that_ends_there():
     """Spans are (start, end], as ticks are."""
     october = Calendar(unit="month").period(at("2026-11-01"))

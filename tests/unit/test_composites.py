@@ -9,16 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slo_budget_tracker.archive import Archive as LedgerArchive
 from slo_budget_tracker.budget import allowed, burn_rate, exact
 from slo_budget_tracker.composites import composed, members_of
+from slo_budget_tracker.courses import remains
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.replays import Grid, evaluate_at
 from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.slices import Clock
 from slo_budget_tracker.slis import Member
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.specs import SLO, BurnRateAlert, CompositeSli, RequestsSli
 from slo_budget_tracker.ticks import TO_DATE, WindowCounts
+from slo_budget_tracker.views import Past
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, availability, traffic
 from tests.unit.test_groups import serve
 
@@ -144,8 +148,8 @@ def test_each_tick_that_is_caught_up_has_what_it_brought_itself(ends):
     assert (2 if ends == HOUR else 3) == len(told[0])
 
 
-def test_a_group_is_made_of_what_there_was():
-    """The group of one member began fifty minutes after the other's: until then there was one, also when caught up."""
+def begun_later():
+    """A composite with groups, whose second member's group begins fifty minutes after the first one's."""
     db = serve(Archive(), {"/pay": (9, 1)}, last=HOUR)
     serve(db, {"/pay": (9, 1)}, first=50 * 60, last=HOUR, instance="b:80")
     late = RequestsSli(
@@ -157,13 +161,37 @@ def test_a_group_is_made_of_what_there_was():
         availability("quiet", sli=late, group_by=("handler",), alerts=()),
         journey(group_by=("handler",)),
     )
+    return slos, Server(db)
+
+
+def test_a_group_is_made_of_what_there_was():
+    """The group of one member began later than the other's: until then there was one, also when caught up."""
     told = []
     for step in (1, 60):
+        slos, shops = begun_later()
         with Ledger.open("sqlite://") as ledger:
-            run(ledger, 60, step=step, slos=slos, shops=Server(db))
+            run(ledger, 60, step=step, slos=slos, shops=shops)
             told.append([(e.kind, e.created) for e in ledger.events() if e.payload["labels"]])
     assert told[0] == told[1]
     assert ["slo_burn_started"] == [kind for kind, _ in told[0]]
+
+
+def test_the_chart_of_a_group_has_the_members_that_there_were():
+    """Point by point what was concluded live: a member whose group began later is no part of it before."""
+    slos, shops = begun_later()
+    labels, live = {"handler": "/pay"}, {}
+    with Ledger.open("sqlite://") as ledger:
+        one_ = Evaluator(slos=slos, ledger=ledger, asks={"default": shops}, interval=INTERVAL, delay=DELAY)
+        one_.prepare(BEGIN)
+        for minute in range(1, 61):
+            shown = one_.advance(BEGIN + minute * INTERVAL).snapshots
+            live |= {int(s.evaluated_at): s for s in shown if s.name == "journey" and s.labels == labels}
+        kept = LedgerArchive(ledger)
+        past = Past(kept.courses, kept.events, kept.born)
+        by_name = {slo.name: slo for slo in slos}
+        found = remains(by_name["journey"], labels, list(live), past, by_name, Clock(max(live), INTERVAL))
+    assert 50 < len(live)
+    assert [pytest.approx(one.error_budget_remaining) for one in live.values()] == found
 
 
 def test_evaluated_from_history():
