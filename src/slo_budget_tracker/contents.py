@@ -127,13 +127,14 @@ def _pairs(connection: sa.Connection, table: sa.Table) -> dict[Any, Any]:
 def _instances(connection: sa.Connection, known: Mapping[int, Instance]) -> dict[int, Instance]:
     """All instances; those that are known and did not change are the same objects."""
     found = {}
-    for row in connection.execute(sa.select(tables.instances)).mappings():
-        one = known.get(row["id"])
+    stored = connection.execute(sa.select(tables.instances))
+    for number, slo, labels, sli_hash, generation, born, retired in stored:
+        one = known.get(number)
         if one is None:
-            one = Instance(**{**row, "labels": orjson.loads(row["labels"])})
-        elif (one.retired, one.born) != (row["retired"], row["born"]):  # nothing else of it ever changes
-            one = replace(one, retired=row["retired"], born=row["born"])
-        found[row["id"]] = one
+            one = Instance(number, slo, orjson.loads(labels), sli_hash, generation, born, retired)
+        elif (one.retired, one.born) != (retired, born):  # nothing else of it ever changes
+            one = replace(one, retired=retired, born=born)
+        found[number] = one
     return found
 
 

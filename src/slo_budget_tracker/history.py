@@ -281,10 +281,10 @@ class History:
             self._curves.build(batch, [columns[id(row.ids)] for row in batch])
         else:
             self._merge(batch, journal)
-        for row in batch:
-            place = columns[id(row.ids)]
-            self._first[place] = np.minimum(self._first[place], row.start)
-            self._last[place] = np.maximum(self._last[place], row.end)
+        for key, place in columns.items():
+            spans = [(row.start, row.end) for row in batch if id(row.ids) == key]
+            self._first[place] = np.minimum(self._first[place], min(start for start, _ in spans))
+            self._last[place] = np.maximum(self._last[place], max(end for _, end in spans))
 
     def _merge(self, batch: Sequence[Row], journal: Journal | None) -> None:
         """Replace the rows' spans; where none of them overlap, all rows of the same instances at once."""

@@ -113,6 +113,8 @@ def _cover(selectors: Sequence[Selector]) -> Sequence[Selector]:
 
 def _absorbed(selectors: Sequence[Selector]) -> list[Selector]:
     """The selectors without those that only narrow another one down."""
+    if len(selectors) == 1:  # most parts of a large cover
+        return list(selectors)
     known = {frozenset(selector.matchers): selector for selector in selectors}
     return [
         selector

@@ -89,8 +89,9 @@ def levels(lines: Iterable[NDArray[np.float64]], before: Sequence[Level] = ()) -
     base, size = (run[0].base, len(run)) if run else (GROUND.base, MOST_OF_ONE_BASE)
     wide = _padded(base, 0)
     for found in lines:
-        line = _padded(found, len(base))
-        wide = _padded(wide, len(line))
+        line = found if len(found) >= len(base) else _padded(found, len(base))
+        if len(wide) < len(line):
+            wide = _padded(wide, len(line))
         rise = line - wide
         if size >= MOST_OF_ONE_BASE or rise.min(initial=0) < 0:
             wide, size = np.floor(line), 0

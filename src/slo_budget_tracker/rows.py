@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,7 +159,7 @@ def _width(values: NDArray[Any]) -> int:
 def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64], narrow: bool = False) -> Row:
     """The row that `pack` made bytes of; DamageError when they are not such bytes.
 
-    With `narrow` its numbers stay as they were stored: for whoever sums them up into wide ones.
+    With `narrow` its numbers stay as they were stored, and there are no outcomes: for whoever sums them up.
     """
     try:
         plain = zlib.decompress(data)
@@ -189,12 +190,18 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64], narrow:
         stored = np.ascontiguousarray(planes.T).view(_WIDTHS[width])[:, 0]
         channels[name] = stored if narrow else stored.astype(dtype)
         offset += size * width
+    if narrow:  # what the outcomes were is nobody's question then
+        return Row(
+            start=start, end=end, ids=ids, outcome=_constant(0.0, np.dtype(np.uint8), size), **channels
+        )
     return Row.from_channels(start, end, ids, channels)
 
 
 def _seal(start: int, end: int, ids: NDArray[np.int64]) -> int:
     """What ties numbers to their span and instances, stored beside them; goes on with the numbers."""
-    return zlib.crc32(ids.astype("<i8", copy=False).tobytes(), zlib.crc32(struct.pack("<qq", start, end)))
+    return zlib.crc32(
+        ids.astype("<i8", order="C", copy=False).data, zlib.crc32(struct.pack("<qq", start, end))
+    )
 
 
 @lru_cache(maxsize=64)
@@ -236,8 +243,12 @@ def disjoint(rows: Sequence[Row]) -> bool:
         return True
     top = max((int(row.ids.max()) for row in rows if len(row.ids)), default=0)
     last = np.full(top + 1, np.iinfo(np.int64).min)
-    for row in sorted(rows, key=lambda row: (row.start, row.end)):
-        if bool((last[row.ids] > row.start).any()):
+    ordered = sorted(rows, key=lambda row: (row.start, row.end))
+    for _, same in groupby(ordered, key=lambda row: id(row.ids)):  # rows of one roster share its array
+        run = list(same)
+        if any(row.start < before.end for before, row in pairwise(run)):
             return False
-        last[row.ids] = row.end
+        if bool((last[run[0].ids] > run[0].start).any()):
+            return False
+        last[run[0].ids] = run[-1].end
     return True

@@ -13,6 +13,7 @@ from slo_budget_tracker.errors import Fault
 from slo_budget_tracker.fields import Fields
 from slo_budget_tracker.filecache import by_name, frozen, thawed
 from slo_budget_tracker.filesets import Source
+from slo_budget_tracker.hashes import definition_hash, sli_hash
 from slo_budget_tracker.native import Found, NativeFile
 from slo_budget_tracker.selectors import Matcher, Selector
 
@@ -63,7 +64,7 @@ class Kept:
         if files.keys() == self._cached:
             return False
         before = cache.read()
-        cache.write({key: before.get(key) or frozen(one) for key, one in files.items()})
+        cache.write({key: before.get(key) or _frozen(one) for key, one in files.items()})
         self._cached = set(files)
         return True
 
@@ -94,13 +95,23 @@ class Kept:
         self.stored = {}
 
 
+def _frozen(one: Understood) -> bytes:
+    """For the cache; with the hashes of its SLOs, which would take longer than reading it here."""
+    return frozen((one, [(sli_hash(found.slo), definition_hash(found.slo)) for found in one.file.found]))
+
+
 def _recalled(stored: bytes) -> Understood | None:
     """What lay in the cache; None for anything but what a file was understood as."""
     try:
-        found = thawed(stored, PARTS)
+        one, hashes = thawed(stored, PARTS)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the file is there to be read
         return None
-    return found if isinstance(found, Understood) else None
+    if not isinstance(one, Understood):
+        return None
+    for found, (of_sli, of_definition) in zip(one.file.found, hashes, strict=True):
+        sli_hash.learn(found.slo, of_sli)
+        definition_hash.learn(found.slo, of_definition)
+    return one
 
 
 def _print(source: Source, tick: int) -> Print:

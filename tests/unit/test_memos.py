@@ -32,6 +32,24 @@ def test_a_function_by_identity_is_called_once_for_each_object():
         assert 2 * size == doubled(Thing(size))
 
 
+def test_who_knows_already_need_not_call_it():
+    """What was learnt of an object is what the function gives, as long as the object lives."""
+
+    @by_identity
+    def doubled(thing):
+        """Twice the size."""
+        return 2 * thing.size
+
+    one = Thing(1)
+    doubled.learn(one, 3)
+    assert ("doubled", "Twice the size.", 3, 2) == (
+        doubled.__name__,
+        doubled.__doc__,
+        doubled(one),
+        doubled(Thing(1)),
+    )
+
+
 def test_no_garbage_is_looked_for_meanwhile():
     """It goes on afterwards, also after an error, and stays off where it was off."""
     assert gc.isenabled()
