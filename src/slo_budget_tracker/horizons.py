@@ -130,19 +130,20 @@ def judged(evaluator: Evaluator, datasource: str, *, at: int, wanted: int, reach
     slack = max(SLACK, wanted // 50)
     if reaches >= wanted - slack:
         return
-    ids = [evaluator.ids[slo.name] for slo in evaluator.slos if slo.datasource == datasource]
+    slos = [slo for slo in evaluator.slos if slo.datasource == datasource]
+    ids, longest = [evaluator.ids[slo.name] for slo in slos], max(slo.window for slo in slos)
     ledger = evaluator.ledger
     with ledger.still():
         windows = ledger.history.window(at, [reaches, wanted], ids=ids)
     older = max(windows[one][wanted].known - windows[one][reaches].known for one in ids)
-    here, there = said(reaches), format_duration(wanted)
+    here, there = said(reaches), format_duration(longest)
     if older > slack:
         text = (
             f"{datasource} has samples of about the last {here} only, the ledger knows "
             f"{said(older)} more: budgets go on from the ledger"
         )
         yield Remark(SHORTER_STORE, datasource, text)
-    if reaches + older < wanted - slack:
+    if reaches + older < longest - slack:
         text = (
             f"{datasource} has samples of about the last {here} only, the longest window is {there}: "
             "until the daemon has run for so long its coverage is below 1"

@@ -98,6 +98,11 @@ class Portrait:
         left = self.snapshot.events_remaining
         return None if not left or left < 0 or not self.per_second else left / self.per_second
 
+    @property
+    def pace(self) -> int:
+        """The span whose failures the forecast goes on with, seconds."""
+        return budget.exhaustion_window(self.snapshot.window_seconds)
+
     def group_of(self, event: Happening) -> Mapping[str, str]:
         """The group that an event is about; nothing on the page of a group, where all are about it."""
         return {} if self.snapshot.labels else _group(event, self.line)

@@ -12,6 +12,7 @@ import pytest
 
 from slo_budget_tracker import __version__
 from slo_budget_tracker.cli import commands, main
+from slo_budget_tracker.cli.app import PANELS
 from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
 from tests.servers import free_port
 from tests.unit.serving import BEGIN, HOUR, Server, no_trouble, traffic
@@ -363,6 +364,13 @@ def test_what_several_slos_suffer_from_is_said_once(call, tmp_path, monkeypatch)
     monkeypatch.setattr(commands, "_asks", lambda _: {"default": refuse})
     status, _, err = call("evaluate", "-c", tmp_path / "c.yaml")
     assert (1, "s0, s1, s2, s3, s4 and 2 more: parse error\n") == (status, err)
+
+
+def test_help_lists_commands_as_they_come_to_be_needed(call):
+    """What a newcomer needs first stands first; no command is left out."""
+    _, out, _ = call("--help")
+    places = [out.index(f"│ {name}") for names in PANELS.values() for name in names]
+    assert sorted(places) == places
 
 
 def test_help_of_all_shows_an_example(call):

@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.errors import Unreachable
-from slo_budget_tracker.horizons import SHORTER_STORE, SHORTER_WINDOW, Horizons, reach
+from slo_budget_tracker.horizons import SHORTER_STORE, SHORTER_WINDOW, Horizons, judged, reach
 from slo_budget_tracker.web import routes
 from tests.unit.cycling import begin, metric, ticks
 from tests.unit.serving import BEGIN, HOUR, Server, availability, ratio, traffic
@@ -18,6 +19,8 @@ from tests.unit.test_web import ask as get
 
 DAY = 24 * HOUR
 COUNTED = re.compile(r"count\(count_over_time\((.*)\)\)")
+
+DAY = 24 * HOUR
 
 
 class Counting(Server):
@@ -63,6 +66,16 @@ def test_a_retention_shorter_than_the_window_is_told_at_the_start():
     assert [remark] == status["remarks"]
     assert metric(cycle, 'slo_budget_tracker_prometheus_history_seconds{datasource="default"} 2')
     assert cycle.publisher.display.view.snapshots[0].coverage < 1
+
+
+def test_a_calendar_window_is_no_longer_than_its_period():
+    """P22: that it also looks at the period before makes no window longer: with its own samples it is covered."""
+    week = {"window": 7 * DAY, "calendar": Calendar(unit="week")}
+    for options, said in (week, []), ({"window": 30 * DAY}, ["the longest window is 30d"]):
+        slo = availability(alerts=(), **options)
+        evaluator = begin([slo]).evaluator
+        found = judged(evaluator, "default", at=int(BEGIN), wanted=slo.past, reaches=8 * DAY)
+        assert said == [text for one in found for text in re.findall(r"the longest window is \w+", one.text)]
 
 
 def test_a_server_that_lost_its_data_is_told(monkeypatch):

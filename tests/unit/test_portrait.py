@@ -51,6 +51,13 @@ def test_every_kind_has_a_page(slo):
     assert f"<dt>kind</dt><dd><code>{slo.sli.kind}</code></dd>" in text
 
 
+@pytest.mark.parametrize(("window", "pace"), [(30 * 24 * HOUR, "6h"), (12 * HOUR, "3h"), (HOUR, "15m")])
+def test_a_forecast_says_whose_pace_it_goes_on_with(window, pace):
+    """The last six hours, or a quarter of a shorter window."""
+    text = shown(availability(window=window), window_seconds=window, exhaustion_seconds=600.0)
+    assert f"at the pace of the last {pace}<" in text
+
+
 def test_a_calendar_budget_is_to_date():
     """The budget begins anew with the period: nothing of yesterday is in it."""
     slo = availability(window=7 * 86_400, calendar=Calendar(unit="week"))

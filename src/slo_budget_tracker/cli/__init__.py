@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from slo_budget_tracker.cli.annotate import annotate
-from slo_budget_tracker.cli.app import app
+from slo_budget_tracker.cli.app import app, arrange
 from slo_budget_tracker.cli.audit import audit
 from slo_budget_tracker.cli.commands import evaluate, plan, replay, run, validate
 from slo_budget_tracker.cli.convert import convert
@@ -22,6 +22,7 @@ from slo_budget_tracker.cli.report import report
 from slo_budget_tracker.errors import PrometheusError, TrackerError, UsageError
 
 USAGE = UsageError.exit_status
+arrange()
 
 __all__ = [
     "annotate",

@@ -23,14 +23,25 @@ from slo_budget_tracker.wording import bar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typer.models import CommandInfo, TyperInfo
+
     from slo_budget_tracker.configuration import Configuration
 
 ABOUT = """Exact SLO error budgets and burn rates beside an existing Prometheus.
 
-Example: `slo-budget-tracker validate config/slos`, then
-`slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml`, then
-`slo-budget-tracker run -c config/slo-budget-tracker.yaml`
+Example: `slo-budget-tracker validate config/slos`
+
+then: `slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml`
+
+then: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
 """
+PANELS = {  # what the help lists, and in which order
+    "First": ("docs", "validate", "discover", "run"),
+    "What is it like": ("evaluate", "replay", "plan", "gate", "report", "health"),
+    "Files": ("convert", "diff", "corrections"),
+    "What happened": ("annotate", "audit", "ledger"),
+}
+
 
 app = typer.Typer(
     help=ABOUT,
@@ -62,6 +73,20 @@ def _options(
     ] = False,
 ) -> None:
     """Exact SLO error budgets and burn rates beside an existing Prometheus."""
+
+
+def arrange() -> None:
+    """Put the commands into the order in which people come to need them; call it when all are there."""
+    panels = {name: panel for panel, names in PANELS.items() for name in names}
+    order = list(panels)
+
+    def name_of(info: CommandInfo | TyperInfo) -> str:
+        return str(info.name or getattr(info.callback, "__name__", ""))
+
+    app.registered_commands.sort(key=lambda info: order.index(name_of(info)))
+    listed: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+    for info in listed:
+        info.rich_help_panel = panels[name_of(info)]
 
 
 def files_of(config: Path | None, *, allow_empty: bool = False, cached: bool = False) -> Files:

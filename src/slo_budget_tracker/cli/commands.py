@@ -84,7 +84,9 @@ def run(
     """Run the daemon.
 
     Example: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
+
     One of three: `slo-budget-tracker run -c config/slo-budget-tracker.yaml --shard 0/3`
+
     A page over all: `slo-budget-tracker run -c config/slo-budget-tracker.yaml --shard all`
     """
     wishes = Wishes()
