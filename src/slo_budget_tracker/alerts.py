@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.budget import Sums
     from slo_budget_tracker.specs import BudgetAlert, BurnRateAlert
 
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python
 Phase = Literal["quiet", "pending", "firing"]
 Shown = Literal["quiet", "pending", "firing", "held"]
 PHASES: tuple[Phase, ...] = ("quiet", "pending", "firing")
@@ -95,8 +96,8 @@ def step(
     """One tick, `seconds` after the one before, at the data instant `at`; no state yet is quiet."""
     finding, reason = judgement
     state = state or AlertState("quiet", at)
-    if state.state == "quiet" and finding != "burning":
-        return Decision(state, "quiet", None, reason)
+    if state.state == "quiet" and finding != "burning":  # by far the most
+        return _MAKE(Decision, (state, "quiet", None, reason))
     if state.state == "firing":
         return _step_firing(state, judgement, at=at, seconds=seconds, keep_firing_for=keep_firing_for)
     if finding == "burning":
@@ -277,7 +278,7 @@ def _judge_windows(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
     if budget.reaches(short, rule.limit):
         return _judge_burning_short(rule, long=long, short=short)
     if budget.well_covered(short):
-        return Judgement("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}")
+        return _MAKE(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
     few = "but under 80% of it is known"
     return Judgement("silent", f"{rule.short} burns {rate:.6g}, below {rule.factor}, {few}")
 

@@ -67,6 +67,7 @@ class Attempts:
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
     _shared: Shared = field(default_factory=Shared)
+    _begun_units: dict[str, int] = field(default_factory=dict)  # of this call: where their live ticks begin
     _failed: set[str] = field(default_factory=set)  # while others are under way: not asked twice in a tick
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
@@ -82,6 +83,7 @@ class Attempts:
     def begin(self, goals: Mapping[str, int]) -> None:
         """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
         self._shared.begin()
+        self._begun_units.clear()
         if goals != self.goals or not self._flights.datasources:
             self._failed.clear()
         if goals != self.goals:
@@ -127,7 +129,9 @@ class Attempts:
         """
         cursors = [self.ledger.cursor(key) for key in cursor_keys(unit)]
         known = [cursor for cursor in cursors if cursor is not None]
-        begun = min(map(self._begun, unit.slos))
+        begun = self._begun_units.get(unit.key)
+        if begun is None:
+            begun = self._begun_units[unit.key] = min(map(self._begun, unit.slos))
         if not known:
             former = [self.ledger.cursor(feed.former) for feed in unit.feeds if feed.former is not None]
             known = [cursor for cursor in former if cursor is not None]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
+from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.scan import Scan
 from slo_budget_tracker.sorting import Sorting, sorting_of
 from slo_budget_tracker.strays import Strays
@@ -63,7 +64,7 @@ def count(
     sorting = sorting_of(feed)
     doubts: Counter[str] = Counter()
     start = ticks[0].start * 1000
-    scope = _scope(feed)
+    scope = scope_of(feed)
     if memory.until is None or memory.scope != scope or start - memory.until > KEPT_MS:
         memory = yield from _seeded(feed, sorting, memory, ticks[0].start, scope)
     lines = Lines.of(feed, sorting, series, start, ends=[tick.end * 1000 for tick in ticks])
@@ -77,13 +78,14 @@ def count(
         scan.run()
         if scan.slow or scan.new:
             yield from Strays(feed, scan, SEED_SECONDS * 1000, doubts).settle()
-        memory = scan.remember()
+        there = scan.present()
+        memory = scan.remember(there)
         sizes[tick.end] = sum(scan.highs) - sum(lines.done)
         if scan.new:
             births[tick.end] = sum(scan.highs[at] - lines.done[at] for at in scan.new)
         lines.done = scan.highs
         counts[tick.end] = scan.counts()
-        present[tick.end] = frozenset(scan.present())
+        present[tick.end] = frozenset(there)
         if tick.end // _PURGE_SECONDS != tick.start // _PURGE_SECONDS:
             memory = memory.purged()
         if tick.end in keep:
@@ -104,7 +106,8 @@ def count(
     )
 
 
-def _scope(feed: RawFeed) -> str:
+@by_identity
+def scope_of(feed: RawFeed) -> str:
     """What a feed selects, as a hash: when that changes, unknown series are no new ones."""
     selected = sorted({str(selector) for _, selector in feed.members})
     how = "" if feed.histogram is None else f"\n{feed.histogram.base}"
@@ -133,7 +136,7 @@ def _seeded(
             scan.add(line, gain=0.0, time=time, value=value, special=NOTHING_SPECIAL)
             if feed.histogram is not None:  # of counts at a bound in several resolutions the newest are kept
                 scan.drop(sorting.relatives(lines.labels[line]) - {lines.places[line].key})
-    seeded = scan.remember()
+    seeded = scan.remember(scan.present())
     kept = len(memory)
     return replace(
         seeded,

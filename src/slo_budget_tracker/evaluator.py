@@ -182,7 +182,7 @@ class Evaluator:
             self._generation = generation
             self._attempts.forget()
             self._rechecks.trails.clear()
-        goals = {slo.datasource: self.goal(slo.datasource, until) for slo in self.slos}
+        goals = {name: self.goal(name, until) for name in dict.fromkeys(slo.datasource for slo in self.slos)}
         self._attempts.begin(goals)
         _carry(report, self._attempts.failed())
         self._stepper.spacings = self._attempts.spacings() | self._surveys.spacings

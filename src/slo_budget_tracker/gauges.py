@@ -243,7 +243,9 @@ _of_snapshot = attrgetter(*_OF_SNAPSHOT.values())
 
 
 def _plain_values(one: SLOSnapshot) -> list[float | None]:
-    values: list[float | None] = [float(one.target), *_of_snapshot(one), float(bool(one.suspicious))]
+    *figures, breached, at = _of_snapshot(one)
+    values = [float(one.target), *figures, None if breached is None else float(breached), at]
+    values.append(1.0 if one.suspicious else 0.0)
     raw = one.raw
     if raw is not None:
         values += (raw.corrected_seconds, raw.success_ratio, raw.error_budget_remaining)

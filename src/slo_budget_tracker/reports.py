@@ -79,9 +79,9 @@ class Tally:
             self.series += attempt.reading.series
             self.doubts.update(attempt.reading.doubts)
             for key, ticks in attempt.reading.counts.items():
-                cut = sum(counts.cut is not None for counts in ticks.values())
-                if cut and not is_group(key):
-                    self.clamped[key] += cut
+                for counts in ticks.values():
+                    if counts.cut is not None and not is_group(key):
+                        self.clamped[key] += 1
             self.faults.update(attempt.reading.faults)
 
     def take(self, aside: Tally) -> None:

@@ -230,14 +230,13 @@ class Scan:
 
     # results
 
-    def remember(self) -> Memory:
-        """The memory after this tick."""
+    def remember(self, present: Mapping[Slot, int]) -> Memory:
+        """The memory after this tick; `present` as below."""
         memory, roll, times, values = self.memory, self.memory.roll, self.times, self.values
         if self._added:
             targets, added_times, added_values = zip(*self._added.values(), strict=True)
             roll = roll.extended(tuple(self._added), targets)
             times, values = [*times, *added_times], [*values, *added_values]
-        present = self.present()
         later = 2 * self.end - self.start
         remembered = Memory(
             scope=memory.scope,

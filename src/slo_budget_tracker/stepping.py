@@ -200,13 +200,15 @@ class Stepper:
                 suspicion=self._suspicion(name, counts),
                 outcome=outcome,
             )
-            applied, told = applications(slo, tick.end, verdict.snapshot, {} if is_group(name) else known)
+            unchanged = verdict.states is known and not slo.corrections
+            before = NO_STATES if unchanged or is_group(name) else known
+            applied, told = applications(slo, tick.end, verdict.snapshot, before)
         except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
             report.faults[name] = f"internal error: {type(error).__name__}: {error}"
             return
         report.verdicts[name] = verdict
-        if verdict.states is known and not (applied or told):
-            return  # nothing is new, as in most ticks of most SLOs
+        if unchanged:
+            return  # as in most ticks of most SLOs
         piece.states[instance], transitions = _held(verdict, known, tick.end)
         piece.transitions += transitions
         if not is_group(name):

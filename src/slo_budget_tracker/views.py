@@ -104,8 +104,9 @@ class Content:
 
 def prepare(body: bytes, *, compress: bool = True) -> Content:
     """The body with its entity tag; the lowest level of compression is a twentieth of the size already."""
-    tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
-    return Content(body, gzip.compress(body, 1, mtime=0) if compress else None, tag)
+    packed = gzip.compress(body, 1, mtime=0) if compress else None
+    tag = blake2b(body if packed is None else packed, digest_size=12).hexdigest()
+    return Content(body, packed, f'W/"{tag}"')
 
 
 class Body:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-LOOK_AGAIN = 1_000  # milliseconds after which is looked whether the folders are still the same ones
+STEP = 200  # milliseconds between two looks at what the kernel told
+LOOK_AGAIN = 2_000  # milliseconds after which is looked whether the folders are still the same ones
 AFTER_FAILURE = 30.0  # seconds until watching is tried again
 
 log = structlog.get_logger()
@@ -65,8 +66,8 @@ class Watcher:
             *folders,
             watch_filter=lambda _, path: _matters(path),
             stop_event=self.stop,
-            debounce=200,
-            step=50,
+            debounce=2 * STEP,
+            step=STEP,
             rust_timeout=LOOK_AGAIN,
             yield_on_timeout=True,
             raise_interrupt=False,
