@@ -145,4 +145,4 @@ def openmetrics(text: bytes) -> bytes:
 
 def encoded(blocks: Iterable[str], *more: Iterable[str]) -> bytes:
     """All blocks as UTF-8."""
-    return "".join(chain(blocks, *more)).encode()
+    return b"".join([text.encode() for text in chain(blocks, *more)])

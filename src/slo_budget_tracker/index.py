@@ -99,7 +99,8 @@ def _cover(selectors: Sequence[Selector]) -> Sequence[Selector]:
         return [superset(selectors)]
     equal: dict[Selector, set[str]] = {}
     for values, part in parts:
-        for rest in _cover(_absorbed([_without(selector, label) for selector in part])):
+        rests = [_without(selector, label) for selector in part]
+        for rest in rests if len(rests) == 1 else _cover(_absorbed(rests)):
             equal.setdefault(rest, set()).update(values)
     found = [_with(rest, alternation(label, frozenset(values))) for rest, values in equal.items()]
     if len(found) <= MOST_PIECES:
@@ -113,8 +114,6 @@ def _cover(selectors: Sequence[Selector]) -> Sequence[Selector]:
 
 def _absorbed(selectors: Sequence[Selector]) -> list[Selector]:
     """The selectors without those that only narrow another one down."""
-    if len(selectors) == 1:  # most parts of a large cover
-        return list(selectors)
     known = {frozenset(selector.matchers): selector for selector in selectors}
     return [
         selector
@@ -176,7 +175,7 @@ def _apart(selectors: Sequence[Selector]) -> bool:
 
 
 def _without(selector: Selector, label: str) -> Selector:
-    return replace(selector, matchers=tuple(m for m in selector.matchers if m.label != label))
+    return Selector(selector.metric, tuple([m for m in selector.matchers if m.label != label]))
 
 
 def _with(selector: Selector, matcher: Matcher) -> Selector:

@@ -7,7 +7,7 @@ small batches (`ExpressionBatch`), because the server's cost per expression grow
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker import recordings
@@ -19,14 +19,13 @@ from slo_budget_tracker.histograms import bound_text
 from slo_budget_tracker.index import cover
 from slo_budget_tracker.joints import joints
 from slo_budget_tracker.memos import by_identity
-from slo_budget_tracker.selectors import Matcher, substitute_window
+from slo_budget_tracker.selectors import Matcher, Selector, substitute_window
 from slo_budget_tracker.slis import ConditionSli, LatencySli, ProbeSli, RequestsSli
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
-    from slo_budget_tracker.selectors import Selector
     from slo_budget_tracker.slis import PromqlSli
     from slo_budget_tracker.specs import SLO
 
@@ -236,11 +235,8 @@ def _series_of(slo: str, sli: RequestsSli | LatencySli | ProbeSli) -> Iterator[t
 
 def _bucket(histogram: Selector, bound: str) -> Selector:
     matchers = (*histogram.matchers, Matcher("le", "=", bound))
-    return replace(
-        histogram,
-        metric=f"{histogram.metric}_bucket",
-        matchers=tuple(sorted(matchers, key=lambda m: (m.label, m.operator, m.value))),
-    )
+    ordered = tuple(sorted(matchers, key=lambda m: (m.label, m.operator, m.value)))
+    return Selector(f"{histogram.metric}_bucket", ordered)
 
 
 def _expressions(slo: str, sli: PromqlSli | ConditionSli, by: tuple[str, ...]) -> Iterator[Member]:

@@ -56,6 +56,7 @@ def _closed(_: object) -> bool:
 
 
 BODIES = ("text", "openmetrics", "seed")  # of a view
+LARGE = 1 << 20  # bytes of a body that is kept compressed
 NO_NOTES = Notebook(lambda _sought: Marked((), 0), _closed, _closed)
 NO_PAST = Past(lambda _name, _labels, _ends, _windows: None, lambda _wanted: Found((), 0))
 
@@ -95,18 +96,26 @@ class Bodies(Mapping[str, bytes]):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A body that is ready to be sent, plain and compressed."""
+    """A body that is ready to be sent; a large one is kept in its compressed form, which most ask for."""
 
-    body: bytes
+    plain: bytes | None
     compressed: bytes | None
     tag: str
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as they are before compression."""
+        if self.plain is not None:
+            return self.plain
+        assert self.compressed is not None
+        return gzip.decompress(self.compressed)
 
 
 def prepare(body: bytes, *, compress: bool = True) -> Content:
     """The body with its entity tag; the lowest level of compression is a twentieth of the size already."""
     packed = gzip.compress(body, 1, mtime=0) if compress else None
     tag = blake2b(body if packed is None else packed, digest_size=12).hexdigest()
-    return Content(body, packed, f'W/"{tag}"')
+    return Content(body if packed is None or len(body) <= LARGE else None, packed, f'W/"{tag}"')
 
 
 class Body:
@@ -132,8 +141,10 @@ class Body:
 
     @property
     def body(self) -> bytes:
-        """The bytes as they are before compression."""
-        return self.prepared().body
+        """The bytes as they are before compression; made for the caller alone where nobody asked before."""
+        with self._guard:
+            content = self._content
+        return self._make() if content is None else content.body
 
 
 @dataclass(frozen=True, slots=True)

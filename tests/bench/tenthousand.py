@@ -128,7 +128,9 @@ class Daemon:
         began = time.perf_counter()
         command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(self.config)]
         with self.config.with_name("daemon.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
         while time.perf_counter() - began < 180:
             if self.process.poll() is not None:
                 break
@@ -140,6 +142,11 @@ class Daemon:
                 return time.perf_counter() - began
             time.sleep(0.05)
         raise AssertionError(self.config.with_name("daemon.log").read_text()[-2_000:])
+
+    def _environment(self) -> dict[str, str]:
+        """With the bytecode that an installed program has, whatever this environment says of writing such."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "PYTHONPYCACHEPREFIX": str(self.config.with_name("bytecode"))}
 
     def stop(self) -> float:
         """SIGTERM; seconds until it is gone."""

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from slo_budget_tracker import guarding
 from slo_budget_tracker.errors import UsageError
-from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE
+from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics
 from slo_budget_tracker.guarding import Guard
 from slo_budget_tracker.protection import Protection
 from slo_budget_tracker.resources import GroupPage, Problem, Snapshot, SnapshotPage
@@ -150,6 +150,22 @@ def test_gauges_are_rendered_when_they_are_asked_for_and_then_for_each_tick():
     display.show(compose(metrics=body("tick")))
     display.show(compose(metrics=body("unread")))
     assert ["first", "tick"] == rendered
+
+
+def test_a_large_body_is_kept_compressed_only():
+    """Whoever takes no compression has it decompressed; nobody waits for a form that nobody asked for."""
+    made = []
+
+    def metrics():
+        made.append("text")
+        return METRICS * 100_000
+
+    view = compose(metrics=metrics)
+    whole = view.openmetrics.body
+    content = view.text.content()
+    assert (["text", "text"], None, METRICS * 100_000) == (made, content.plain, content.body)
+    assert whole == openmetrics(view.text.body)
+    assert ["text", "text"] == made
 
 
 @pytest.mark.parametrize(
