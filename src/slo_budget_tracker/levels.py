@@ -77,7 +77,9 @@ class Level(NamedTuple):
 
     def of(self, column: int) -> float:
         """What one column has reached."""
-        return sum(float(numbers[column]) for numbers in self if column < len(numbers))
+        base, rise = self
+        found = base.item(column) if column < len(base) else 0.0
+        return float(found + rise.item(column)) if column < len(rise) else float(found)
 
 
 GROUND = Level(np.zeros(0), np.zeros(0))
