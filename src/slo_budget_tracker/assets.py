@@ -30,6 +30,12 @@ class Asset(NamedTuple):
     address: str
 
 
+def templates() -> Mapping[str, str]:
+    """The texts of all templates by name: an upgrade on disk changes no page of a daemon that runs."""
+    folder = files("slo_budget_tracker").joinpath("templates")
+    return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.is_file()}
+
+
 def load() -> Mapping[str, Asset]:
     """All files of the package's folder `static`, by name."""
     found = {}

@@ -44,7 +44,7 @@ class Pages:
         self.display = display
         self._listing: tuple[View, Listing, dict[object, Content]] | None = None
         self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("slo_budget_tracker"),
+            loader=jinja2.DictLoader(assets.templates()),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,7 @@ __all__ = ["Content", "Display", "Notebook", "Past", "View", "build", "compose",
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 1_000_000
+FAULT = "This is a fault of ours; the log has it."
 NOWHERE = "There is nothing at this path."
 
 
@@ -102,7 +104,16 @@ def routes(
             return await run_in_threadpool(pages.message, request, HTTPStatus.NOT_FOUND, NOWHERE)
         return _refused(request, error, app)
 
+    async def failed(request: Request, _error: Exception) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            with suppress(Exception):  # whatever is wrong with pages, there is an answer
+                return await run_in_threadpool(
+                    pages.message, request, HTTPStatus.INTERNAL_SERVER_ERROR, FAULT
+                )
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
+
     app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Exception, failed)  # the guard logs it
     return app
 
 

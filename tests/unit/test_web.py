@@ -9,11 +9,12 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import httpx
+import jinja2
 import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from slo_budget_tracker import guarding
+from slo_budget_tracker import assets, guarding
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics
 from slo_budget_tracker.guarding import Guard
@@ -431,7 +432,20 @@ def test_a_failure_of_ours_is_one_line(display):
     with capture_logs() as logs:
         answer = ask(Guard(inner, local=True), "/broken")
     assert (500, 1, "RuntimeError: broken inside") == (answer.status_code, len(logs), logs[0]["error"])
-    assert "broken inside" not in answer.text
+    assert "this is a fault of ours; the log has it" == answer.json()["detail"].lower().rstrip(".")
+    with capture_logs():
+        page = ask(Guard(inner, local=True), "/broken", headers={"accept": "text/html"})
+    assert (500, True) == (page.status_code, "This is a fault of ours; the log has it." in page.text)
+    assert "broken inside" not in answer.text + page.text
+
+
+def test_an_upgrade_under_a_running_daemon_changes_no_page(display, monkeypatch):
+    """Templates are read at the start, as the code is: newer ones on the disk do not meet older code."""
+    app = routes(display)
+    monkeypatch.setattr(assets, "templates", lambda: pytest.fail("read again"))
+    monkeypatch.setattr(jinja2.FileSystemLoader, "get_source", lambda *_: pytest.fail("read from the disk"))
+    monkeypatch.setattr(jinja2.PackageLoader, "get_source", lambda *_: pytest.fail("read from the disk"))
+    assert [200, 404] == [ask(app, path).status_code for path in ("/", "/slos/none")]
 
 
 def test_a_failure_before_the_routes_is_one_line_too():
