@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table
 from sqlalchemy import Text as PlainText
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ def upsert(connection: Connection, table: Table, values: Sequence[Mapping[str, A
     """Insert rows, or replace those with the same primary key."""
     if not values:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # one of the two, as loaded
     statement = dialect.insert(table)
     key = list(table.primary_key.columns)
     rest = {c.name: statement.excluded[c.name] for c in table.columns if c not in key}

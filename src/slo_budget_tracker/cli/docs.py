@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -34,6 +33,8 @@ def docs(
         close = get_close_matches(page, pages(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"no page {page[:80]!r} in the manual, expected one of {', '.join(pages())}{hint}")
+    from rich.markdown import Markdown  # noqa: PLC0415 - only here; every other command would wait for it
+
     console = Console()
     if console.is_terminal:
         console.print(Markdown(found.text))
