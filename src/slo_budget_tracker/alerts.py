@@ -278,9 +278,14 @@ def _judge_windows(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
     if budget.reaches(short, rule.limit):
         return _judge_burning_short(rule, long=long, short=short)
     if budget.well_covered(short):
-        return _MAKE(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
+        return below(rule, rate)
     few = "but under 80% of it is known"
     return Judgement("silent", f"{rule.short} burns {rate:.6g}, below {rule.factor}, {few}")
+
+
+def below(rule: Rule, rate: float) -> Judgement:
+    """That a pair is over, as its short window burns below the factor and is known well enough."""
+    return _MAKE(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
 
 
 def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums) -> Judgement:

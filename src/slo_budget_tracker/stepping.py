@@ -12,6 +12,7 @@ from slo_budget_tracker import suspicions
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
+from slo_budget_tracker.burns import calm
 from slo_budget_tracker.composites import composed, members_of, parts_of, seen_as
 from slo_budget_tracker.corrections import merged, overlapping
 from slo_budget_tracker.errors import LedgerError
@@ -27,6 +28,7 @@ from slo_budget_tracker.windows import gather
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.burns import Burns
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reports import Attempt, Tally
@@ -168,8 +170,19 @@ class Stepper:
             if tick.end in counts and tick.end > self.stepped(name, piece.stepped)
         ]
         windows = self.windows(tick.end, due)
+        plain = [name for name in due if self._is_plain(name, piece.counts[name][tick.end].outcome)]
+        burns = calm(
+            [(self.slos[name], self.ids[name]) for name in plain],
+            lambda window, ids: self.ledger.history.arrays(tick.end, window, ids=ids),
+        )
         for name in due:
-            self._step(name, tick, windows, piece, goals, report)
+            self._step(name, tick, windows, piece, goals, report, burns.get(self.ids[name]))
+
+    def _is_plain(self, name: str, outcome: Outcome) -> bool:
+        """Whether the alert windows of an SLO are what history has of them, and the tick is a whole one."""
+        slo = self.slos[name]
+        special = slo.corrections or slo.slices is not None or slo.no_data == "bad"
+        return outcome <= Outcome.NO_TRAFFIC and not special
 
     def _step(  # noqa: PLR0917 - what a step needs
         self,
@@ -179,6 +192,7 @@ class Stepper:
         piece: Piece,
         goals: Mapping[str, int],
         report: Tally,
+        burns: Burns | None = None,
     ) -> None:
         """One tick of one SLO or group."""
         slo, instance = self.slos[name], self.ids[name]
@@ -199,6 +213,7 @@ class Stepper:
                 states=known,
                 suspicion=self._suspicion(name, counts),
                 outcome=outcome,
+                burns=burns,
             )
             unchanged = verdict.states is known and not slo.corrections
             before = NO_STATES if unchanged or is_group(name) else known
@@ -340,6 +355,7 @@ class Stepper:
         states: Mapping[str, AlertState] | None = None,
         suspicion: str = "",
         outcome: Outcome | None = None,
+        burns: Burns | None = None,
     ) -> Verdict:
         """The verdict of one SLO or group at a data instant, whose tick brought that."""
         instance, slo = self.ids[name], self.slos[name]
@@ -365,6 +381,7 @@ class Stepper:
             late=late,
             suspicion=suspicion,
             labels=labels_of(name) if is_group(name) else NO_LABELS,
+            burns=burns,
         )
 
 

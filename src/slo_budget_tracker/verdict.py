@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.alerts import AlertState, Decision, Judgement, Rule, Turn
     from slo_budget_tracker.budget import Ratio, Sums
+    from slo_budget_tracker.burns import Burns
     from slo_budget_tracker.specs import SLO
 
 DATA = "data"
@@ -101,6 +102,7 @@ def assess(
     raw: Mapping[int, WindowCounts] | None = None,
     corrected_by: str = "",
     suspicion: str = "",
+    burns: Burns | None = None,
 ) -> Verdict:
     """All that the tick ending at `at` concludes about one SLO instance.
 
@@ -110,15 +112,17 @@ def assess(
     the states come back as they were and nothing is told. `late` marks transitions of a catch-up.
     Where time was taken out of the windows, `raw` are the windows with it, and `corrected_by` names why.
     `suspicion` is what makes the tick's counts doubtful; when it lasts the snapshot says so.
+    `burns` are what the alert windows of these say, where that was found out before (`burns.calm`).
     Where nothing changed the states are the very ones that were given.
     """
     rules, allowance, alert_windows, pauses = alerts.ruleset(slo.alerts, slo.target)
-    figures = _figures(slo, at, windows, alert_windows)
+    figures = _figures(slo, at, windows, alert_windows if burns is None else ())
     sums, whole, recent = figures
     # Where missing data count as bad, a tick without any series says something.
     telling = OK if outcome is NO_DATA and slo.no_data == "bad" else outcome
-    judgements = _judgements(slo, at, figures, telling, states)
-    judgements[DATA] = alerts.judge_data(outcome)
+    judgements = dict(burns.judgements) if burns is not None else _pairs(slo, sums, telling)
+    judgements[DATA] = alerts.judge_data(outcome)  # keeps its place
+    judgements |= _budgets(slo, at, figures, telling, states)
     lost_after = max(LOSS_SECONDS, LOSS_TICKS * interval) - interval  # the first tick lasted an interval
 
     decisions: dict[str, Decision] = {}
@@ -133,7 +137,7 @@ def assess(
         )
     if raw is not None:
         was = _figures(slo, at, raw, alert_windows)
-        as_was = _judgements(slo, at, was, telling, states)
+        as_was = {**_pairs(slo, was.sums, telling), **_budgets(slo, at, was, telling, states)}
         decisions = {name: _owed(one, as_was.get(name), corrected_by) for name, one in decisions.items()}
     doubt = suspicions.stepped(
         states.get(suspicions.RULE), suspicion, outcome=outcome, at=at, interval=interval, live=live
@@ -146,12 +150,7 @@ def assess(
         whole=whole,
         recent=recent,
         allowance=allowance,
-        samples=tuple(
-            [
-                _MAKE(BurnRateSample, (window, *budget.figures(sums[window], allowance)))
-                for window in alert_windows
-            ]
-        ),
+        samples=_samples(sums, alert_windows, allowance) if burns is None else burns.samples,
         statuses=_statuses(rules, decisions),
         budget_statuses=_budget_statuses(slo, decisions),
         raw=None if raw is None else _raw(was.whole, whole, allowance),
@@ -195,31 +194,30 @@ def _figures(
     return Figures(sums, whole, sums[recent])
 
 
-def _judgements(
-    slo: SLO,
-    at: int,
-    figures: Figures,
-    outcome: Outcome,
-    states: Mapping[str, AlertState],
-) -> dict[str, Judgement]:
-    """What the tick says about each rule but the loss of data."""
-    rules, allowance, _, _ = alerts.ruleset(slo.alerts, slo.target)
-    sums, whole, recent = figures
-    judgements = {
+def _pairs(slo: SLO, sums: Mapping[int, Sums], outcome: Outcome) -> dict[str, Judgement]:
+    """What the tick says about each pair of windows."""
+    return {
         rule.name: alerts.judge_pair(
             rule, outcome=outcome, long=sums[rule.pair.long], short=sums[rule.pair.short]
         )
-        for rule in rules
+        for rule in alerts.ruleset(slo.alerts, slo.target).rules
     }
-    judgements[DATA] = alerts.judge_data(outcome)  # keeps its place
-    about_budget = {BUDGET: alerts.judge_remaining(whole, allowance, outcome=outcome)}
+
+
+def _budgets(
+    slo: SLO, at: int, figures: Figures, outcome: Outcome, states: Mapping[str, AlertState]
+) -> dict[str, Judgement]:
+    """What the tick says about the budget."""
+    _, whole, recent = figures
+    allowance = alerts.ruleset(slo.alerts, slo.target).allowance
+    found = {BUDGET: alerts.judge_remaining(whole, allowance, outcome=outcome)}
     for rule in alerts.budget_rules(slo.budget_alerts):
-        about_budget[rule.name] = alerts.judge_budget_rule(rule, whole, recent, allowance, outcome=outcome)
+        found[rule.name] = alerts.judge_budget_rule(rule, whole, recent, allowance, outcome=outcome)
     if slo.calendar is not None:
         start = at - slo.budget_span(at)
-        for name, judgement in about_budget.items():
-            about_budget[name] = alerts.in_new_period(states.get(name), judgement, start, outcome)
-    return judgements | about_budget
+        for name, judgement in found.items():
+            found[name] = alerts.in_new_period(states.get(name), judgement, start, outcome)
+    return found
 
 
 def _owed(decision: Decision, as_was: Judgement | None, corrected_by: str) -> Decision:
@@ -281,6 +279,13 @@ def _snapshot(
         suspicious=doubt.reason if doubt is not None and doubt.state.state == "firing" else "",
         rollup=bool(slo.group_by) and not labels,
     )
+
+
+def _samples(
+    sums: Mapping[int, Sums], windows: Sequence[int], allowance: Ratio
+) -> tuple[BurnRateSample, ...]:
+    found = [(window, *budget.figures(sums[window], allowance)) for window in windows]
+    return tuple([_MAKE(BurnRateSample, figures) for figures in found])
 
 
 def _sums(windows: Mapping[int, WindowCounts], window: int) -> Sums:
