@@ -110,6 +110,16 @@ def test_it_fits(open_page, server, theme, width):
     assert before != page.evaluate(colour)
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_runbook_is_beside_what_fires(open_page, server, width):
+    """One tap from the alert, on a phone too: large enough for a thumb, and nothing hangs over."""
+    page = open_page(server, width=width, touch=width < 500)
+    link = page.locator(".alarm.page .runbook").first
+    assert "https://runbooks.example.org/checkout" == link.get_attribute("href")
+    box = link.bounding_box()
+    assert (True, True) == (box["height"] >= 44, box["x"] + box["width"] <= width)
+
+
 def test_a_burst_of_failures_shows_by_itself(open_page, serve):
     """The page is brought up to date by the stream: no reload, the firing alert is there after the tick."""
     showcase = Showcase(services=(SERVICES[2], SERVICES[6]))

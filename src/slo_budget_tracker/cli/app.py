@@ -36,10 +36,10 @@ then: `slo-budget-tracker evaluate -c config/slo-budget-tracker.yaml`
 then: `slo-budget-tracker run -c config/slo-budget-tracker.yaml`
 """
 PANELS = {  # what the help lists, and in which order
-    "First": ("docs", "validate", "discover", "run"),
-    "What is it like": ("evaluate", "replay", "plan", "gate", "report", "health"),
+    "Begin": ("docs", "validate", "discover", "run"),
+    "Budgets and health": ("evaluate", "replay", "plan", "gate", "report", "health"),
     "Files": ("convert", "diff", "corrections"),
-    "What happened": ("annotate", "audit", "ledger"),
+    "Events and ledger": ("annotate", "audit", "ledger"),
 }
 
 
