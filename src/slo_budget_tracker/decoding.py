@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -202,13 +202,13 @@ def _sampled(
     numbers, finite = _numbers([text for _, text in pairs])
     lengths = list(map(len, samples))
     _refuse_disorder(stamps, lengths)
-    times = stamps.tolist()
+    flat = stamps.tolist()
+    ends = list(accumulate(lengths))
+    spans = list(map(slice, [0, *ends], ends))
+    times, values = map(flat.__getitem__, spans), map(numbers.__getitem__, spans)
+    series = map(_MAKE, repeat(Series), zip(found, times, values, strict=True))
     gaps = raw and not finite and any(map(math.isnan, numbers))
-    end = 0
-    for labels, length in zip(found, lengths, strict=True):
-        start, end = end, end + length
-        series = _MAKE(Series, (labels, times[start:end], numbers[start:end]))
-        yield _without_nan(series) if gaps else series
+    return map(_without_nan, series) if gaps else series
 
 
 def _without_nan(series: Series) -> Series:
