@@ -333,11 +333,11 @@ def judge_remaining(
     if outcome > PARTIAL or left is None:
         return Judgement("silent", SAYS_NOTHING.get(outcome, "nothing is known"))
     reason = f"{100 * left:.6g}% of the error budget remains"
+    if not budget.below(sums, allowance, share):
+        return _over(sums, reason, outcome)
     if budget.surely_below(sums, allowance, share):
         return Judgement("burning", reason)
-    if budget.below(sums, allowance, share):
-        return Judgement("silent", f"{reason}, but more than that were the unknown ticks good")
-    return _over(sums, reason, outcome)
+    return Judgement("silent", f"{reason}, but more than that were the unknown ticks good")
 
 
 def in_new_period(state: AlertState | None, judgement: Judgement, start: int, outcome: Outcome) -> Judgement:

@@ -119,6 +119,8 @@ class RawFeed:
         histogram = self.histogram
         if histogram is None:
             return series
+        if not histogram.native:
+            return series
         return [one for one in series if not histogram.is_native(one.labels) or one.labels.get(LE) == ALL]
 
     def classify(self, labels: Mapping[str, str]) -> tuple[Slot, ...]:

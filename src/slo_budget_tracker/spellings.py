@@ -7,6 +7,7 @@ are understood once, when their spelling is new, and then whenever somebody want
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,8 @@ class Labels(Mapping[str, str]):
         self.spelled = spelled
         self.names = names
 
-    def _read(self) -> dict[str, str]:
-        found: dict[str, str] = orjson.loads(self.spelled)
-        return found
-
     def __getitem__(self, name: str) -> str:
-        return self._read()[name]
+        return _read(self.spelled)[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -43,15 +40,21 @@ class Labels(Mapping[str, str]):
         return len(self.names)
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr({**_read(self.spelled)})
 
     def items(self) -> ItemsView[str, str]:
         """Names and values."""
-        return self._read().items()
+        return _read(self.spelled).items()
 
     def values(self) -> ValuesView[str]:
         """The values."""
-        return self._read().values()
+        return _read(self.spelled).values()
+
+
+@lru_cache(maxsize=256)  # whoever asks for one label soon asks for another
+def _read(spelled: bytes) -> Mapping[str, str]:
+    found: dict[str, str] = orjson.loads(spelled)
+    return found
 
 
 class Spellings:
