@@ -281,10 +281,13 @@ class History:
             self._curves.build(batch, [columns[id(row.ids)] for row in batch])
         else:
             self._merge(batch, journal)
-        for key, place in columns.items():
-            spans = [(row.start, row.end) for row in batch if id(row.ids) == key]
-            self._first[place] = np.minimum(self._first[place], min(start for start, _ in spans))
-            self._last[place] = np.maximum(self._last[place], max(end for _, end in spans))
+        spans: dict[int, list[Row]] = {}
+        for row in batch:
+            spans.setdefault(id(row.ids), []).append(row)
+        for key, some in spans.items():
+            place = columns[key]
+            self._first[place] = np.minimum(self._first[place], min(row.start for row in some))
+            self._last[place] = np.maximum(self._last[place], max(row.end for row in some))
 
     def _merge(self, batch: Sequence[Row], journal: Journal | None) -> None:
         """Replace the rows' spans; where none of them overlap, all rows of the same instances at once."""

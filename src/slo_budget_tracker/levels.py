@@ -91,9 +91,8 @@ def levels(lines: Iterable[NDArray[np.float64]], before: Sequence[Level] = ()) -
     base, size = (run[0].base, len(run)) if run else (GROUND.base, MOST_OF_ONE_BASE)
     wide = _padded(base, 0)
     for found in lines:
-        line = found if len(found) >= len(base) else _padded(found, len(base))
-        if len(wide) < len(line):
-            wide = _padded(wide, len(line))
+        width = max(len(found), len(wide))  # a level of older columns may follow one of newer ones
+        line, wide = _at_least(found, width), _at_least(wide, width)
         rise = line - wide
         if size >= MOST_OF_ONE_BASE or rise.min(initial=0) < 0:
             wide, size = np.floor(line), 0
@@ -151,6 +150,10 @@ def nbytes(some: Iterable[Level]) -> int:
 
 def _base(level: Level) -> int:
     return id(level.base)
+
+
+def _at_least(numbers: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    return numbers if len(numbers) >= width else _padded(numbers, width)
 
 
 def _padded(numbers: NDArray[Any], width: int) -> NDArray[np.float64]:

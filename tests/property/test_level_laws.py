@@ -44,6 +44,13 @@ def test_levels_are_the_lines_they_were_made_of(rises, first):
     ]
 
 
+@given(RISES, st.lists(st.integers(0, COLUMNS - 1), min_size=1))
+def test_lines_of_any_widths_follow_each_other(rises, cuts):
+    """A line ends where its last columns are at 0, whatever the one before had: they stay at 0."""
+    found = [line[: 1 + cuts[at % len(cuts)]] for at, line in enumerate(lines(rises))]
+    assert [whole(line) for line in found] == [whole(level.line()) for level in levels(found)]
+
+
 @given(RISES, st.lists(st.integers(0, COLUMNS - 1), unique=True))
 def test_some_columns_are_read_as_all_are(rises, columns):
     """In any order, and where a column came later than the level it is at 0."""

@@ -126,6 +126,20 @@ def test_filling_the_past_leaves_the_present_alone():
     assert WindowCounts(7260, 1.0, 0.0, 60.0) == window(history, NOW + 60, 7260, 2)
 
 
+@pytest.mark.parametrize("old", [(1,), (1, 2)], ids=["of one other", "of two others"])
+def test_a_late_row_without_failures_takes_none_of_others(old):
+    """A new instance's first row lies in the past, and then the others' failures are revised."""
+    history = History()
+    ticks = range(NOW, NOW + 600, 60)
+    history.add([row(at, at + 60, dict.fromkeys(old, (10, 1))) for at in ticks])
+    history.add([row(NOW + 120, NOW + 180, {3: (5, 0)})])
+    history.add([row(at, at + 60, dict.fromkeys(old, (10, 2))) for at in ticks])
+    assert WindowCounts(600, 5.0, 0.0, 60.0) == window(history, NOW + 600, 600, 3)
+    assert [WindowCounts(600, 100.0, 20.0, 600.0)] * len(old) == [
+        window(history, NOW + 600, 600, one) for one in old
+    ]
+
+
 def test_large_whole_numbers_stay_exact():
     """D20: sums near 2**53 lose nothing, however often the past is filled in."""
     history = History()
