@@ -89,10 +89,11 @@ def _known_again(
     frame, labels, samples = found
     try:
         data = orjson.loads(frame)["data"]
-        series = tuple(_sampled(labels, samples, question))
+        if data["resultType"] != "matrix" or data["result"] != []:
+            return None
+        return frame, tuple(_sampled(labels, samples, question))
     except (BadAnswer, TypeError, LookupError, AttributeError, ValueError, OverflowError):
         return None
-    return (frame, series) if data["resultType"] == "matrix" and data["result"] == [] else None
 
 
 def parse(body: bytes) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Spellings:
         begin, *parts = body.split(_SERIES)
         if not parts:
             return None
+        self._trim(at, len(parts))
         spelled, _, samples = zip(*[part.partition(_SAMPLES) for part in parts], strict=True)
         last, mark, rest = samples[-1].partition(_END)
         text = b"".join((b"[", *samples[:-1], last, mark)).replace(b"]]},", b"]],")
@@ -86,7 +87,6 @@ class Spellings:
             return None
         if len(found) != len(labels) or not _distinct(spelled, labels):
             return None
-        self._trim(at, len(labels))
         return begin + rest, labels, found
 
     def _learnt(self, spelled: bytes) -> Labels:
@@ -110,5 +110,5 @@ class Spellings:
 
 def _distinct(spelled: tuple[bytes, ...], labels: list[Labels]) -> bool:
     """Whether no two label sets are equal: no spelling comes twice, and no names in two orders."""
-    orders = {id(one): one for one in map(_names, labels)}
-    return len(set(spelled)) == len(spelled) and len(set(map(frozenset, orders.values()))) == len(orders)
+    orders = set({id(one): one for one in map(_names, labels)}.values())
+    return len(set(spelled)) == len(spelled) and len(set(map(frozenset, orders))) == len(orders)

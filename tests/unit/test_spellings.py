@@ -79,8 +79,13 @@ def test_other_spellings_mean_the_same(text):
         (body(SHOP, samples=((AT + 60, "1"),)), "stale_sample"),
         (body(SHOP).replace(b'"1"]]', b'"1"]],"values":[]'), "bad_json"),
         (body(SHOP, SHOP).replace(b"}]}}", b"}]}"), "not_json"),
+        (body(SHOP).replace(b'"result"', b'"results"'), "bad_json"),
+        (body(SHOP).replace(b'"resultType":"matrix",', b""), "bad_json"),
     ],
-    ids=["twice", "twice in two orders", "a key twice", "a number", "no text", "too new", "samples twice", "cut"],
+    ids=[
+        *("twice", "twice in two orders", "a key twice", "a number", "no text", "too new", "samples twice"),
+        *("cut", "no result", "no type"),
+    ],
 )  # fmt: skip
 def test_what_is_refused_is_refused_with_spellings(text, reason):
     """No fault is passed over for being quick (rows P9, P10)."""
@@ -89,10 +94,12 @@ def test_what_is_refused_is_refused_with_spellings(text, reason):
     assert reason.replace("not_json", "bad_json") == caught.value.reason
 
 
-def test_labels_that_are_gone_are_forgotten():
-    """What many others took the place of is no longer kept in mind."""
+@pytest.mark.parametrize("last", ["shop", "<shop>"], ids=["as we spell", "escaped by the server"])
+def test_labels_that_are_gone_are_forgotten(last):
+    """What many others took the place of is no longer kept in mind, whether answers could be taken apart or not."""
     spellings = Spellings()
     for at in range(AT, AT + 5):
         some = [{"instance": f"{at}-{number}"} for number in range(2_000)]
-        decode(body(*some, samples=((at, "1"),)), Query("m", at), spellings)
+        text = body(*some, {"job": last}, samples=((at, "1"),)).replace(b"<", rb"\u003c")
+        decode(text, Query("m", at), spellings)
     assert len(spellings._known) < 3 * 2_000 + 1_000
