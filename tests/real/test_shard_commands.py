@@ -137,6 +137,17 @@ def test_a_gate_asks_all_shards(ask, config, sharded):
     assert sorted([*NAMES, "journey"]) == sorted(one["name"] for one in answer["slos"])
 
 
+def test_a_gate_says_what_goes_from_one_shard_to_another(ask, config, sharded):
+    """Let go of and not taken yet: nobody can say, and the reason is told."""
+    before = {name for name, index in sharded.placed().items() if index == 0}
+    sharded.start(0, 3)
+    moving = sorted(before - set(sharded.placed()))
+    _, _, err = ask("gate", "-c", config(sharded.base))
+    assert [f"unknown: {name}: it goes from one shard to another just now" for name in moving] == [
+        line for line in err.splitlines() if line.startswith("unknown")
+    ]
+
+
 def test_other_commands_say_where_the_shards_ledgers_are(ask, config, sharded):
     """What is about one ledger is not guessed: the answer names one."""
     base = sharded.base

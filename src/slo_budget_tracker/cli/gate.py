@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.settings import DaemonSettings
 
 FROZEN = 1
+NOT_YET = "the ledger does not know it yet"
 
 
 class Unknown(StrEnum):
@@ -95,10 +96,12 @@ def _read(config: Path | None, names: list[str], least: float, on_unknown: Unkno
     wanted = [slo for slo in slos if not names or slo.name in names]
     with shelves(settings.ledger.database, wanted, density=density) as there:
         found = [one for shelf in there for one in last_verdicts(shelf.ledger, shelf.slos, settings)]
+        moving = {name for shelf in there for name in shelf.moving}
     now, delay = time.time(), settings.evaluation.delay
     answers = [gates.judge(one, now=now, least=least, delay=delay) for one in found]
     for name in sorted({*(names or known)} - {one.name for one in found}):
-        sys.stderr.write(f"unknown: {name}: the ledger does not know it yet\n")
+        why = "it goes from one shard to another just now" if name in moving else NOT_YET
+        sys.stderr.write(f"unknown: {name}: {why}\n")
     answer: dict[str, Any] = gate_json(answers, on_unknown=on_unknown)
     if {*(names or known)} - {one.name for one in found} and answer["decision"] == "go":
         answer |= {"decision": "unknown", "allowed": on_unknown is Unknown.open}
