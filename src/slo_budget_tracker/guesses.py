@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,6 +13,7 @@ from ipaddress import IPv6Address, ip_address
 GUESSES = 10  # that an address has at once
 GUESS_SECONDS = 3.0  # until it has one more
 MOST_CLIENTS = 4_096
+MOST_REMEMBERED = 256
 _NETWORK_BITS = 64  # of an IPv6 address: who has one has all below
 
 
@@ -53,6 +57,37 @@ class Guesses:
         if len(self._clients) > MOST_CLIENTS:
             self._clients.popitem(last=False)
         return bucket if bucket.take(now, every=GUESS_SECONDS, most=GUESSES) else None
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What was right, and from where, under a key of this process.
+
+    It goes through whatever else its address tries. From another address it is a guess like any: who has used
+    up the guesses there is not told by an answer that this one is right.
+    """
+
+    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    _marks: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
+
+    def mark(self, client: str, *parts: bytes) -> bytes:
+        """A login or a token of an address; with its lengths, so that no two are one."""
+        every = (network(client).encode(), *parts)
+        whole = b"".join(len(part).to_bytes(8, "big") + part for part in every)
+        return hmac.digest(self._key, whole, hashlib.sha256)
+
+    def knows(self, mark: bytes) -> bool:
+        """Whether this was right before."""
+        if mark not in self._marks:
+            return False
+        self._marks.move_to_end(mark)
+        return True
+
+    def learn(self, mark: bytes) -> None:
+        """That this is right; of all those that were seen last are kept."""
+        self._marks[mark] = None
+        if len(self._marks) > MOST_REMEMBERED:
+            self._marks.popitem(last=False)
 
 
 def network(client: str) -> str:

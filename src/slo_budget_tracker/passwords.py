@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-import hashlib
 import hmac
 import secrets
 from base64 import b64decode
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import bcrypt
 
-from slo_budget_tracker.guesses import Guesses, Verdict
+from slo_budget_tracker.guesses import Guesses, Remembered, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LONGEST = 72  # bytes of a password that bcrypt looks at
 MOST_WAITING = 8  # for bcrypt; a further one is told to come again
-MOST_REMEMBERED = 256  # logins that were right
 
 
 @dataclass(slots=True)
 class Passwords:
-    """Judges logins by their hashes; what was right is remembered under a key of this process."""
+    """Judges logins by their hashes; what was right is remembered for its address."""
 
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _right: OrderedDict[bytes, None] = field(default_factory=OrderedDict, repr=False)
+    _right: Remembered = field(default_factory=Remembered)
     _guesses: Guesses = field(default_factory=Guesses)
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="bcrypt")
@@ -50,9 +47,8 @@ class Passwords:
         name, password = login
         known = users.get(name.decode("utf-8", "replace"))
         hashed = known or self._decoy(users, name)
-        mark = self._mark(name, hashed, password)
-        if known is not None and mark in self._right:
-            self._right.move_to_end(mark)
+        mark = self._right.mark(client, name, hashed, password)
+        if known is not None and self._right.knows(mark):
             return Verdict.RIGHT
         bucket = None if self._waiting >= MOST_WAITING else self._guesses.take(client, now)
         if bucket is None:
@@ -67,9 +63,7 @@ class Passwords:
         if not fits or known is None:
             return Verdict.WRONG
         bucket.tokens += 1
-        self._right[mark] = None
-        if len(self._right) > MOST_REMEMBERED:
-            self._right.popitem(last=False)
+        self._right.learn(mark)
         return Verdict.RIGHT
 
     def _decoy(self, users: Mapping[str, bytes], name: bytes) -> bytes:
@@ -77,11 +71,6 @@ class Passwords:
         hashes = sorted(users.values())
         drawn = hmac.digest(self._key, b"decoy" + name, "sha256")
         return hashes[int.from_bytes(drawn, "big") % len(hashes)]
-
-    def _mark(self, name: bytes, hashed: bytes, password: bytes) -> bytes:
-        """One login under the key of this process; with its lengths, so that no two logins are one."""
-        parts = b"".join(len(part).to_bytes(8, "big") + part for part in (name, hashed, password))
-        return hmac.new(self._key, parts, hashlib.sha256).digest()
 
 
 def credentials(header: bytes | None) -> tuple[bytes, bytes] | None:

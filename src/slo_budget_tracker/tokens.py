@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 
-from slo_budget_tracker.guesses import Guesses, Verdict
+from slo_budget_tracker.guesses import Guesses, Remembered, Verdict
 
 _REASONS = {Verdict.WRONG: "token", Verdict.LATER: "guesses"}
 
@@ -17,12 +15,11 @@ _REASONS = {Verdict.WRONG: "token", Verdict.LATER: "guesses"}
 class Tokens:
     """Judges bearer tokens, and counts in `refused` what was not let in.
 
-    What was right is remembered under a key of this process: it gets through while its address guesses.
+    What was right is remembered for its address: it gets through while others there guess.
     """
 
     refused: Counter[str] = field(default_factory=Counter)
-    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _right: dict[str, bytes] = field(default_factory=dict, repr=False)  # by the route's own name of its token
+    _right: Remembered = field(default_factory=Remembered)
     _guesses: Guesses = field(default_factory=Guesses)
 
     def judge(self, name: str, authorization: str, expected: str, *, client: str, now: float) -> Verdict:
@@ -31,9 +28,9 @@ class Tokens:
         if scheme.lower() != "bearer" or not given.strip():
             return Verdict.MISSING
         fits = hmac.compare_digest(given.strip().encode(), expected.encode())
-        mark = hmac.digest(self._key, given.strip().encode(), hashlib.sha256)
+        mark = self._right.mark(client, name.encode(), given.strip().encode())
         verdict = Verdict.RIGHT
-        if not (fits and self._right.get(name) == mark):
+        if not (fits and self._right.knows(mark)):
             bucket = self._guesses.take(client, now)
             if bucket is None:
                 verdict = Verdict.LATER
@@ -41,7 +38,7 @@ class Tokens:
                 verdict = Verdict.WRONG
             else:
                 bucket.tokens += 1
-                self._right[name] = mark
+                self._right.learn(mark)
         if verdict in _REASONS:
             self.refused[_REASONS[verdict]] += 1
         return verdict

@@ -103,8 +103,8 @@ def test_nothing_remembered_holds_a_password():
     one = Passwords()
     judge(one, basic("alice", "let me in"))
     assert (1, False, False) == (
-        len(one._right),
-        b"let me in" in b"".join(one._right),
+        len(one._right._marks),
+        b"let me in" in b"".join(one._right._marks),
         "let me in" in repr(one),
     )
 
@@ -132,6 +132,16 @@ def test_guessing_is_slow():
     assert Verdict.RIGHT == judge(one, basic("bob", b"\xff\x00 any bytes"), client="192.0.2.2")
     tried = [judge(one, basic("alice", f"guess {n}"), now=7.0) for n in range(3)]
     assert [Verdict.WRONG, Verdict.WRONG, Verdict.LATER] == tried
+
+
+def test_other_addresses_are_not_told_what_is_right():
+    """H11: who guessed too often elsewhere is told to wait, with the password that another address has, too."""
+    one = Passwords()
+    right, elsewhere = basic("alice", "let me in"), "192.0.2.2"
+    assert Verdict.RIGHT == judge(one, right)
+    tried = [judge(one, basic("alice", f"guess {n}"), client=elsewhere) for n in range(11)]
+    assert [Verdict.LATER] * 2 == [tried[-1], judge(one, right, client=elsewhere)]
+    assert Verdict.RIGHT == judge(one, right)
 
 
 def test_a_right_password_is_no_guess():
@@ -162,12 +172,12 @@ def test_only_some_wait_for_bcrypt():
 def test_what_is_kept_is_bounded(monkeypatch):
     """H11: neither addresses nor logins grow for ever."""
     monkeypatch.setattr(guesses, "MOST_CLIENTS", 5)
-    monkeypatch.setattr(passwords, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(guesses, "MOST_REMEMBERED", 3)
     one = Passwords()
     users = {f"u{n}": bcrypt.hashpw(b"p", bcrypt.gensalt(4)) for n in range(6)}
     for n, name in enumerate(users):
         judge(one, basic(name, "p"), client=f"192.0.2.{n}", users=users)
-    assert (5, 3) == (len(one._guesses._clients), len(one._right))
+    assert (5, 3) == (len(one._guesses._clients), len(one._right._marks))
 
 
 @pytest.mark.parametrize(

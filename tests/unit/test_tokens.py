@@ -57,6 +57,14 @@ def test_whoever_is_known_goes_on(judge):
     assert RIGHT is judge(client="192.0.2.2")
 
 
+def test_other_addresses_are_not_told_what_is_right(judge):
+    """H11: who guessed too often elsewhere is told to wait, with the token that another address bears, too."""
+    assert RIGHT is judge()
+    assert LATER is [judge(f"Bearer {n}", client="192.0.2.2") for n in range(GUESSES + 1)][-1]
+    assert LATER is judge(client="192.0.2.2")
+    assert RIGHT is judge()
+
+
 def test_a_token_that_was_replaced_is_wrong(judge):
     """What was right is remembered for its own route, and no longer than it is right."""
     assert [RIGHT, WRONG, RIGHT] == [
