@@ -178,7 +178,7 @@ def _sheet(one: SLOSnapshot) -> Sheet:
     shape = (
         tuple([burn.window_seconds for burn in one.burn_rate_samples]),
         one.window_seconds,
-        tuple([(a.long_window_seconds, a.severity, a.short_window_seconds) for a in one.alerts]),
+        tuple([alert[:3] for alert in one.alerts]),  # severity, long and short window
         tuple([(alert.rule, alert.severity) for alert in one.budget_alerts]),
         one.error_budget_remaining_bounds is None,
         one.raw is None,

@@ -98,3 +98,16 @@ def test_calm_is_what_most_are():
         return WindowArrays(window, ids, total, bad, nothing + window, nothing, nothing)
 
     assert 990 < len(burns.calm([(slo, one) for one in range(1_000)], arrays))
+
+
+def test_targets_of_too_many_digits_are_left_to_whole_numbers():
+    """A float cannot hold what such a budget is multiplied with."""
+    sli = RequestsSli(total=(Selector("r"),), bad=(Selector("e"),))
+    slo = SLO(name="shop", target=Decimal("0.99999999999999999"), window=86_400 * 30, sli=sli, alerts=PAIRS)
+
+    def arrays(window, ids):
+        nothing = np.zeros(len(ids))
+        return WindowArrays(window, ids, nothing + 1, nothing, nothing + window, nothing, nothing)
+
+    assert {} == burns.calm([(slo, 0)], arrays)
+    assert {0} == burns.calm([(slo.model_copy(update={"target": Decimal("0.99")}), 0)], arrays).keys()
