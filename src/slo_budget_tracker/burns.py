@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slo_budget_tracker.alerts import Judgement, Ruleset
+    from slo_budget_tracker.budget import Ratio
     from slo_budget_tracker.history import WindowArrays
     from slo_budget_tracker.specs import SLO
 
     Column = NDArray[np.float64]
     Pair = tuple[Column, Column]  # a number, and what its rounding lost
 
+_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 _HALVES = 2.0**27 + 1
 _SURE = 1 - 2.0**-40  # what is computed of a remainder is exact to far less than the rest
 _LARGEST, _SMALLEST = 2.0**53, 2.0**-100
+_TRIES = 3  # a first guess is off by a few of its last digit at most
 
 
 class Burns(NamedTuple):
@@ -60,48 +63,53 @@ def calm(
 
 
 def _calm(ruleset: Ruleset, ids: NDArray[np.int64], windows: list[WindowArrays]) -> dict[int, Burns]:
-    over, under = ruleset.allowance
-    if max(under, *(rule.limit.under for rule in ruleset.rules)) >= _LARGEST:
+    """As `calm` does, of instances that have the same pairs."""
+    rules, allowance, _, _ = ruleset
+    if max(allowance.under, *(rule.limit.under for rule in rules)) >= _LARGEST:
         return {}
-    sure = np.ones(len(ids), np.bool_)
-    rates, ratios = {}, {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for one in windows:
-            rates[one.window] = quotient(product(one.bad, under), product(one.total, over))
-            ratios[one.window] = quotient(difference(one.total, one.bad), (one.total, np.zeros(len(ids))))
-            sure &= (one.known == one.window) & (one.partial == 0)
-            sure &= (one.total > 0) & (one.total < _LARGEST) & (one.bad <= one.total)
-            sure &= (one.bad == 0) | (one.bad > _SMALLEST)
-            sure &= np.isfinite(rates[one.window]) & np.isfinite(ratios[one.window])
-        counts = {one.window: one for one in windows}
-        for rule in ruleset.rules:
-            short = counts[rule.pair.short]
-            sure &= (
-                short.bad * rule.limit.under < short.total * rule.limit.over
-            )  # rounded: so they are before
-    samples = [
-        map(
-            tuple.__new__,
-            repeat(BurnRateSample),
-            zip(
-                repeat(one.window),
-                *(column[sure].tolist() for column in (rates[one.window], ratios[one.window])),
-                *(column[sure].tolist() for column in (one.total, one.bad)),
-                repeat(1.0),
-            ),
-        )
-        for one in windows
-    ]
+    known = {one.window: _Window.of(one, allowance) for one in windows}
+    sure = np.logical_and.reduce([one.sure for one in known.values()])
+    for rule in rules:
+        short = known[rule.pair.short].counts
+        # products are rounded: where these are in this order, the exact ones are too
+        sure &= short.bad * rule.limit.under < short.total * rule.limit.over
+    samples = [one.samples(sure) for one in known.values()]
     judgements = [
-        [alerts.below(rule, rate) for rate in rates[rule.pair.short][sure].tolist()] for rule in ruleset.rules
+        [alerts.below(rule, rate) for rate in known[rule.pair.short].rates[sure].tolist()] for rule in rules
     ]
-    names = [rule.name for rule in ruleset.rules]
+    names = [rule.name for rule in rules]
+    found = zip(ids[sure].tolist(), zip(*samples, strict=True), zip(*judgements, strict=True), strict=True)
     return {
         instance: Burns(of_windows, dict(zip(names, of_rules, strict=True)))
-        for instance, of_windows, of_rules in zip(
-            ids[sure].tolist(), zip(*samples, strict=True), zip(*judgements, strict=True), strict=True
-        )
+        for instance, of_windows, of_rules in found
     }
+
+
+class _Window(NamedTuple):
+    """One window of many instances: burn rates and success ratios, and of which instances both are sure."""
+
+    counts: WindowArrays
+    rates: Column
+    ratios: Column
+    sure: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, counts: WindowArrays, allowance: Ratio) -> _Window:
+        """Its figures, sure of those instances alone of which all is known and that had traffic."""
+        total, bad = counts.total, counts.bad
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = quotient(product(bad, allowance.under), product(total, allowance.over))
+            ratios = quotient(difference(total, bad), (total, np.zeros(len(total))))
+        sure = (counts.known == counts.window) & (counts.partial == 0)
+        sure &= (total > 0) & (total < _LARGEST) & (bad <= total)
+        sure &= (bad == 0) | (bad > _SMALLEST)
+        return cls(counts, rates, ratios, sure & np.isfinite(rates) & np.isfinite(ratios))
+
+    def samples(self, wanted: NDArray[np.bool_]) -> Iterable[BurnRateSample]:
+        """The samples of the wanted instances."""
+        figures = (self.rates, self.ratios, self.counts.total, self.counts.bad)
+        columns = [column[wanted].tolist() for column in figures]
+        return map(_MAKE, repeat(BurnRateSample), zip(repeat(self.counts.window), *columns, repeat(1.0)))
 
 
 def product(one: Column, other: int) -> Pair:
@@ -118,7 +126,7 @@ def difference(larger: Column, smaller: Column) -> Pair:
 def quotient(numerator: Pair, denominator: Pair) -> Column:
     """The float that is nearest to the quotient; NaN where that is not sure."""
     nearest = numerator[0] / denominator[0]
-    for _ in range(3):
+    for _ in range(_TRIES):
         found = nearest
         times, lost = _product(found, denominator[0])
         rest = ((numerator[0] - times) - lost) + (numerator[1] - found * denominator[1])
