@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from slo_budget_tracker import budget
+from slo_budget_tracker import budget, wording
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.groups import shown
 from slo_budget_tracker.hashes import definition_hash
@@ -248,16 +248,11 @@ def _why(line: Line) -> list[str]:
     if one.coverage < WELL_KNOWN and one.error_budget_remaining is not None:
         sentence = f"{one.coverage:.1%} of the window was observed"
         if one.error_budget_remaining_bounds is not None:
-            worst, best = one.error_budget_remaining_bounds
-            sentence += (
-                f"; had all the rest failed, {worst:.1%} of the budget would remain,"
-                f" had none of it failed, {best:.1%}"
-            )
+            sentence += f"; whatever the rest was, {wording.between(*one.error_budget_remaining_bounds)}"
         said.append(f"{sentence}.")
     if one.raw is not None:
         hours = format_duration(one.raw.corrected_seconds)
-        left = one.raw.error_budget_remaining
-        kept = "nothing would be known" if left is None else f"{left:.1%} of the budget would remain"
+        kept = _without(one.raw.error_budget_remaining)
         said.append(f"Corrections take {hours} out of the window; without them {kept}.")
     said += [
         f"The {alert.severity} over {format_duration(alert.long_window_seconds)} is {alert.state}"
@@ -266,6 +261,15 @@ def _why(line: Line) -> list[str]:
         if not alert.firing
     ]
     return said
+
+
+def _without(left: float | None) -> str:
+    """What would be of the budget without corrections."""
+    if left is None:
+        return "nothing would be known"
+    if left < 0:
+        return f"it would be overspent by {wording.share(-left)}"
+    return f"{wording.share(left)} of the budget would remain"
 
 
 def _since(alert: AlertStatus) -> str:

@@ -34,6 +34,13 @@ def share(value: float | None, digits: int = 1) -> str:
     return f"{MINUS if value < 0 and float(text.replace(',', '')) else ''}{text}%"
 
 
+def between(worst: float, best: float) -> str:
+    """What is left of a budget of whose window something is not known: how overspent it may be is no news."""
+    if best <= 0:
+        return "nothing is left in any case"
+    return f"at most {share(best)} is left" if worst <= 0 else f"{share(worst)} to {share(best)} is left"
+
+
 def target(value: Decimal) -> str:
     """An objective as it was written: 99.9%."""
     return f"{(value * 100).normalize():f}%"

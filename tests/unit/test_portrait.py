@@ -113,7 +113,7 @@ def test_budget_alerts_and_corrections_are_told():
     text = shown(availability("shop"), budget_alerts=(rule,), raw=raw)
     assert "A page on the budget fires: 4.42% of the error budget remains." in text
     assert "<code>remaining_below:10%</code>" in text
-    assert "Corrections take 2h out of the window; without them -50.0% of the budget would remain." in text
+    assert "Corrections take 2h out of the window; without them it would be overspent by 50.0%." in text
     one = replace(WELL, budget_alerts=(rule,))
     display = Display(compose(snapshots=[one], slos=[availability("shop")]))
     assert '<li class="alarm page">' in ask(build(display, listen="127.0.0.1:0"), "/").text

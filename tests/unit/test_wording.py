@@ -105,3 +105,17 @@ def test_addresses_are_quoted():
 def test_reasons_have_three_digits(reason, shown):
     """What burns and what is left; a figure that would then be at the factor stays as it is."""
     assert shown == wording.reason(reason)
+
+
+@pytest.mark.parametrize(
+    ("worst", "best", "said"),
+    [
+        (0.25, 0.75, "25.0% to 75.0% is left"),
+        (-156.2, 0.906, "at most 90.6% is left"),
+        (0.0, 0.5, "at most 50.0% is left"),
+        (-3.0, -0.2, "nothing is left in any case"),
+    ],
+)
+def test_bounds_of_a_budget(worst, best, said):
+    """Nobody is told by how many thousand percent a budget might be overspent."""
+    assert said == wording.between(worst, best)
