@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from slo_budget_tracker.standing import STANDINGS, firing_of, judge
+from slo_budget_tracker.standing import SILENT, STANDINGS, firing_of, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -127,6 +127,8 @@ class Listing:
     owners: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     firing: tuple[tuple[Line, AnyAlert], ...] = field(default=())
+    slos: int = 0
+    unseen: int = 0  # SLOs of which the last tick brought nothing
 
     @classmethod
     def of(cls, view: View) -> Listing:
@@ -143,6 +145,8 @@ class Listing:
             _choices(slo.owner for slo in slos),
             _choices(labels),
             tuple(firing),
+            len({line.snapshot.name for line in lines}),
+            len({line.snapshot.name for line in lines if line.snapshot.state in SILENT}),
         )
 
     def page(self, wish: Wish, *, size: int = PAGE) -> Shown:

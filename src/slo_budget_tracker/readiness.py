@@ -44,8 +44,9 @@ class Readiness:
         for key in sorted(self.troubles):
             alike.setdefault(self.troubles[key], []).append(key)
         for detail, keys in alike.items():
-            more = f" and {len(keys) - MOST_NAMES} more" if len(keys) > MOST_NAMES else ""
-            yield f"trouble with {', '.join(keys[:MOST_NAMES])}{more}: {detail[:LONGEST_DETAIL]}"
+            names = [key for key in keys if "/" not in key] or keys  # SLOs rather than the queries they share
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            yield f"trouble with {', '.join(names[:MOST_NAMES])}{more}: {detail[:LONGEST_DETAIL]}"
 
     def failed(self, names: Iterable[str]) -> None:
         """Count the faults of ours of one tick: who had none begins anew (T12)."""

@@ -252,6 +252,26 @@ def test_a_daemon_that_knows_nothing_says_so(open_page, serve):
     assert page.locator("#live").inner_text().startswith("live, data until")
 
 
+def test_no_alert_is_no_all_clear_while_nobody_looks(open_page, serve):
+    """Prometheus is out of reach: no green check, one notice on top, and further reasons folded under it."""
+    showcase = Showcase(services=SERVICES[2:4])
+    quiet = [replace(one, alerts=(), state="error") for one in showcase.snapshots()]
+    showcase.publish(quiet, unready=["no connection", "no time was left"])
+    page = open_page(serve(showcase))
+    said = (
+        "No alert fires, but the last tick brought nothing of any SLO: nobody knows what happens there now."
+    )
+    assert (said, 0) == (page.locator("#firing p").inner_text(), page.locator(".allclear").count())
+    assert ["Not up to date: no connection"] == page.locator("[role=alert]").all_inner_texts()
+    assert "1 more reason" == page.locator("#more-reasons").inner_text()
+    page.locator("#more-reasons summary").click()
+    assert "no time was left" in page.locator("#more-reasons").inner_text()
+    showcase.publish([quiet[0], replace(quiet[1], state="ok")])
+    page.wait_for_selector("text=nothing of 1 of 2 SLOs")
+    showcase.publish([replace(one, state="ok") for one in quiet])
+    page.wait_for_selector(".allclear")
+
+
 def test_what_is_good_to_know_stands_in_one_place(open_page, serve):
     """Below the list, where it is no alarm, and on no other page."""
     showcase = Showcase(services=SERVICES[:1])

@@ -12,3 +12,13 @@ def test_the_same_trouble_is_told_once():
         f"trouble with a, b, c and 2 more: {DOWN}",
         "trouble with ledger: no space left on device",
     ] == list(Readiness(ticked=True, troubles=troubles).reasons())
+
+
+def test_slos_are_named_rather_than_their_queries():
+    """People know SLOs; the query that several share is named where no SLO is."""
+    troubles = {"default/histogram:http_request_duration_seconds": DOWN, "checkout-latency": DOWN}
+    assert [f"trouble with checkout-latency: {DOWN}"] == list(
+        Readiness(ticked=True, troubles=troubles).reasons()
+    )
+    alone = Readiness(ticked=True, troubles={"default/http_requests_total": DOWN})
+    assert [f"trouble with default/http_requests_total: {DOWN}"] == list(alone.reasons())
