@@ -93,6 +93,37 @@ def test_windows_between_row_edges_are_exact_sums(rows, calls):
                 assert inner == figures(history, instance, start, end)
 
 
+@st.composite
+def words(draw):
+    """What is said of some ticks and instances, again and again; failures are rare."""
+    plain = st.builds(
+        lambda total, fails: Counts(float(total), float(total * fails), Outcome.OK),
+        st.integers(1, 70_000),
+        st.sampled_from([False, False, True]),
+    )
+    said = []
+    for _ in range(draw(st.integers(1, 12))):
+        first, last = sorted(draw(st.tuples(st.integers(0, 20), st.integers(0, 20))))
+        those = draw(st.lists(st.integers(0, 3), min_size=1, unique=True))
+        ticks = [Tick(at * TICK, (at + 1) * TICK) for at in range(first, last + 1)]
+        said.append([(tick, {one: draw(plain) for one in those}) for tick in ticks])
+    return said
+
+
+@given(words())
+def test_what_was_said_last_of_each_tick_counts(said):
+    """Whoever comes late, begins in the past or is said anew: each window is the sum of the last words."""
+    history, last = History(), {}
+    for batch in said:
+        history.add([Row.of(*one) for one in batch])
+        last |= {(tick, instance): one for tick, row in batch for instance, one in row.items()}
+    rows = [Row.of(tick, {instance: one}) for (tick, instance), one in last.items()]
+    for instance in ids(rows):
+        for start, end in [*pairwise(edges(rows, instance)), (0, END)]:
+            inner, _ = brute(rows, instance, start, end)
+            assert inner == figures(history, instance, start, end)
+
+
 @given(histories(), st.integers(0, END), st.integers(1, END))
 def test_a_cut_row_gives_between_nothing_and_all_of_itself(rows, start, length):
     """The error of a prorated edge is bounded by the row that it cuts."""
