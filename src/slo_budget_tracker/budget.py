@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import WindowCounts
 
 SIX_HOURS = 21_600
-
-
 _MAKE = tuple.__new__  # what `_make` does, without a call of Python
 
 

@@ -128,7 +128,7 @@ class Listing:
     labels: tuple[str, ...] = ()
     firing: tuple[tuple[Line, AnyAlert], ...] = field(default=())
     slos: int = 0
-    unseen: int = 0  # SLOs of which the last tick brought nothing
+    unseen: int = 0  # SLOs of which the last tick brought nothing, of any of their groups
 
     @classmethod
     def of(cls, view: View) -> Listing:
@@ -146,7 +146,7 @@ class Listing:
             _choices(labels),
             tuple(firing),
             len({line.snapshot.name for line in lines}),
-            len({line.snapshot.name for line in lines if line.snapshot.state in SILENT}),
+            sum(line.snapshot.state in SILENT for line in lines if not line.snapshot.labels),
         )
 
     def page(self, wish: Wish, *, size: int = PAGE) -> Shown:

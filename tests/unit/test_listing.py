@@ -59,6 +59,15 @@ def test_each_slo_is_counted_once():
     assert ({"firing": 1}, 1) == _counted({"q": "shop"})
 
 
+def test_a_group_that_is_gone_leaves_its_slo_seen():
+    """An SLO is not seen when nothing came of all of it, as its roll-up says."""
+    slos = [availability("shop")]
+    gone = [replace(GROUPS[0], state="no_data"), GROUPS[1]]
+    for state, unseen in (("ok", 0), ("no_data", 1)):
+        view = compose(snapshots=[replace(WELL, rollup=True, state=state), *gone], slos=slos)
+        assert (1, unseen) == (Listing.of(view).slos, Listing.of(view).unseen)
+
+
 def _counted(query):
     shown = Listing.of(VIEW).page(Wish.of(query))
     return dict(shown.tally), shown.total
