@@ -197,19 +197,11 @@ def _counts(
     }
     nothing = {length: WindowCounts(length, 0, 0, 0) for length in wanted}
     begun = _begun(slo, labels, parts, past)
-    places = [
-        composed(
-            slo.sli,
-            members,
-            {
-                name: {length: part[length][place] for length in wanted}
-                for name, part in parts.items()
-                if begun[name] < at
-            },
-        )
-        or nothing
-        for place, at in enumerate(ends)
-    ]
+    places = []
+    for place, at in enumerate(ends):
+        there = [name for name in parts if begun[name] < at]
+        known = {name: {length: parts[name][length][place] for length in wanted} for name in there}
+        places.append(composed(slo.sli, members, known) or nothing)
     return {length: [place[length] for place in places] for length in wanted}
 
 

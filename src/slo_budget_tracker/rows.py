@@ -161,23 +161,8 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64], narrow:
 
     With `narrow` its numbers stay as they were stored, and there are no outcomes: for whoever sums them up.
     """
-    try:
-        plain = zlib.decompress(data)
-    except zlib.error as error:
-        raise DamageError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
-    form = plain[0] if plain else None
-    begin = 1 if form == _UNSIGNED else 1 + _SEAL.size
+    plain, begin = _opened(data, start, end, ids)
     offset = begin + len(CHANNELS) * _COLUMN.size
-    if form not in {_FORMAT, _SPANNED, _UNSIGNED} or len(plain) < offset:
-        raise DamageError(f"stored counts of ({start}, {end}] have an unknown format")
-    if form != _UNSIGNED:
-        seal = _seal(start, end, ids)
-        if form == _FORMAT:
-            seal = zlib.crc32(memoryview(plain)[begin:], seal)
-        if _SEAL.unpack_from(plain, 1)[0] != seal:
-            raise DamageError(
-                f"stored counts of ({start}, {end}] are damaged, or of another span or other instances"
-            )
     size = len(ids)
     channels: dict[str, NDArray[Any]] = {}
     for index, name in enumerate(CHANNELS):
@@ -195,6 +180,27 @@ def unpack(data: bytes, *, start: int, end: int, ids: NDArray[np.int64], narrow:
             start=start, end=end, ids=ids, outcome=_constant(0.0, np.dtype(np.uint8), size), **channels
         )
     return Row.from_channels(start, end, ids, channels)
+
+
+def _opened(data: bytes, start: int, end: int, ids: NDArray[np.int64]) -> tuple[bytes, int]:
+    """The bytes that were packed, which are as they were, and where what tells of the channels begins."""
+    try:
+        plain = zlib.decompress(data)
+    except zlib.error as error:
+        raise DamageError(f"stored counts of ({start}, {end}] are damaged: {error}") from error
+    form = plain[0] if plain else None
+    begin = 1 if form == _UNSIGNED else 1 + _SEAL.size
+    if form not in {_FORMAT, _SPANNED, _UNSIGNED} or len(plain) < begin + len(CHANNELS) * _COLUMN.size:
+        raise DamageError(f"stored counts of ({start}, {end}] have an unknown format")
+    if form != _UNSIGNED:
+        seal = _seal(start, end, ids)
+        if form == _FORMAT:
+            seal = zlib.crc32(memoryview(plain)[begin:], seal)
+        if _SEAL.unpack_from(plain, 1)[0] != seal:
+            raise DamageError(
+                f"stored counts of ({start}, {end}] are damaged, or of another span or other instances"
+            )
+    return plain, begin
 
 
 def _seal(start: int, end: int, ids: NDArray[np.int64]) -> int:
