@@ -231,3 +231,56 @@ def test_storage_gives_back_the_same_numbers(rows):
         again = unpack(pack(row), start=row.start, end=row.end, ids=row.ids)
         for name, values in row.channels().items():
             assert values.tolist() == getattr(again, name).tolist()
+
+
+@st.composite
+def happenings(draw):
+    """Ticks of some of five instances, in any order, again and again; some are staged only, some instances dropped."""
+    chosen = st.lists(st.integers(0, 4), min_size=1, unique=True)
+    numbers = st.one_of(
+        st.integers(0, 300), st.integers(2**31, 2**40), st.integers(0, 999).map(lambda quarters: quarters / 4)
+    )
+    found = []
+    for _ in range(draw(st.integers(1, 15))):
+        first, ids = draw(st.sampled_from([0, 0, 3, 9, 30])), draw(chosen)
+        failures = draw(st.sampled_from([numbers, st.just(0)]))
+        rows = [
+            {number: (draw(numbers), draw(failures)) for number in ids}
+            for _ in range(draw(st.sampled_from([1, 2, 20])))
+        ]
+        found.append((draw(st.sampled_from(["add", "add", "add", "stage", "drop"])), first, ids, rows))
+    return found
+
+
+@given(happenings())
+def test_whatever_happens_every_tick_has_what_was_said_of_it_last(happened):
+    """Late ticks, new instances in the past, revisions, undone ones: counts of any size, to the last bit."""
+    history, said = History(), {}
+    for what, first, ids, rows in happened:
+        if what == "drop":
+            history.drop(ids)
+            said = {key: one for key, one in said.items() if key[1] not in ids}
+            continue
+        ticks = [Tick((first + at) * TICK, (first + at + 1) * TICK) for at in range(len(rows))]
+        made = [
+            Row.of(tick, {number: Counts(float(a), float(b), Outcome.OK) for number, (a, b) in row.items()})
+            for tick, row in zip(ticks, rows, strict=True)
+        ]
+        if what == "stage":
+            history.undo(history.stage(made))
+            continue
+        history.add(made)
+        said |= {
+            (tick.end, number): one
+            for tick, row in zip(ticks, rows, strict=True)
+            for number, one in row.items()
+        }
+    for number in {number for _, number in said}:
+        for end in range(TICK, 90 * TICK, TICK):
+            total, bad = said.get((end, number), (0, 0))
+            found = figures(history, number, end - TICK, end)
+            assert (total, bad, TICK if (end, number) in said else 0) == (
+                found["total"],
+                found["bad"],
+                found["known"],
+            )
