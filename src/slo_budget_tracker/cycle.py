@@ -62,6 +62,7 @@ class Cycle:
     lock: threading.Lock = field(default_factory=threading.Lock)
     timebox: Timebox = field(default_factory=lambda: Timebox(math.inf))
     on_events: Callable[[], None] = _nobody  # called after events were committed
+    on_tick: Callable[[], None] = _nobody  # called at the end of a tick, before garbage is looked for
     on_adoption: Callable[[], None] = _nobody  # called after another catalogue was taken over
     last_at: int | None = None
     filling: int = 0  # seconds of the first fill that are still to come
@@ -296,6 +297,7 @@ class Cycle:
             self.last_at = at
             self.progress_at = time.monotonic()
             self.publisher.publish(self.evaluator, self.sources, report.snapshots)
+            self.on_tick()
         if report.transitions:
             self.on_events()
         return report

@@ -199,6 +199,7 @@ class Daemon:
                         moves=self._moves(ledger),
                         beside=True,
                     )
+                    cycle.on_tick = garbage.Sweep().after_tick
                     garbage.settle()
                 self.publisher.play(Role() if seat is None else seat.role)
                 self.publisher.refresh(prepared=True)  # before the first tick needs the processor, too

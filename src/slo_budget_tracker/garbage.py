@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # as malloc.h has them
 _LARGE = 4 << 20  # bytes
+SELDOM = 60  # ticks between two looks through all that there is
 
 
 @contextmanager
@@ -56,6 +58,24 @@ def settle() -> None:
     last()
     with suppress(OSError, AttributeError):  # glibc has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a tick leaves is not looked through at its end; all of it is, once in many ticks.
+
+    A tick leaves verdicts, which end with the next one without any look, and hardly a cycle.
+    """
+
+    ticks: int = 0
+
+    def after_tick(self) -> None:
+        """Leave what there is alone, or look through it where that is due."""
+        self.ticks += 1
+        if self.ticks % SELDOM == 0:
+            loosen()
+            gc.collect()
+        last()
 
 
 def loosen() -> None:

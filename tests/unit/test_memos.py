@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from dataclasses import dataclass
 
 from slo_budget_tracker import garbage
@@ -59,6 +60,27 @@ def test_no_garbage_is_looked_for_meanwhile():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+class Ring:
+    """What refers to itself."""
+
+    def __init__(self):
+        self.ring = self
+
+
+def test_what_ticks_leave_is_looked_through_once_in_a_while():
+    """A cycle that nobody needs any more outlives a tick and its end, but not many of them."""
+    sweep, outlived = garbage.Sweep(), []
+    try:
+        with garbage.waiting():
+            left = weakref.ref(Ring())
+            for _ in range(garbage.SELDOM):
+                sweep.after_tick()
+                outlived.append(left() is not None)
+    finally:
+        garbage.loosen()
+    assert [True] * (garbage.SELDOM - 1) + [False] == outlived
 
 
 def test_memory_is_prepared_wherever_the_c_library_is(monkeypatch):
