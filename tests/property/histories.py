@@ -62,11 +62,6 @@ class History:
     ] = ()  # first and last scrape, and how many seconds later they arrive
     job: str = "shop"
 
-    @property
-    def tells_its_crashes(self) -> bool:
-        """Whether a counter falls at each crash: at two scrapes in a row it begins again with what it had."""
-        return not any(at + 1 in pod.crashes for pod in self.pods for at in pod.crashes)
-
     def simulate(self, scrapes: int, **options) -> Simulator:
         """A server with all of it stored, from a quarter of an hour before BEGIN on."""
         simulator = Simulator(**options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 
 from slo_budget_tracker.ledger import Ledger
 from tests.property.histories import (
@@ -167,9 +167,6 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
 )
 def test_late_and_missing_answers_are_counted_once_they_are_there(history, troubles):
     """D16, P17, P19: half an hour after the last trouble nothing is missing, and an expression is the worst that was said."""
-    assume(
-        history.tells_its_crashes
-    )  # of others a tick that was read late may know more than one read in time
     ticks = TICKS + HEALTHY
     expected, _ = undisturbed(history, ticks)
     with Ledger.open("sqlite://") as ledger:
