@@ -80,7 +80,7 @@ class Walk:
     def _step(self, time: int, value: float) -> None:
         newer = self.newer(self.time, time)
         if time in self.also or (newer and self.reset and value >= self.value):
-            self._begin(time, value)
+            self._begin(time, value, newer=newer)
         elif value < self.value:
             self._fall(time, value, newer=newer)
         else:
@@ -108,14 +108,14 @@ class Walk:
             self.special = self.special._replace(marked=True)
         else:
             falls = 0 if newer else min(self.special.falls + 1, VAIN_FALLS)
-            self._begin(time, value)
+            self._begin(time, value, newer=newer)
             self.special = self.special._replace(falls=falls)
 
-    def _begin(self, time: int, value: float) -> None:
+    def _begin(self, time: int, value: float, *, newer: bool | None) -> None:
         """The counter began at zero again."""
         if self.special.held is not None:
             self.doubts.append("held")
-        self.special = NOTHING_SPECIAL
+        self.special = Special(young=bool(newer))
         self.begun.append(time)
         self.gain += value
 

@@ -161,6 +161,17 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     ),
     [Fault("empty", 3, 4)],
 )
+@example(
+    History(
+        (
+            Pod(-40, 108, frozenset({29}), (48, 61)),
+            Pod(-40, 108, frozenset(), (0, 0)),
+            Pod(39, 108, frozenset({41, 42}), (36, 52)),
+        ),
+        late=((39, 43, 277), (43, 46, 253)),
+    ),
+    [Fault("empty", 3, 4)],
+)
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),
