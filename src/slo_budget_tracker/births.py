@@ -138,7 +138,7 @@ class Birth:
         last = self.scrapes.last_before(self.time)
         reference = self.time if last is None else last
         young = start * 1000 > reference - SCRAPES * self.scrapes.spacing - SAME_START * 1000
-        return zero._replace(special=Special(young=True)) if young else baseline._replace(doubt="baseline")
+        return zero if young else baseline._replace(doubt="baseline")
 
     def whole_before(self, evidence: Evidence) -> tuple[int, float] | None:
         """Of a count at a histogram's bound: the last one of all, if its own had another resolution then."""

@@ -38,14 +38,14 @@ class Special(NamedTuple):
     `held`: an undecided first value, counted at the next growth if that growth times `allowance` reaches it.
     `marked`: the value is a high-water mark that the counter fell below without a reset.
     `falls`: how many falls were asked about in vain; after some, no more questions.
-    `young`: its process began in the last tick it was seen in; if it crashes again the value need not fall.
+    `restarted`: it began again with its process in the last tick; if that crashes again it need not fall.
     """
 
     held: float | None = None
     allowance: float = 0.0
     marked: bool = False
     falls: int = 0
-    young: bool = False
+    restarted: bool = False
 
 
 NOTHING_SPECIAL = Special()

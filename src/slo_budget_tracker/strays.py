@@ -84,7 +84,7 @@ class Strays:
         if not samples:
             return False
         limit = scan.end - scan.start + GAP_SCRAPES * scan.spacing(scan.job_of(at))
-        if special.young or samples[0][0] - time > limit:
+        if special.restarted or samples[0][0] - time > limit:
             return True
         for _, sample in samples:
             if sample < value and special.falls < VAIN_FALLS and not (special.marked and 2 * sample > value):
@@ -205,10 +205,10 @@ class Strays:
         walk = Walk(
             time=time,
             value=value,
-            special=special._replace(young=False) if special.young and scan.samples(at) else special,
+            special=special._replace(restarted=False) if special.restarted and scan.samples(at) else special,
             whole=scan.lines.places[at].target != NO_TARGET,
             switched=at in scan.switched,
-            reset=reset,
+            reset=reset or special.restarted,
             scrape=scan.spacing(scan.job_of(at)),
         )
         if evidence is not None:

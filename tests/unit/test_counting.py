@@ -88,6 +88,22 @@ def test_a_series_that_is_born_just_before_a_restart_begins_twice():
     assert (5 + 3 + 14, 14) == told.read()
 
 
+def test_a_pod_in_a_crash_loop_counts_each_time_though_nothing_falls():
+    """D6: what restarted is asked about in its next tick, too, until it lives through one."""
+    told = story()
+    scrape(told, 20, start=T + 15, c200=30, c500=12)
+    assert (42, 12) == told.read()
+    for after in (80, 110, 140):
+        scrape(told, after, start=T + after - 5, c200=30, c500=12)
+    assert [(84, 24), (42, 12)] == [told.read(), told.read()]
+    scrape(told, 200, start=T + 135, c200=35, c500=12)
+    assert (5, 0) == told.read()
+    asked = len(told.db.asked)
+    scrape(told, 260, start=T + 135, c200=36, c500=12)
+    assert (1, 0) == told.read()
+    assert [METRIC] == [one.expression.partition("[")[0] for one in told.db.asked[asked:]]
+
+
 def test_series_that_are_silent_during_a_restart_begin_at_zero():
     """A failure series that appears again only after a restart counts from zero, with no further question."""
     told = story()
