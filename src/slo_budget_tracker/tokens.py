@@ -24,11 +24,12 @@ class Tokens:
 
     def judge(self, name: str, authorization: str, expected: str, *, client: str, now: float) -> Verdict:
         """Whether an Authorization header bears the expected token of this name."""
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
+        scheme, _, given = authorization.encode("latin-1").partition(b" ")  # as HTTP has headers
+        given = given.strip()
+        if scheme.lower() != b"bearer" or not given:
             return Verdict.MISSING
-        fits = hmac.compare_digest(given.strip().encode(), expected.encode())
-        mark = self._right.mark(client, name.encode(), given.strip().encode())
+        fits = hmac.compare_digest(given, expected.encode())
+        mark = self._right.mark(client, name.encode(), given)
         verdict = Verdict.RIGHT
         if not (fits and self._right.knows(mark)):
             bucket = self._guesses.take(client, now)

@@ -40,6 +40,12 @@ def test_a_header_bears_the_token_or_not(judge, header, verdict):
     assert verdict is judge(header)
 
 
+def test_a_token_of_any_letters_is_taken(judge):
+    """A header comes as latin-1, whatever its bytes are; the token's file is UTF-8."""
+    sent = "schlüssel à".encode().decode("latin-1")
+    assert RIGHT is judge(f"Bearer {sent}", expected="schlüssel à")
+
+
 def test_guesses_run_out_and_come_back(judge):
     """H11: ten at once, then one per three seconds; the right one is not taken for it either until then."""
     assert [WRONG] * GUESSES + [LATER] == [judge(f"Bearer {n}") for n in range(GUESSES + 1)]
