@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -27,12 +28,12 @@ CONFIG = ROOT / "config"
 PATIENCE = 120  # seconds
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="hadolint is a program for x86_64")
 def test_the_dockerfile_is_linted():
-    """Hadolint (where there is one) finds nothing."""
+    """Hadolint finds nothing."""
     hadolint = Path(sys.executable).parent / "hadolint"
-    if hadolint.exists():
-        done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
-        assert (0, "") == (done.returncode, done.stdout)
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stdout)
 
 
 def instructions():
