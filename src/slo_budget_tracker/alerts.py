@@ -19,6 +19,7 @@ from slo_budget_tracker.budget import Ratio
 from slo_budget_tracker.chance import at_least
 from slo_budget_tracker.durations import format_duration
 from slo_budget_tracker.ticks import Outcome
+from slo_budget_tracker.tuples import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.budget import Sums
     from slo_budget_tracker.specs import BudgetAlert, BurnRateAlert
 
-_MAKE = tuple.__new__  # what `_make` does, without a call of Python
 Phase = Literal["quiet", "pending", "firing"]
 Shown = Literal["quiet", "pending", "firing", "held"]
 PHASES: tuple[Phase, ...] = ("quiet", "pending", "firing")
@@ -97,7 +97,7 @@ def step(
     finding, reason = judgement
     state = state or AlertState("quiet", at)
     if state.state == "quiet" and finding != "burning":  # by far the most
-        return _MAKE(Decision, (state, "quiet", None, reason))
+        return make(Decision, (state, "quiet", None, reason))
     if state.state == "firing":
         return _step_firing(state, judgement, at=at, seconds=seconds, keep_firing_for=keep_firing_for)
     if finding == "burning":
@@ -285,7 +285,7 @@ def _judge_windows(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
 
 def below(rule: Rule, rate: float) -> Judgement:
     """That a pair is over, as its short window burns below the factor and is known well enough."""
-    return _MAKE(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
+    return make(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
 
 
 def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums) -> Judgement:

@@ -11,13 +11,14 @@ from functools import lru_cache
 from math import lcm
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker.tuples import make
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from slo_budget_tracker.ticks import WindowCounts
 
 SIX_HOURS = 21_600
-_MAKE = tuple.__new__  # what `_make` does, without a call of Python
 
 
 class Ratio(NamedTuple):
@@ -60,7 +61,7 @@ def exact(counts: WindowCounts) -> Sums:
     else:
         (total, bad, ahead), scale = _common(of_total, of_bad, of_rest)
     if of_known == length and not of_partial:  # by far the most
-        return _MAKE(Sums, (total, bad, scale, length, length, length, 1, ahead))
+        return make(Sums, (total, bad, scale, length, length, length, 1, ahead))
     known, partial, second = _paired(of_known, of_partial)
     window = length * second
     if known <= 0:

@@ -19,6 +19,7 @@ from slo_budget_tracker.density import Density
 from slo_budget_tracker.levels import Place
 from slo_budget_tracker.rows import SECONDS, Row, disjoint
 from slo_budget_tracker.ticks import Outcome, Tick, WindowCounts
+from slo_budget_tracker.tuples import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.curves import Journal
 
 _NEVER = np.iinfo(np.int64).max
-_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +157,7 @@ class History:
             figures = self.arrays(at, window, ids=wanted)
             columns = (figures.total, figures.bad, figures.known, figures.partial, figures.absent)
             numbers = zip(repeat(window), *(column.tolist() for column in columns), repeat(None))
-            found.append(list(map(_MAKE, repeat(WindowCounts), numbers)))
+            found.append(list(map(make, repeat(WindowCounts), numbers)))
             names = figures.ids.tolist()
         return {
             name: dict(zip(lengths, counts, strict=True)) for name, *counts in zip(names, *found, strict=True)

@@ -21,6 +21,7 @@ from slo_budget_tracker.snapshots import (
     number,
 )
 from slo_budget_tracker.ticks import TO_DATE, Outcome, WindowCounts
+from slo_budget_tracker.tuples import make
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,6 @@ BUDGET_ALERT_KINDS: dict[Turn | None, str] = {
 }
 OK, NO_DATA = Outcome.OK, Outcome.NO_DATA
 NO_PAUSE = (0, 0)
-_MAKE = tuple.__new__  # what `_make` does, without a call of Python for each of a hundred thousand
 
 # A missed tick is an answer Prometheus still owes; so does one that was given up.
 DATA_STATES = {
@@ -285,7 +285,7 @@ def _samples(
     sums: Mapping[int, Sums], windows: Sequence[int], allowance: Ratio
 ) -> tuple[BurnRateSample, ...]:
     found = [(window, *budget.figures(sums[window], allowance)) for window in windows]
-    return tuple([_MAKE(BurnRateSample, figures) for figures in found])
+    return tuple([make(BurnRateSample, figures) for figures in found])
 
 
 def _sums(windows: Mapping[int, WindowCounts], window: int) -> Sums:
@@ -298,7 +298,7 @@ def _statuses(rules: Sequence[Rule], decisions: Mapping[str, Decision]) -> tuple
     for rule in rules:
         state, shown, _, reason = decisions[rule.name]
         above = alerts.suppressor(rule, firing) if firing and shown != "quiet" else None
-        statuses.append(_MAKE(AlertStatus, (*rule.shown, shown, state.since, reason, above)))
+        statuses.append(make(AlertStatus, (*rule.shown, shown, state.since, reason, above)))
     return tuple(statuses)
 
 
