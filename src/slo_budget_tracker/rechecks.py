@@ -33,7 +33,7 @@ from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.ticks import Outcome
-from slo_budget_tracker.trails import Block, Trail
+from slo_budget_tracker.trails import PATIENT, Block, Trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -153,11 +153,13 @@ class Rechecks:
         if unit.batch is not None:
             if not self._look_back(unit, trail, block, report):
                 return
-        elif trail.skip:
+        elif trail.skip and not trail.lacks(block):
             trail.skip -= 1
         else:
             late = self._is_late(unit, trail, block, report)
             trail.wait = 1 if late is None else 0
+            if late is False:
+                trail.vain = 0
             if late is None or (late and not self._recount(unit, trail, block, report)):
                 return  # no whole answer now, or no place to write to: the next tick tries again
         self.trails[unit.key].forget(block.end)
@@ -254,7 +256,7 @@ class Rechecks:
             trail.put_off()  # it may be a backend that is short of memory just now
             return False
         if not changes:
-            trail.pause()
+            trail.pause(patience=PATIENT)
             return True
         remembered = self.stepper.revise(results, changes, report)
         if report.store_error is not None:

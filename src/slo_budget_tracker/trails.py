@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.memory import Memory
 
 MOST_THIN = 3  # ticks of a block that are read again because they had few samples
-PATIENT = 3  # times that this may be in vain before it is done less often
+PATIENT = 3  # times in a row that this, or a recount, may be in vain before it is done less often
 MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
 
 
@@ -48,6 +48,10 @@ class Trail:
         """The SLOs without data, by the end of each tick of a block that had such."""
         return {at: names for at, names in self.holes.items() if block.cuts([at])}
 
+    def lacks(self, block: Block) -> bool:
+        """Whether a tick of a block is known to have no data, or not all."""
+        return block.cuts(self.holes) or block.cuts(self.partial)
+
     def forget(self, before: int) -> None:
         """Drop what lies before a border."""
         self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
@@ -64,10 +68,10 @@ class Trail:
         ]
         return sorted(at for at in drops if block.cuts([at]) and at != block.end)[:MOST_THIN]
 
-    def pause(self) -> None:
-        """A recount changed nothing: the next ones are further and further apart."""
-        self.vain = min(self.vain + 1, MOST_SKIPPED)
-        self.skip = 2**self.vain - 1
+    def pause(self, *, patience: int = 0) -> None:
+        """It was in vain: the next times are further and further apart, once patience is at its end."""
+        self.vain = min(self.vain + 1, MOST_SKIPPED + patience)
+        self.skip = 2 ** max(self.vain - patience, 0) - 1
 
     def put_off(self) -> None:
         """No answer that could be taken over: the next tries are further and further apart."""

@@ -172,6 +172,7 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
     ),
     [Fault("empty", 3, 4)],
 )
+@example(History((Pod(-40, 108, frozenset(), (3, 4)),), late=((4, 5, 85),)), [Fault("empty", 16, 17)])
 @given(
     histories(TICKS + HEALTHY, late=True, watched=TICKS),
     faults({"partial", "empty"}, TICKS - 3, longest=6),

@@ -117,6 +117,21 @@ def test_a_hole_waits_until_the_server_is_well_again(ledger):
     assert truth(history, 50)[0] == counts(ledger, 1, 50)
 
 
+@pytest.mark.parametrize(("blocks", "hole"), [(1, 16), (5, 54), (6, 64), (7, 76)])
+def test_a_hole_is_asked_about_however_often_recounts_were_in_vain(ledger, blocks, hole):
+    """D16, P19: a late scrape in each block, which the next scrape made up for, keeps no tick from being filled."""
+    history = History((STEADY,), late=tuple((4 + 20 * at, 5 + 20 * at, 85) for at in range(blocks)))
+    watch(ledger, history, hole + 20, fault="empty", during=[hole])
+    assert truth(history, hole + 20)[0] == counts(ledger, 1, hole + 20)
+
+
+def test_a_recount_in_vain_does_not_hide_what_comes_late_next(ledger):
+    """D16: a scrape that the next one made up for comes late, and in the next ten ticks the last ones of a pod."""
+    history = History((STEADY, DYING), late=((4, 5, 85), (34, 35, 200)))
+    watch(ledger, history, TICKS + 10)
+    assert truth(history, TICKS + 10)[0] == counts(ledger, 1, TICKS + 10)
+
+
 def test_a_partial_answer_is_completed(ledger):
     """P17: ticks that were read in part are read again when the whole is there; the mark goes away."""
     history = History((STEADY, STEADY))
