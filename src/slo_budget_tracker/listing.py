@@ -35,14 +35,10 @@ class Line:
     slo: SLO | None
     judged: Judged
     searched: str
+    firing: tuple[AnyAlert, ...]  # its alerts that fire, on burn rates and on the budget
     groups: int = 0  # of a roll-up: how many groups it is over
     alerting: int = 0  # and how many of them have an alert that fires
     folded: bool = False  # a group that is shown by its roll-up
-
-    @property
-    def firing(self) -> tuple[AnyAlert, ...]:
-        """Its alerts that fire, on burn rates and on the budget."""
-        return firing_of(self.snapshot)
 
     @property
     def pages(self) -> bool:
@@ -133,8 +129,10 @@ class Listing:
     @classmethod
     def of(cls, view: View) -> Listing:
         """The lines of a view: to be made once for each."""
-        alerting = Counter(one.name for one in view.snapshots if not one.rollup and firing_of(one))
-        lines = tuple(_line(one, view, alerting[one.name]) for one in view.snapshots)
+        alarms = [firing_of(one) for one in view.snapshots]
+        pairs = list(zip(view.snapshots, alarms, strict=True))
+        alerting = Counter(one.name for one, fires in pairs if fires and not one.rollup)
+        lines = tuple(_line(one, fires, view, alerting[one.name]) for one, fires in pairs)
         slos = {id(line.slo): line.slo for line in lines if line.slo is not None}.values()
         labels = {f"{key}={value}" for slo in slos for key, value in slo.labels}
         firing = [(line, alert) for line in lines for alert in line.firing]
@@ -155,8 +153,10 @@ class Listing:
         matching = [line for line in self.lines if _matches(line, wish) and (unfolded or not line.folded)]
         states: dict[str, str] = {}  # of each SLO, that of its most urgent line
         for line in matching:
-            name = line.snapshot.name
-            states[name] = min(states.get(name, line.state), line.state, key=STATES.index)
+            name, state = line.snapshot.name, line.state
+            other = states.setdefault(name, state)
+            if other != state:
+                states[name] = min(other, state, key=STATES.index)
         tally = Counter(states.values())
         if wish.state:
             matching = [line for line in matching if wish.state == line.state == states[line.snapshot.name]]
@@ -169,19 +169,19 @@ class Listing:
         return Shown(tuple(matching[(page - 1) * size : page * size]), total, page, pages, tally)
 
 
-def _line(one: SLOSnapshot, view: View, alerting: int) -> Line:
+def _line(one: SLOSnapshot, firing: tuple[AnyAlert, ...], view: View, alerting: int) -> Line:
     slo = view.definitions.get(one.name)
     texts = [one.name, *(f"{key}={value}" for key, value in one.labels.items())]
     if slo is not None:
         texts += [slo.description, slo.service, slo.owner, *(f"{key}={value}" for key, value in slo.labels)]
     groups = len(view.groups.get(one.name, ())) if one.rollup else 0
-    quiet = not firing_of(one)
-    folded = one.name in view.groups and not one.rollup and quiet
+    folded = one.name in view.groups and not one.rollup and not firing
     return Line(
         one,
         slo,
         judge(one),
         "\n".join(texts).casefold(),
+        firing,
         groups,
         alerting if one.rollup else 0,
         folded,
@@ -218,8 +218,7 @@ def _left(line: Line) -> float:
 
 
 def _urgency(line: Line) -> tuple[bool, bool, int, float]:
-    pages = any(alert.severity == "page" for alert in line.firing)
-    return (not pages, not line.firing, STANDINGS.index(line.judged.standing), _left(line))
+    return (not line.pages, not line.firing, STANDINGS.index(line.judged.standing), _left(line))
 
 
 def _ends(line: Line) -> float:

@@ -59,8 +59,7 @@ def tally(snapshots: Iterable[SLOSnapshot]) -> dict[str, int]:
 
 def firing_of(one: SLOSnapshot) -> tuple[AlertStatus | BudgetAlertStatus, ...]:
     """The alerts of an SLO that fire, on burn rates and on the budget."""
-    burns = tuple(alert for alert in one.alerts if alert.firing)
-    return (*burns, *(alert for alert in one.budget_alerts if alert.firing))
+    return tuple([alert for alerts in (one.alerts, one.budget_alerts) for alert in alerts if alert.firing])
 
 
 def pair(alert: AlertStatus) -> str:
