@@ -202,7 +202,8 @@ class Daemon:
                     cycle.on_tick = garbage.Sweep().after_tick
                     garbage.settle()
                 self.publisher.play(Role() if seat is None else seat.role)
-                self.publisher.refresh(prepared=True)  # before the first tick needs the processor, too
+                self.publisher.refresh()
+                self.publisher.display.begin()  # before the first tick needs the processor, too
                 may_send = _always if seat is None else seat.valid
                 leading = Leading(cycle, ledger, self.notifier, self.clock, may_send, self.on_filling)
                 self._open_doors(cycle)

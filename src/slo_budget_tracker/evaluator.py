@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import Counts
+    from slo_budget_tracker.verdict import Verdict
 
 
 NO_SNAPSHOTS: Mapping[str, SLOSnapshot] = MappingProxyType({})
@@ -87,10 +88,9 @@ class Evaluator:
     ids: dict[str, int] = field(default_factory=dict)
     seen: dict[str, Outcome] = field(default_factory=dict)  # what the last tick brought
     data_until: dict[str, int] = field(default_factory=dict)  # the end of the newest known tick
-    _attempts: Attempts = field(init=False)
     _stepper: Stepper = field(init=False)
     _roster: Roster = field(init=False)
-    _rechecks: Rechecks = field(init=False)
+    _planned: tuple[Attempts, Rechecks] | None = field(init=False, default=None)
     _aged: int = field(init=False, default=0)
     _asides: Asides | None = field(init=False, default=None)
     _looked_at: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, data instant
@@ -98,21 +98,10 @@ class Evaluator:
     _generation: int = field(init=False, default=0)  # of the ledger
 
     def prepare(self, at: int) -> Evaluator:
-        """Plan the requests and register the SLOs; the first live tick of a new one ends after `at`."""
+        """Register the SLOs; the first live tick of a new one ends after `at`."""
         self.ids = {}
+        self._planned = None
         self._roster = Roster(self.ledger, {}, self.ids).register(self.slos, at=at)
-        self._attempts = Attempts(
-            ledger=self.ledger,
-            asks=self.asks,
-            ids=self.ids,
-            interval=self.interval,
-            delay=self.delay,
-            workers=self.workers,
-            lanes=self.lanes,
-            patience=self.patience,
-            spread=self.spread,
-            planned=units(plan(self.slos, replica_labels=self.replica_labels)),
-        ).prepare()
         self._stepper = Stepper(
             slos=self._roster.slos,
             ids=self.ids,
@@ -123,11 +112,38 @@ class Evaluator:
             seen=self.seen,
             data_until=self.data_until,
         )
-        self._rechecks = Rechecks(self._attempts, self._stepper, self.interval, self.delay)
         self._surveys = Surveys(self.slos)
         self._asides = None if self.beside is None else Asides(self.beside)
         self._remember()
         return self
+
+    @property
+    def _attempts(self) -> Attempts:
+        """How requests are made."""
+        return self._plan()[0]
+
+    @property
+    def _rechecks(self) -> Rechecks:
+        """How late data are looked for."""
+        return self._plan()[1]
+
+    def _plan(self) -> tuple[Attempts, Rechecks]:
+        """The requests, planned when the first of them is due: what the ledger knows is shown before."""
+        if self._planned is None:
+            attempts = Attempts(
+                ledger=self.ledger,
+                asks=self.asks,
+                ids=self.ids,
+                interval=self.interval,
+                delay=self.delay,
+                workers=self.workers,
+                lanes=self.lanes,
+                patience=self.patience,
+                spread=self.spread,
+                planned=units(plan(self.slos, replica_labels=self.replica_labels)),
+            ).prepare()
+            self._planned = attempts, Rechecks(attempts, self._stepper, self.interval, self.delay)
+        return self._planned
 
     def _remember(self) -> None:
         """What the last tick before a restart brought: until the next one it is still what is known."""
@@ -287,17 +303,24 @@ class Evaluator:
         them is put there, and the others are shown (T12).
         """
         keys = self.instances()
-        windows = self._stepper.windows(at, [key for key in keys if key not in known])
-        found = []
+        found = self._looked(at, [key for key in keys if key not in known], faults)
+        every = {**known, **{key: verdict.snapshot for key, verdict in found.items()}}
+        return tuple(every[key] for key in keys if key in every)
+
+    def _looked(self, at: int, keys: Sequence[str], faults: dict[str, str] | None) -> dict[str, Verdict]:
+        """The verdicts of some instances at a data instant, from the ledger alone."""
+        stepper, found = self._stepper, {}
+        windows = stepper.windows(at, keys)
+        burns = stepper.burns(at, {key: self.seen.get(key, Outcome.MISSED) for key in keys})
         for key in keys:
             try:
-                seen = known.get(key) or self._stepper.assess(key, at, windows, live=False).snapshot
-                found.append(seen)
-            except Exception as error:
+                known = burns.get(self.ids[key])
+                found[key] = stepper.assess(key, at, windows, live=False, burns=known)
+            except Exception as error:  # one SLO's fault must not stop the others (T12)
                 if faults is None:
                     raise
                 faults[key] = f"internal error: {type(error).__name__}: {error}"
-        return tuple(found)
+        return found
 
     def instances(self) -> list[str]:
         """The keys of all instances: each SLO, and its groups behind it."""
@@ -378,12 +401,7 @@ class Evaluator:
             at = max(goals.get(key, 0), self._stepper.stepped(key))
             together.setdefault(at, []).append(key)
         for at, keys in together.items():
-            windows = self._stepper.windows(at, keys)
-            for key in keys:
-                try:
-                    report.verdicts[key] = self._stepper.assess(key, at, windows, live=False)
-                except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
-                    report.faults[key] = f"internal error: {type(error).__name__}: {error}"
+            report.verdicts |= self._looked(at, keys, report.faults)
 
 
 def _carry(report: Tally, failing: Iterable[tuple[Unit, PrometheusError]]) -> None:

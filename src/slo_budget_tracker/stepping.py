@@ -170,18 +170,21 @@ class Stepper:
             if tick.end in counts and tick.end > self.stepped(name, piece.stepped)
         ]
         windows = self.windows(tick.end, due)
-        plain = [name for name in due if self._is_plain(name, piece.counts[name][tick.end].outcome)]
-        burns = calm(
-            [(self.slos[name], self.ids[name]) for name in plain],
-            lambda window, ids: self.ledger.history.arrays(tick.end, window, ids=ids),
-        )
+        burns = self.burns(tick.end, {name: piece.counts[name][tick.end].outcome for name in due})
         for name in due:
             self._step(name, tick, windows, piece, goals, report, burns.get(self.ids[name]))
+
+    def burns(self, at: int, outcomes: Mapping[str, Outcome]) -> Mapping[int, Burns]:
+        """What alert windows say, by instance, where that is found at once; `outcomes` are of the tick."""
+        plain = [
+            (self.slos[name], self.ids[name]) for name, one in outcomes.items() if self._is_plain(name, one)
+        ]
+        return calm(plain, lambda window, ids: self.ledger.history.arrays(at, window, ids=ids))
 
     def _is_plain(self, name: str, outcome: Outcome) -> bool:
         """Whether the alert windows of an SLO are what history has of them, and the tick is a whole one."""
         slo = self.slos[name]
-        special = slo.corrections or slo.slices is not None or slo.no_data == "bad"
+        special = slo.corrections or slo.slices is not None or slo.no_data == "bad" or members_of(slo)
         return outcome <= Outcome.NO_TRAFFIC and not special
 
     def _step(  # noqa: PLR0917 - what a step needs

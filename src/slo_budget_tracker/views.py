@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from threading import Lock
+from threading import Lock, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -138,6 +138,21 @@ class Body:
             if self._content is None:
                 self._content = prepare(self._make())
             return self._content
+
+    def begin(self) -> None:
+        """Make it now, and compress it in a thread, which needs no interpreter; who asks waits for that."""
+        self._guard.acquire()
+        try:
+            Thread(target=self._finish, args=(self._make(),), name="page", daemon=True).start()
+        except BaseException:
+            self._guard.release()
+            raise
+
+    def _finish(self, body: bytes) -> None:
+        try:
+            self._content = prepare(body)
+        finally:
+            self._guard.release()
 
     @property
     def body(self) -> bytes:
@@ -283,6 +298,12 @@ class Display:
         self._view = view
         for wake in self._wakes:
             wake()
+
+    def begin(self) -> None:
+        """Make what will be asked for first, as soon as that goes."""
+        for name in self._wanted:
+            getattr(self._view, name).begin()
+        self._wanted = frozenset()
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` after each new view, in the thread that brought it; returns how to end that.

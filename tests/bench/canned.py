@@ -1,9 +1,18 @@
-"""A Prometheus without a server: what it would send of the fleet of tests/bench/fleet.py, made before it is asked."""
+"""A Prometheus without a server: what it would send of the fleet of tests/bench/fleet.py, made before it is asked.
+
+    python -m tests.bench.canned PORT SLOS START
+
+And as a server of its own, where a daemon is to be a process: what it sends is made when it is asked.
+"""
 
 from __future__ import annotations
 
 import gzip
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import httpx
 import numpy as np
@@ -139,3 +148,48 @@ class Canned(Prometheus):
 
 def _chunks(body: bytes) -> Iterator[bytes]:
     return (body[first : first + 65_536] for first in range(0, len(body), 65_536))
+
+
+def serve(port: int, world: Fleet) -> None:
+    """Answer over HTTP until the process is stopped."""
+    lock = Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send(BUILD)
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            at = int(float(form["time"][0])) if "time" in form else 0
+            with lock:
+                world.scrape_until(at)
+                body = world.answer(form["query"][0], at)
+            self._send(body)
+
+        def _send(self, body: bytes) -> None:
+            packed = gzip.compress(body, 1)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(packed)))
+            self.end_headers()
+            self.wfile.write(packed)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Who asked has gone."""
+
+    Server(("127.0.0.1", port), Handler).serve_forever()
+
+
+def main() -> None:
+    """Serve a fleet."""
+    port, count, start = map(int, sys.argv[1:4])
+    serve(port, Fleet(count, start=start))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,9 +19,11 @@ from slo_budget_tracker.rows import Row
 from slo_budget_tracker.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from slo_budget_tracker.prometheus import Prometheus
+    from slo_budget_tracker.settings import Settings
 
 DAY = 86_400
 
@@ -31,15 +33,17 @@ class Stepped:
     """An evaluator on a SQLite ledger, ticked at given instants; each tick renders the gauges as the daemon does."""
 
     evaluator: Evaluator
-    sources: dict[str, Prometheus]
+    sources: Mapping[str, Prometheus]
     page: bytes = b""
 
     @classmethod
-    def open(cls, config: Path, *, at: int) -> Stepped:
-        """Read the configuration and the SLO files, open the ledger, plan."""
+    def open(
+        cls, config: Path, *, at: int, made: Callable[[Settings], Mapping[str, Prometheus]] = clients
+    ) -> Stepped:
+        """Read the configuration and the SLO files, open the ledger, plan; `made` makes who is asked."""
         settings = load_settings(config, {})
         slos = specfiles.load(settings.slo_files).slos
-        sources = clients(settings)
+        sources = made(settings)
         evaluator = Evaluator(
             slos=slos,
             ledger=Ledger.open(settings.ledger.url),

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from slo_budget_tracker import evaluator as evaluators
 from slo_budget_tracker import stepping
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
@@ -394,3 +395,26 @@ def test_outcomes_add_up(server, ledger):
     for tick in range(1, 21):
         seen.update(one.advance(after(tick)).outcomes)
     assert {"ok": 36, "no_data": 4} == seen
+
+
+def test_a_look_concludes_together_what_it_concludes_one_by_one(server, ledger):
+    """Where the alert windows are found for all SLOs at once, each shows what it shows alone."""
+    traffic(server.db, metric="calm_total", broken=(0, 0))
+    one = evaluator(server, ledger, SHOP, availability("calm", metric="calm_total"))
+    for tick in (30, 80):  # one of two burns, then both did long enough ago
+        advance(one, 1, tick)
+        windows = one._stepper.windows(after(tick), one.instances())
+        alone = [one._stepper.assess(key, after(tick), windows, live=False) for key in one.instances()]
+        assert [verdict.snapshot for verdict in alone] == list(one.look(after(tick)))
+    assert set(one.ids.values()) == one._stepper.burns(after(80), one.seen).keys()
+
+
+def test_requests_are_planned_with_the_first_tick(server, ledger, monkeypatch):
+    """What the ledger knows is shown before: a restart with ten thousand SLOs does not wait for the plan."""
+    plans, plan = [], evaluators.plan
+    monkeypatch.setattr(evaluators, "plan", lambda *args, **named: plans.append(args) or plan(*args, **named))
+    one = evaluator(server, ledger)
+    one.look(after(0))
+    before = len(plans)
+    advance(one, 1, 2)
+    assert (0, 1) == (before, len(plans))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from slo_budget_tracker import assets, guarding
+from slo_budget_tracker import assets, guarding, views
 from slo_budget_tracker.errors import UsageError
 from slo_budget_tracker.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics
 from slo_budget_tracker.guarding import Guard
@@ -29,7 +30,7 @@ from slo_budget_tracker.snapshots import (
     seed_json,
     snapshot_json,
 )
-from slo_budget_tracker.web import Display, build, compose, routes
+from slo_budget_tracker.web import Display, build, compose, prepare, routes
 
 METRICS = b"# HELP x_total X.\n# TYPE x_total counter\nx_total 1.0\n"
 ACCEPT_OF_PROMETHEUS = (
@@ -151,6 +152,38 @@ def test_gauges_are_rendered_when_they_are_asked_for_and_then_for_each_tick():
     display.show(compose(metrics=body("tick")))
     display.show(compose(metrics=body("unread")))
     assert ["first", "tick"] == rendered
+
+
+def test_the_first_page_is_made_before_anybody_asks_and_compressed_beside(monkeypatch):
+    """At a start it is made at once; who asks while it is being compressed gets it then, and it is made once."""
+    rendered, compressing, go_on = [], threading.Event(), threading.Event()
+
+    def prepared(body):
+        compressing.set()
+        assert go_on.wait(10)
+        return prepare(body)
+
+    monkeypatch.setattr(views, "prepare", prepared)
+    display = Display(compose(metrics=lambda: rendered.append("first") or METRICS))
+    display.begin()
+    assert (["first"], True) == (rendered, compressing.wait(10))
+    go_on.set()
+    assert (METRICS, ["first"]) == (display.view.text.content().body, rendered)
+
+
+def test_a_first_page_that_cannot_be_made_is_tried_again_by_who_asks():
+    """A fault of ours at the start ends nothing but itself."""
+    faults = [RuntimeError("of ours")]
+
+    def metrics():
+        if faults:
+            raise faults.pop()
+        return METRICS
+
+    display = Display(compose(metrics=metrics))
+    with pytest.raises(RuntimeError):
+        display.begin()
+    assert METRICS == display.view.text.content().body
 
 
 def test_a_large_body_is_kept_compressed_only():
