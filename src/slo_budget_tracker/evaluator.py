@@ -142,7 +142,9 @@ class Evaluator:
                 spread=self.spread,
                 planned=units(plan(self.slos, replica_labels=self.replica_labels)),
             ).prepare()
-            self._planned = attempts, Rechecks(attempts, self._stepper, self.interval, self.delay)
+            admit = self._roster.admit_late
+            rechecks = Rechecks(attempts, self._stepper, admit, self.interval, self.delay)
+            self._planned = attempts, rechecks
         return self._planned
 
     def _remember(self) -> None:
@@ -256,12 +258,12 @@ class Evaluator:
     def _advance_piece(self, attempts: Sequence[Attempt], goals: Mapping[str, int], report: Tally) -> None:
         """One piece of every unit that is behind: read, sorted out and committed."""
         try:
-            results = self._attempts.read_all(attempts)
+            results = [self._roster.admit(one) for one in self._attempts.read_all(attempts)]
         except LedgerError as error:
             report.store_error = error
             return
         done, gave_up = [], []
-        for result in map(self._roster.admit, results):
+        for result in results:
             report.add(result)
             if result.reading is not None:
                 done.append(result)

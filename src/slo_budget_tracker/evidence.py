@@ -51,10 +51,10 @@ class Process(NamedTuple):
             return self.scraped[after - 1][1]
         return self.scraped[0][1] if self.scraped else None
 
-    def start_before(self, at: int) -> float | None:
-        """The start last seen by `at`."""
+    def before(self, at: int) -> tuple[int, float] | None:
+        """The start last seen by `at`, and when it was scraped (ms)."""
         after = bisect_right(self.scraped, (at, float("inf")))
-        return self.scraped[after - 1][1] if after else None
+        return self.scraped[after - 1] if after else None
 
     def newer(self, before: int, now: int) -> bool | None:
         """Whether the process that answers `now` started after the sample taken `before`; None: unknown."""
@@ -63,10 +63,12 @@ class Process(NamedTuple):
             return None
         if start * 1000 <= before - SAME_START * 1000:
             return False
-        known = self.start_before(before)
-        if known is None:
-            return start * 1000 > before
-        return abs(start - known) > SAME_START
+        known = self.before(before)
+        if known is not None and abs(start - known[1]) <= SAME_START:
+            return False
+        if known is not None and known[0] == before:
+            return True
+        return start * 1000 > before  # an older scrape may have seen the process before the last one
 
 
 @dataclass

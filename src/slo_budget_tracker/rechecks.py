@@ -27,8 +27,10 @@ from zlib import crc32
 
 from slo_budget_tracker.attempts import BLOCK
 from slo_budget_tracker.comparison import Comparison, Counted
-from slo_budget_tracker.errors import PrometheusError, QueryFailed, Unreachable
+from slo_budget_tracker.errors import LedgerError, PrometheusError, QueryFailed, Unreachable
+from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.hindsight import hindsight
+from slo_budget_tracker.outcomes import NO_DATA
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.answers import Answer, Query, RangeQuery
     from slo_budget_tracker.attempts import Attempts
+    from slo_budget_tracker.hindsight import Answered
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reading import Ask, Unit
     from slo_budget_tracker.reports import Tally
@@ -61,6 +64,7 @@ class Rechecks:
 
     attempts: Attempts
     stepper: Stepper
+    admit: Callable[[Attempt], Attempt]  # gives groups that nobody knew their ids
     interval: int
     delay: int
     trails: dict[str, Trail] = field(default_factory=dict)
@@ -137,6 +141,8 @@ class Rechecks:
             return
         try:
             self._follow_up(unit, trail, report)
+        except LedgerError as error:
+            report.store_error = error
         except Exception as error:  # noqa: BLE001 - one unit's fault must not stop the others (T12)
             self.stepper.ledger.unstage()
             trail.wait = 1
@@ -215,10 +221,12 @@ class Rechecks:
         )
         report.doubts["inconsistent"] += seen.less or seen.gone
         if seen.counts:
-            taken = replace(found, reading=replace(found.reading, counts=seen.counts))
+            counts = {**seen.counts, **self._of_new_groups(found.reading.counts, seen.counts)}
+            taken = self.admit(replace(found, reading=replace(found.reading, counts=counts)))
+            assert taken.reading is not None
             changes = {
                 name: change
-                for name, counts in seen.counts.items()
+                for name, counts in taken.reading.counts.items()
                 if (change := self._change(name, [t for t in found.ticks if t.end in counts], counts))
             }
             stepper.revise([taken], changes, report)
@@ -229,6 +237,14 @@ class Rechecks:
             return False
         trail.skip = max(trail.skip - 1, 0)
         return True
+
+    def _of_new_groups(self, now: Answered, taken: Answered) -> dict[str, Mapping[int, Counts]]:
+        """What groups that nobody knew have at the ticks that are taken over of their SLO."""
+        return {
+            key: {end: one for end, one in counts.items() if end in taken[name_of(key)]}
+            for key, counts in now.items()
+            if key not in self.stepper.ids and name_of(key) in taken
+        }
 
     # counting again
 
@@ -258,6 +274,10 @@ class Rechecks:
         if not changes:
             trail.pause(patience=PATIENT)
             return True
+        known = len(self.stepper.ids)
+        results = [self.admit(found) for found in results]
+        if len(self.stepper.ids) > known:
+            changes = self._changes(unit, results)
         remembered = self.stepper.revise(results, changes, report)
         if report.store_error is not None:
             return False
@@ -277,8 +297,7 @@ class Rechecks:
             for found in results:
                 assert found.reading is not None
                 counts.update(found.reading.counts.get(name, {}))
-            if any(tick.end not in counts for tick in ticks):  # a group that is not what it was
-                continue
+            counts = {tick.end: counts.get(tick.end, NO_DATA) for tick in ticks}  # a group may be gone
             change = self._change(name, ticks, counts)
             if change is not None:
                 changes[name] = change

@@ -39,8 +39,8 @@ class Walk:
         newer: whether the process at the second instant started after the first; None where unknown.
         whole: the series stands for one process; a recorded sum does not, its falls are no resets.
         switched: the first new sample is another replica's.
-        reset: other counters of the target fell when the process was replaced, or this one did in the tick
-            before: so it began again too, even where it shows no fall.
+        reset: counters of the target fell when the process was replaced, now or in the tick before: so this
+            one began again too, even where it shows no fall.
         scrape: usual time between two scrapes, ms.
         also: instants (ms) at which the counter began again because others of its histogram did.
         led: whether an undecided first value counts, where the count of all of its histogram decided it.

@@ -80,11 +80,7 @@ class Roster:
 
     def enrol(self, counts: CountsByKey) -> CountsByKey:
         """For past data: groups that are new get an id, as many as there may be; the others are left out."""
-        fresh: dict[str, list[str]] = {}
-        for key in counts:
-            if is_group(key) and key not in self.ids:
-                fresh.setdefault(name_of(key), []).append(key)
-        for name, keys in fresh.items():
+        for name, keys in self._fresh(counts).items():
             if len(keys) + len(self.groups(name)) <= self.slos[name].max_groups:
                 self._enrol(dict.fromkeys(keys, self.ledger.born(self.ids[name])))
         self.compose()
@@ -117,15 +113,41 @@ class Roster:
             counts.update(dict.fromkeys(known, error))
             self.limited[name] += len(ticks)
             return _too_many(len(known) + len(fresh), most)
+        self._begin(fresh, counts, ticks)
+        nothing = {tick.end: ERROR if partial else NO_DATA for tick in ticks}
+        counts.update({key: nothing for key in known if key not in counts})
+        return ""
+
+    def _begin(
+        self, fresh: Iterable[str], counts: dict[str, Mapping[int, Counts]], ticks: Sequence[Tick]
+    ) -> None:
+        """New groups begin with their first known tick: what was before is no missing data of theirs."""
         begun = {}
         for key in fresh:
             start = next((t.start for t in ticks if counts[key][t.end].outcome.known), ticks[0].start)
             counts[key] = {end: one for end, one in counts[key].items() if end > start}
             begun[key] = start
         self._enrol(begun)
-        nothing = {tick.end: ERROR if partial else NO_DATA for tick in ticks}
-        counts.update({key: nothing for key in known if key not in counts})
-        return ""
+
+    def admit_late(self, attempt: Attempt) -> Attempt:
+        """For data that came late: groups that nobody knew begin, as many as there may be."""
+        assert attempt.reading is not None
+        counts = dict(attempt.reading.counts)
+        for name, keys in self._fresh(counts).items():
+            if len(keys) + len(self.groups(name)) > self.slos[name].max_groups:
+                keys.clear()
+            self._begin(keys, counts, attempt.ticks)
+        self.compose()
+        known = {key: of_key for key, of_key in counts.items() if key in self.ids}
+        return replace(attempt, reading=replace(attempt.reading, counts=known))
+
+    def _fresh(self, counts: CountsByKey) -> dict[str, list[str]]:
+        """The groups that are new, by SLO."""
+        fresh: dict[str, list[str]] = {}
+        for key in counts:
+            if is_group(key) and key not in self.ids:
+                fresh.setdefault(name_of(key), []).append(key)
+        return fresh
 
     def compose(self) -> None:
         """Give composites the groups that their members have by now, from where a member's group begins."""

@@ -274,8 +274,8 @@ class Stepper:
         return found or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
 
     def begun(self, name: str) -> int:
-        """Where an SLO's live ticks begin: what was before, or while it was away, is never told."""
-        instance = self.ids[name]
+        """Where live ticks of an SLO and its groups begin: what was before, or while away, is never told."""
+        instance = self.ids[name_of(name)]
         return max(self.ledger.born(instance), self.ledger.cursor(f"added/{instance}") or 0)
 
     def windows(self, at: int, names: Iterable[str]) -> Windows:

@@ -152,7 +152,7 @@ class Strays:
         found: dict[Target, int] = {}
         for labels, before, now in pairs:
             process = evidence.process(labels)
-            if process.newer(before, now) and process.start_before(before) is None:
+            if process.newer(before, now) and process.before(before) is None:
                 target = Target.of(labels)
                 found[target] = min(before, found.get(target, before))
         return found
@@ -162,7 +162,7 @@ class Strays:
     def _decide(self, target: int, members: list[int], evidence: Evidence) -> None:
         scan = self.scan
         known = [at for at in members if at not in self._births]
-        reset = any(self._fell_with_its_process(at, evidence) for at in known)
+        reset = any(self._began_with_its_process(at, evidence) for at in known)
         walked = {scan.memory.roll.index[scan.lines.places[at].key] for at in known}
         for at in known:
             self._walk(at, evidence, reset=reset)
@@ -175,15 +175,16 @@ class Strays:
             if at in self._births and not scan.is_added(at):
                 self._begin(at, evidence, reset=reset)
 
-    def _fell_with_its_process(self, at: int, evidence: Evidence) -> bool:
+    def _began_with_its_process(self, at: int, evidence: Evidence) -> bool:
+        """Whether its process is newer, and the series fell now, or with its process in the tick before."""
         scan = self.scan
         remembered = scan.remembered(at)
         assert remembered is not None
-        time, value, _ = remembered
+        time, value, special = remembered
         samples = [(time, value), *(one for one in scan.samples(at) if one[0] > time and one[1] >= 0)]
         process = evidence.process(scan.lines.labels[at])
         return any(
-            later[1] < earlier[1] and process.newer(earlier[0], later[0]) is True
+            (special.restarted or later[1] < earlier[1]) and process.newer(earlier[0], later[0]) is True
             for earlier, later in pairwise(samples)
         )
 
@@ -208,7 +209,7 @@ class Strays:
             special=special._replace(restarted=False) if special.restarted and scan.samples(at) else special,
             whole=scan.lines.places[at].target != NO_TARGET,
             switched=at in scan.switched,
-            reset=reset or special.restarted,
+            reset=reset,
             scrape=scan.spacing(scan.job_of(at)),
         )
         if evidence is not None:

@@ -104,6 +104,24 @@ def test_a_pod_in_a_crash_loop_counts_each_time_though_nothing_falls():
     assert [METRIC] == [one.expression.partition("[")[0] for one in told.db.asked[asked:]]
 
 
+def test_what_is_born_with_a_restart_begins_again_with_the_next_one():
+    """D6, D8: a target whose counters fell with its process begins again as a whole, with what is new in it, too."""
+    told = Story()
+    for after in (-40, -10):
+        scrape(told, after, start=OLD, c200=100)
+    scrape(told, 20, start=T + 15, c200=30, c500=12)
+    scrape(told, 80, start=T + 75, c200=30, c500=12)
+    assert [(42, 12), (42, 12)] == [told.read(), told.read()]
+
+
+def test_a_process_that_began_with_its_scrape_begins_once():
+    """D6: what an older scrape told of its process, where another series was silent since, makes it no newer one."""
+    told = story()
+    scrape(told, 20, start=T + 19.5, c200=5)
+    scrape(told, 920, start=T + 19.5, c200=48, c500=6)
+    assert [(5, 0), (43 + 6, 6)] == [told.read(), told.read(900)]
+
+
 def test_series_that_are_silent_during_a_restart_begin_at_zero():
     """A failure series that appears again only after a restart counts from zero, with no further question."""
     told = story()

@@ -1,0 +1,101 @@
+"""Groups whose first samples come late: they are counted as whoever was there in time counts them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.groups import key_of
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.specs import SLO, PromqlSli, RequestsSli
+from tests.property.histories import BEGIN, DELAY, INTERVAL, after
+from tests.simulator import Simulator
+
+TICKS = 40
+REQUESTS = RequestsSli(total=(parse_selector("requests"),), bad=(parse_selector('requests{code="500"}'),))
+SLOS = tuple(
+    SLO(name=name, target=Decimal("0.9"), window=3_600, sli=sli, group_by=("handler",), max_groups=2)
+    for name, sli in (("shop", REQUESTS), ("mood", PromqlSli(error_ratio="mood", window=300)))
+)
+
+
+def served(*pays, late=range(0), seconds=0):
+    """Two scrapes a tick of a pod with one handler, and from tick to tick of further ones; some arrive late."""
+    simulator = Simulator()
+    pod = {"job": "shop", "instance": "a:80"}
+    for number in range(-30, 2 * TICKS):
+        time = (BEGIN + number * 30) * 1000 + 5_000
+        arrives = time / 1000 + seconds if number // 2 + 1 in late else 0
+        simulator.put("up", pod, time, 1, arrives=arrives)
+        simulator.put("process_start_time_seconds", pod, time, BEGIN - 90_000, arrives=arrives)
+        for handler, ticks in (("/", range(-20, TICKS + 1)), *pays):
+            if number // 2 + 1 in ticks:
+                grown = 10 * (number + 2 - 2 * ticks[0] + 1)
+                labels = {**pod, "handler": handler}
+                simulator.put("requests", {**labels, "code": "200"}, time, grown, arrives=arrives)
+                simulator.put("requests", {**labels, "code": "500"}, time, grown / 10, arrives=arrives)
+                simulator.put("mood", {**labels}, time, 0.5, arrives=arrives)
+    return simulator
+
+
+def lived(simulator, *, late):
+    """The counts of all instances, tick by tick, and how often something was inconsistent."""
+    asks = {"default": simulator.ask}
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(SLOS, ledger, asks, interval=INTERVAL, delay=DELAY, workers=1).prepare(BEGIN)
+        doubts = 0
+        for tick in range(1, TICKS + 1):
+            simulator.arrive(after(tick) + DELAY if late else float("inf"))
+            doubts += one.advance(after(tick)).doubts.get("inconsistent", 0)
+        windows = [ledger.history.window(after(tick), [INTERVAL]) for tick in range(1, TICKS + 1)]
+        found = {
+            key: [(w[at][INTERVAL].total, w[at][INTERVAL].bad, w[at][INTERVAL].known) for w in windows]
+            for key, at in one.ids.items()
+        }
+        return found, doubts
+
+
+@pytest.mark.parametrize(
+    ("pays", "late"),
+    [
+        pytest.param(range(8, TICKS + 1), range(8, 11), id="it goes on"),
+        pytest.param(range(8, 10), range(8, 11), id="it ends before anybody has seen it"),
+    ],
+)
+def test_a_group_whose_first_scrapes_come_late_is_counted_from_its_first(pays, late):
+    """D16: what came before a group was first seen is its own, and nothing is thought to be taken away."""
+    simulator = served(("/pay", pays), late=late, seconds=200)
+    expected, _ = lived(served(("/pay", pays)), late=False)
+    found, doubts = lived(simulator, late=True)
+    assert key_of("shop", (("handler", "/pay"),)) in found
+    assert expected == found
+    assert doubts == 0
+
+
+def test_a_group_for_which_the_ledger_has_no_place_is_counted_later(monkeypatch):
+    """D16, S3: a disk that is full just when a late group is to be written down keeps nothing away for good."""
+    register, full = Ledger.register_all, [LedgerError("disk full"), LedgerError("disk full")]
+
+    def register_all(self, wanted, *, at):
+        if full and any(labels.get("handler") == "/pay" for _, labels, _ in wanted):
+            raise full.pop()
+        return register(self, wanted, at=at)
+
+    pays = [("/pay", range(8, 10))]
+    expected, _ = lived(served(*pays), late=False)
+    monkeypatch.setattr(Ledger, "register_all", register_all)
+    found, _ = lived(served(*pays, late=range(8, 11), seconds=200), late=True)
+    assert (expected, []) == (found, full)
+
+
+def test_more_groups_than_there_may_be_are_none_of_late_data_either():
+    """D17: two new groups come late where one is left: neither is one, and the whole is as it would have been in time."""
+    pays = [("/a", range(8, 10)), ("/b", range(8, 10))]
+    expected, _ = lived(served(*pays), late=False)
+    found, _ = lived(served(*pays, late=range(8, 11), seconds=200), late=True)
+    assert {"shop", "mood", *(key_of(slo, (("handler", "/"),)) for slo in ("shop", "mood"))} == found.keys()
+    assert expected["shop"] == found["shop"]
