@@ -45,6 +45,9 @@ class Files:
     allow_empty: bool = False
     cached: bool = False
     kept: Kept = field(default_factory=Kept)
+    _named: dict[object, tuple[Path, ...]] = field(
+        default_factory=dict
+    )  # by what a configuration says, and where
 
     def read(self, running: Settings | None = None) -> Configuration:
         """Settings and catalogue, complete and without a fault; sections that need a restart as they run.
@@ -93,12 +96,25 @@ class Files:
         return max(found, default=0.0)
 
     def paths(self, running: Settings) -> tuple[Path, ...]:
-        """The SLO files and folders by the configuration as it is now, or as it runs where that is broken."""
-        try:
-            settings = load_settings(self.config, self.env)
-        except TrackerError:
-            settings = running
-        return (*settings.slo_files, *settings.corrections_files)
+        """The SLO files and folders by the configuration as it is now, or as it runs where that is broken.
+
+        They are asked for again and again: what a text says is remembered until there is another one.
+        """
+        said = None if self.config is None else (read_text(self.config), self.config.parent.resolve())
+        known = self._named.get(said)
+        if known is None:
+            try:
+                settings = load_settings(self.config, self.env)
+            except TrackerError:
+                return _places(running)
+            known = _places(settings)
+            self._named.clear()
+            self._named[said] = known
+        return known
+
+
+def _places(settings: Settings) -> tuple[Path, ...]:
+    return (*settings.slo_files, *settings.corrections_files)
 
 
 def catalogue_of(settings: Settings, *, allow_empty: bool = False, kept: Kept | None = None) -> Catalogue:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
+from contextlib import suppress
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -16,8 +19,6 @@ from slo_budget_tracker.doors import Door, Hall
 from slo_budget_tracker.errors import UsageError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from starlette.types import ASGIApp
 
     from slo_budget_tracker.protection import Protector
@@ -51,7 +52,8 @@ class Connection(H11Protocol):
         self.header_timer = self.loop.call_later(HEADER_SECONDS, self._close)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a header that has begun must come to its end in time."""
+        """Read on; a header that has begun must come to its end in time. Answers bear the time of now."""
+        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._forget_timer()
@@ -84,6 +86,28 @@ class Connection(H11Protocol):
         self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
 
 
+class Sleeper(uvicorn.Server):
+    """uvicorn's server; it wakes for requests only, not ten times a second to see whether it shall end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until the end is asked for, which may have been before."""
+        self._loop = asyncio.get_running_loop()
+        if not self.should_exit:
+            await self._over.wait()
+
+    def end(self) -> None:
+        """Ask for the end, from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._over.set)
+
+
 class WebServer:
     """Serves an application until it is stopped; `address` is known after `start`."""
 
@@ -92,7 +116,7 @@ class WebServer:
         self.protector = protector
         self.listen = listen
         self.address = listen
-        self._server: uvicorn.Server | None = None
+        self._server: Sleeper | None = None
         self._thread: threading.Thread | None = None
         self._hall: Hall | None = None
 
@@ -127,7 +151,7 @@ class WebServer:
             backlog=BACKLOG,
             h11_max_incomplete_event_size=LARGEST_HEADER,
         )
-        self._server = uvicorn.Server(config)
+        self._server = Sleeper(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [bound]}, name="web", daemon=True
         )
@@ -147,7 +171,7 @@ class WebServer:
         """Close the address and the connections; answers under way get a second."""
         if self._server is None or self._thread is None:
             return
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(within)
 
 

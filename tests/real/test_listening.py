@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
 import time
+from email.utils import mktime_tz, parsedate_tz
 
 import httpx
 import pytest
+import uvicorn
 
 from slo_budget_tracker import listening
 from slo_budget_tracker.errors import UsageError
-from slo_budget_tracker.listening import WebServer
+from slo_budget_tracker.listening import Sleeper, WebServer
 from slo_budget_tracker.web import Display, build, compose
 
 METRICS = b"# HELP g G.\n# TYPE g gauge\n" + b"".join(b'g{slo="slo-%d"} 1.0\n' % n for n in range(100_000))
@@ -260,3 +263,25 @@ def test_stopping_twice_or_never_started_is_no_fault(serve):
     server.stop()
     WebServer(server.app, listen="127.0.0.1:0").stop()
     assert not server.alive
+
+
+def test_the_server_sleeps_until_it_is_asked_and_ends_at_once(serve):
+    """Nobody asks: it does not wake to see whether it shall end; answers bear the time of their own."""
+    server = serve()
+    loop = server._server._loop
+    handles = len(loop._scheduled)
+    dates = [httpx.get(f"{server.url}/-/healthy", trust_env=False).headers["date"] for _ in range(2)]
+    assert (0, True) == (handles, all(abs(mktime_tz(parsedate_tz(one)) - time.time()) < 60 for one in dates))
+    began = time.monotonic()
+    server.stop(within=10)
+    assert (False, True) == (server.alive, time.monotonic() - began < 10)
+    server.stop()  # and once more
+
+
+def test_a_server_that_is_stopped_before_it_serves_does_not_serve():
+    """The end may be asked for in the first moments of the start."""
+    sleeper = Sleeper(uvicorn.Config(None))
+    sleeper.end()
+    asyncio.run(asyncio.wait_for(sleeper.main_loop(), 10))
+    sleeper.end()  # its loop is closed by now
+    assert sleeper.should_exit

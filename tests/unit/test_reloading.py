@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from slo_budget_tracker import configuration
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.configuration import Files
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.notifying import Notifier
 from slo_budget_tracker.reloading import Reloader
+from slo_budget_tracker.settings import load_settings
 from slo_budget_tracker.watching import Watcher, watched
 from tests.unit.cycling import begin, events, metric, ticks
 
@@ -46,9 +48,9 @@ class Place:
         )
         (self.slos / "shop.yaml").write_text(slos("shop"))
         self.files = Files(self.config, {}, allow_empty=allow_empty)
-        configuration = self.files.read()
-        self.cycle = begin(configuration.catalogue.slos)
-        self.cycle.settings = configuration.settings
+        read = self.files.read()
+        self.cycle = begin(read.catalogue.slos)
+        self.cycle.settings = read.settings
         self.reloader = Reloader(self.cycle, self.files, Notifier(), settle=settle, poll=0.1)
 
     def start(self):
@@ -100,6 +102,29 @@ def test_who_asks_for_a_reload_waits_less_than_who_saves_a_file(tmp_path):
     (one.slos / "more.yaml").write_text(slos("queue"))
     assert (200, ["queue", "shop"]) == (one.reload().status, one.names())
     one.end()
+
+
+def test_where_files_are_is_read_once_from_the_same_configuration_in_the_same_place(tmp_path, monkeypatch):
+    """Who watches asks every other second; a changed text and a swapped link to the folder are seen all the same."""
+    reads, load = [], configuration.load_settings
+    monkeypatch.setattr(configuration, "load_settings", lambda *args: reads.append(args) or load(*args))
+    for release in ("one", "two"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "tracker.yaml").write_text("slo_files: [slos]\n")
+    link = tmp_path / "current"
+    link.symlink_to(tmp_path / "one")
+    files = Files(link / "tracker.yaml", {})
+    running = load_settings(None, {})
+    found = [files.paths(running) for _ in range(3)]
+    link.unlink()
+    link.symlink_to(tmp_path / "two")
+    found += [files.paths(running)]
+    (tmp_path / "two" / "tracker.yaml").write_text("slo_files: [other]\n")
+    found += [files.paths(running)]
+    (tmp_path / "two" / "tracker.yaml").write_text("slo_files: 7: [")
+    found += [files.paths(running)]
+    expected = [*["one/slos"] * 3, "two/slos", "two/other"]
+    assert ([(tmp_path / one,) for one in expected] + [()], 4) == (found, len(reads))
 
 
 def test_a_broken_file_keeps_what_runs(place):
