@@ -54,7 +54,7 @@ class Comparison:
         found = [self._feed_is_late(feed) for feed in self.unit.feeds]
         if None in found or self.gone:
             return None
-        return any(found) or self._thin_is_filled() or self._hole_is_filled()
+        return any(found) or self._thin_is_filled() or self.is_filled()
 
     def _thin_is_filled(self) -> bool:
         """Whether a tick that had few samples has more now."""
@@ -90,7 +90,7 @@ class Comparison:
         self.gone += gone
         return newer or self.block.cuts(self.trail.partial)
 
-    def _hole_is_filled(self) -> bool:
+    def is_filled(self) -> bool:
         """Whether ticks without data have some now, by the selectors of the SLOs that had none."""
         holes = self.trail.missing(self.block)
         names = frozenset[str]().union(*holes.values())

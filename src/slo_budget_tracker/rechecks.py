@@ -156,19 +156,8 @@ class Rechecks:
         if trail.wait:
             trail.wait -= 1
             return
-        if unit.batch is not None:
-            if not self._look_back(unit, trail, block, report):
-                return
-        elif trail.skip and not trail.lacks(block):
-            trail.skip -= 1
-        else:
-            late = self._is_late(unit, trail, block, report)
-            trail.wait = 1 if late is None else 0
-            if late is False:
-                trail.vain = 0
-            if late is None or (late and not self._recount(unit, trail, block, report)):
-                return  # no whole answer now, or no place to write to: the next tick tries again
-        self.trails[unit.key].forget(block.end)
+        if (self._compare if unit.batch is None else self._look_back)(unit, trail, block, report):
+            self.trails[unit.key].forget(block.end)  # else: no whole answer now, or no place to write to
 
     def _due(self, unit: Unit, trail: Trail) -> Block | None:
         """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
@@ -181,12 +170,27 @@ class Rechecks:
 
     # comparing
 
+    def _compare(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
+        """Compare raw samples of a block, and count it again if some came late; whether that is done.
+
+        Where recounts were in vain for long, only ticks without data are asked about for some blocks.
+        """
+        late = self._is_late(unit, trail, block, report)
+        trail.wait = 1 if late is None else 0
+        if late:
+            return self._recount(unit, trail, block, report)
+        if trail.pauses(block):
+            trail.skip -= 1
+        elif late is False:
+            trail.is_well()
+        return late is False
+
     def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
         """Whether raw samples of a block came late; None where the server does not say."""
         ask = Counted(self.attempts.asking(unit, self.interval))
         comparison = Comparison(unit, trail, block, ask, self.interval)
         try:
-            return comparison.is_late()
+            return comparison.is_filled() if trail.pauses(block) else comparison.is_late()
         except PrometheusError:
             return None  # told by the ticks themselves, if it lasts
         finally:
@@ -235,7 +239,10 @@ class Rechecks:
         if seen.gone:  # it may be a backend that is short of memory just now
             trail.put_off()
             return False
-        trail.skip = max(trail.skip - 1, 0)
+        if trail.skip:
+            trail.skip -= 1
+        else:
+            trail.is_well()
         return True
 
     def _of_new_groups(self, now: Answered, taken: Answered) -> dict[str, Mapping[int, Counts]]:
@@ -261,6 +268,7 @@ class Rechecks:
             wanted = Attempt(unit, self.attempts.ticks(after, until))
             found = self.attempts.read(wanted, memories, doubts={})
             if found.reading is None or found.reading.partial:
+                trail.put_off()  # so many ticks at once may be too much for it
                 return False
             report.samples += found.reading.samples
             memories = found.reading.memories

@@ -48,9 +48,9 @@ class Trail:
         """The SLOs without data, by the end of each tick of a block that had such."""
         return {at: names for at, names in self.holes.items() if block.cuts([at])}
 
-    def lacks(self, block: Block) -> bool:
-        """Whether a tick of a block is known to have no data, or not all."""
-        return block.cuts(self.holes) or block.cuts(self.partial)
+    def pauses(self, block: Block) -> bool:
+        """Whether recounts were in vain for long: then nothing but ticks without data is asked about."""
+        return self.skip > 0 and not block.cuts(self.partial)
 
     def forget(self, before: int) -> None:
         """Drop what lies before a border."""
@@ -77,6 +77,10 @@ class Trail:
         """No answer that could be taken over: the next tries are further and further apart."""
         self.worse += 1
         self.wait = 2 ** min(self.worse, MOST_SKIPPED)
+
+    def is_well(self) -> None:
+        """A whole block was compared, and is what it was: whatever was in vain before is forgotten."""
+        self.vain = self.worse = 0
 
     def pause_thin(self, *, vain: bool) -> None:
         """As `pause`, for thin ticks alone: where scrapes fail often, most of them stay thin."""
