@@ -11,7 +11,7 @@ from slo_budget_tracker.scan import USUAL_SPACING
 from slo_budget_tracker.sorting import sorting_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
     from slo_budget_tracker.feeds import RawFeed
@@ -48,13 +48,15 @@ class Comparison:
     ask: Ask
     interval: int
     gone: int = 0  # feeds that have fewer samples than they had
+    size: int = 0  # samples that the last tick has now, in all feeds
 
     def is_late(self) -> bool | None:
         """Whether something came late; None where the answer is partial, or has less than there was."""
         found = [self._feed_is_late(feed) for feed in self.unit.feeds]
         if None in found or self.gone:
             return None
-        return any(found) or self._thin_is_filled() or self.is_filled()
+        more = self.size > self.trail.sizes.get(self.block.end, self.size)
+        return more or any(found) or self._thin_is_filled() or self.is_filled()
 
     def _thin_is_filled(self) -> bool:
         """Whether a tick that had few samples has more now."""
@@ -74,9 +76,10 @@ class Comparison:
         found = 0
         start = (end - self.interval) * 1000
         for feed in self.unit.feeds:
+            memory = self.trail.borders[self.block.end][feed.key]
             for query in feed.queries(self.interval, end):
                 lines = Lines.of(feed, sorting_of(feed), self.ask(query).series, start)
-                found += sum(map(len, lines.times)) - sum(lines.done)
+                found += _size(lines, memory)
         return found
 
     def _feed_is_late(self, feed: RawFeed) -> bool | None:
@@ -86,8 +89,10 @@ class Comparison:
             return None
         series = [one for answer in answers for one in answer.series]
         memory = self.trail.borders[end][feed.key]
-        newer, gone = compare(feed, memory, series, end - self.interval, end)
+        lines = Lines.of(feed, sorting_of(feed), series, (end - self.interval) * 1000)
+        newer, gone = _compare(feed, memory, lines, end - self.interval, end)
         self.gone += gone
+        self.size += _size(lines, memory)
         return newer or self.block.cuts(self.trail.partial)
 
     def is_filled(self) -> bool:
@@ -113,21 +118,31 @@ class Comparison:
         )
 
 
-def compare(
-    feed: RawFeed, memory: Memory, series: Iterable[Series], start: int, end: int
-) -> tuple[bool, bool]:
+def _read(lines: Lines, memory: Memory) -> list[int]:
+    """The lines that are read: of each series the replica that was, where there are several."""
+    if lines.replicas is None:
+        return list(range(len(lines.places)))
+    active = [memory.replicas.get(place.key) for place in lines.places]
+    return [at for at, one in enumerate(active) if one in {None, lines.replicas[at]}]
+
+
+def _size(lines: Lines, memory: Memory) -> int:
+    """How many samples of a tick are read."""
+    return sum(len(lines.times[at]) - lines.done[at] for at in _read(lines, memory))
+
+
+def _compare(feed: RawFeed, memory: Memory, lines: Lines, start: int, end: int) -> tuple[bool, bool]:
     """Whether samples of (start, end] are newer than those remembered at `end`; whether some are gone."""
     sorting = sorting_of(feed)
-    lines = Lines.of(feed, sorting, series, start * 1000)
     newest: dict[int, tuple[int, float]] = {}  # by key: the newest sample and what a missing one amounts to
-    for at, (key, _, lane) in enumerate(lines.places):
+    for at in _read(lines, memory):
+        key, _, lane = lines.places[at]
         kept = [
             time
             for time, value in zip(lines.times[at], lines.values[at], strict=True)
             if start * 1000 < time <= end * 1000 and is_count(value)
         ]
-        active = memory.replicas.get(key)
-        if not kept or (active is not None and lines.replicas is not None and lines.replicas[at] != active):
+        if not kept:
             continue
         job = memory.jobs.get(sorting.lanes[lane].job)
         spacing = USUAL_SPACING if job is None or job.spacing is None else job.spacing

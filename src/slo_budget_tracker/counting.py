@@ -80,9 +80,10 @@ def count(
             yield from Strays(feed, scan, SEED_SECONDS * 1000, doubts).settle()
         there = scan.present()
         memory = scan.remember(there)
-        sizes[tick.end] = sum(scan.highs) - sum(lines.done)
+        whole = lines.replicas is None  # else a line that is not read is left behind
+        sizes[tick.end] = sum(scan.highs) - sum(lines.done) if whole else scan.size(scan.read)
         if scan.new:
-            births[tick.end] = sum(scan.highs[at] - lines.done[at] for at in scan.new)
+            births[tick.end] = scan.size(scan.new)
         lines.done = scan.highs
         counts[tick.end] = scan.counts()
         present[tick.end] = frozenset(there)

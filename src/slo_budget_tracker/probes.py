@@ -53,13 +53,25 @@ def count_samples(
     counts: dict[int, dict[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
+    sizes: dict[int, int] = {}
+    births: dict[int, int] = {}
     for tick in ticks:
-        counts[tick.end] = probing.take(series, tick.start * 1000, tick.end * 1000)
+        taken = probing.take(series, tick.start * 1000, tick.end * 1000)
+        counts[tick.end], sizes[tick.end], births[tick.end] = taken.counts, taken.size, taken.births
         present[tick.end] = probing.present()
         if tick.end in keep:
             kept[tick.end] = probing.memory
     read = sum(len(one.times) for one in series)
-    return Tally(counts, present, probing.memory.purged(), samples=read, series=len(series), kept=kept)
+    return Tally(
+        counts,
+        present,
+        probing.memory.purged(),
+        samples=read,
+        series=len(series),
+        kept=kept,
+        sizes=sizes,
+        births=births,
+    )
 
 
 def _scope(feed: RawFeed) -> str:
@@ -76,6 +88,8 @@ class _Taken:
     until: dict[Slot, int] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
+    size: int = 0  # samples
+    births: int = 0  # of these those of series that are new
 
 
 @dataclass(slots=True)
@@ -87,8 +101,8 @@ class _Probing:
     _lines: Lines | None = None
     _of: Sequence[Series] = ()
 
-    def take(self, series: Sequence[Series], start: int, end: int) -> dict[Slot, float]:
-        """The events in (start, end] (ms) by slot; remembers what the next tick needs."""
+    def take(self, series: Sequence[Series], start: int, end: int) -> _Taken:
+        """What the samples in (start, end] (ms) come to; remembers what the next tick needs."""
         sorting = sorting_of(self.feed)
         if self._lines is None or self._of is not series:
             self._lines, self._of = Lines.of(self.feed, sorting, series, 0), series
@@ -96,7 +110,7 @@ class _Probing:
         for at in self._chosen(self._lines, start, end):
             self._add(taken, sorting, self._lines, at, (start, end))
         self.memory = self._remember(taken, end)
-        return taken.counts
+        return taken
 
     def present(self) -> frozenset[Slot]:
         """The slots whose youngest sample still counts as data."""
@@ -133,6 +147,8 @@ class _Probing:
             for index in part
             if not isnan(lines.values[at][index])
         ]
+        taken.size += len(part)
+        taken.births += 0 if key in self.memory.roll.index else len(part)
         if not samples:
             return
         bad = sum(value != 1 for _, value in samples)

@@ -3,9 +3,9 @@
 Counting goes from remembered sample to remembered sample, so the counts of a block of ticks are one
 telescoped difference, and late samples before one that was seen are in the sum anyway. What can be missing
 shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
-knew, or a tick without data that has data now; or, where something ended or began again in the middle of a
-block, in a tick in which the series that were there already had fewer samples than the tick before. So per
-block of ten ticks, PATIENCE ticks after its end:
+knew, or more samples than there were; in a tick without data that has data now; or, where something ended
+or began again in the middle of a block, in a tick in which the series that were there already had fewer
+samples than the tick before. So per block of ten ticks, PATIENCE ticks after its end:
 
 - the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
 - a tick that brought fewer samples, but for those of new series, is read again, and its samples are counted;

@@ -171,6 +171,10 @@ class Scan:
         """The job of a line."""
         return self.sorting.lanes[self.lines.places[at].lane].job
 
+    def size(self, lines: Iterable[int]) -> int:
+        """How many samples of some lines are in this tick."""
+        return sum(self.highs[at] - bisect_right(self.lines.times[at], self.start) for at in lines)
+
     def samples(self, at: int) -> list[tuple[int, float]]:
         """A line's samples in this tick, without NaN (VictoriaMetrics shows its staleness markers)."""
         part = slice(bisect_right(self.lines.times[at], self.start), self.highs[at])

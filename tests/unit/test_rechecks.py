@@ -7,11 +7,15 @@ from bisect import bisect_right
 import pytest
 
 from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.rechecks import Rechecks
+from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.slis import ProbeSli
 from slo_budget_tracker.stepping import Stepper
 from slo_budget_tracker.ticks import Outcome
-from tests.property.histories import BEGIN, INTERVAL, History, Pod, Watch, after, counts
+from tests.property.histories import BEGIN, DELAY, INTERVAL, SHOP, History, Pod, Watch, after, counts
+from tests.simulator import Simulator
 
 STEADY = Pod(-40, 400, frozenset(), (0, 0))
 DYING = Pod(-40, 35, frozenset(), (28, 35))  # its last scrape is in tick 18, and everything fails at the end
@@ -108,6 +112,50 @@ def test_a_pod_that_comes_hides_no_late_scrape(ledger):
     history = History((STEADY, crashing), late=((47, 48, 218),))
     watch(ledger, history, 50)
     assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
+def test_a_fall_that_only_late_scrapes_tell_of_is_found_at_the_end_of_ten_ticks_too(ledger):
+    """D16: the last scrape of a block is there, the one before it, up to which a crashed pod had grown, is late."""
+    crashing = Pod(-40, 108, frozenset({39}), (0, 0))  # the second scrape of tick 20
+    history = History((STEADY, crashing), late=((38, 39, 200),))
+    watch(ledger, history, 50)
+    assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
+def read(ledger, simulator, slo, ticks, **options):
+    """Live ticks of one SLO; the samples that were read, and the counts of each tick."""
+    one = Evaluator((slo,), ledger, {"default": simulator.ask}, workers=1, delay=DELAY, **options).prepare(
+        BEGIN
+    )
+    samples = 0
+    for tick in range(1, ticks + 1):
+        simulator.arrive(after(tick) + DELAY)
+        samples += one.advance(after(tick)).samples
+    return samples, counts(ledger, 1, ticks)
+
+
+def test_probes_that_come_late_in_the_middle_of_ten_ticks_are_counted(ledger):
+    """D16: each is an event of its own, and no later one makes up for it."""
+    probed = SHOP.model_copy(update={"sli": ProbeSli(up=(parse_selector('up{job="shop"}'),))})
+    history = History((STEADY,), late=((26, 27, 200),))
+    _, found = read(ledger, history.simulate(80), probed, 40)
+    assert [(2.0, 0.0, 60)] * 40 == found
+
+
+def test_what_the_other_replica_has_is_nothing_that_came_late(ledger):
+    """D16, P23: of pods that come and go one replica is counted, and a tick with fewer samples is compared with that."""
+    pods = tuple(Pod(at, at + 14, frozenset(), (0, 0)) for at in range(-6, 180, 7))
+    simulator, both = History((STEADY, *pods)).simulate(200), Simulator()
+    for key, (times, values) in simulator.series.items():
+        for replica, later in (("a", 0), ("b", 3_000)):
+            for time, value in zip(times, values, strict=True):
+                labels = {name: text for name, text in key if name != "__name__"}
+                both.put(dict(key)["__name__"], {**labels, "replica": replica}, time + later, value)
+    with Ledger.open("sqlite://") as other:
+        once, expected = read(other, simulator, SHOP, 100)
+    twice, found = read(ledger, both, SHOP, 100, replica_labels={"default": "replica"})
+    assert expected == found
+    assert twice <= 2.1 * once
 
 
 def test_a_hole_waits_until_the_server_is_well_again(ledger):
