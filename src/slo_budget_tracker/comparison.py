@@ -55,19 +55,21 @@ class Comparison:
         found = [self._feed_is_late(feed) for feed in self.unit.feeds]
         if None in found or self.gone:
             return None
-        more = self.size > self.trail.sizes.get(self.block.end, self.size)
+        before = self.trail.sizes.get(self.block.end)
+        more = before is not None and self.size > before.read
         return more or any(found) or self._thin_is_filled() or self.is_filled()
 
     def _thin_is_filled(self) -> bool:
         """Whether a tick that had few samples has more now."""
         trail = self.trail
-        thin = trail.thin(self.block, self.interval)
+        single = any(feed.gauge for feed in self.unit.feeds)
+        thin = trail.thin(self.block, self.interval, single=single)
         if not thin:
             return False
         if trail.thin_skip:
             trail.thin_skip -= 1
             return False
-        filled = any(self._size(at) > trail.sizes[at] for at in thin)
+        filled = any(self._size(at) > trail.sizes[at].read for at in thin)
         trail.pause_thin(vain=not filled)
         return filled
 

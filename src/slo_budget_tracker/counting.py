@@ -16,6 +16,7 @@ from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
 from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.scan import Scan
+from slo_budget_tracker.sizes import Size
 from slo_budget_tracker.sorting import Sorting, sorting_of
 from slo_budget_tracker.strays import Strays
 
@@ -48,8 +49,7 @@ class Tally:
     series: int
     doubts: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[int, Memory] = field(default_factory=dict)
-    sizes: Mapping[int, int] = field(default_factory=dict)  # samples that were read, by tick
-    births: Mapping[int, int] = field(default_factory=dict)  # of these those of series that were new in it
+    sizes: Mapping[int, Size] = field(default_factory=dict)  # by tick
 
 
 def count(
@@ -71,8 +71,7 @@ def count(
     counts: dict[int, Mapping[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
-    sizes: dict[int, int] = {}
-    births: dict[int, int] = {}
+    sizes: dict[int, Size] = {}
     for tick in ticks:
         scan = Scan(memory, lines, sorting, tick.start * 1000, tick.end * 1000)
         scan.run()
@@ -81,9 +80,8 @@ def count(
         there = scan.present()
         memory = scan.remember(there)
         whole = lines.replicas is None  # else a line that is not read is left behind
-        sizes[tick.end] = sum(scan.highs) - sum(lines.done) if whole else scan.size(scan.read)
-        if scan.new:
-            births[tick.end] = scan.size(scan.new)
+        read = sum(scan.highs) - sum(lines.done) if whole else scan.size(scan.read)
+        sizes[tick.end] = Size(read, *scan.come()) if scan.new or scan.slow else Size(read)
         lines.done = scan.highs
         counts[tick.end] = scan.counts()
         present[tick.end] = frozenset(there)
@@ -103,7 +101,6 @@ def count(
         doubts=doubts,
         kept=kept,
         sizes=sizes,
-        births=births,
     )
 
 

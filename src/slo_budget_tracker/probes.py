@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.counting import Tally
 from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, Job, Memory, Roll
-from slo_budget_tracker.scan import USUAL_SPACING
+from slo_budget_tracker.scan import GAP_SCRAPES, USUAL_SPACING
+from slo_budget_tracker.sizes import Size
 from slo_budget_tracker.sorting import sorting_of
 
 if TYPE_CHECKING:
@@ -53,11 +54,10 @@ def count_samples(
     counts: dict[int, dict[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
-    sizes: dict[int, int] = {}
-    births: dict[int, int] = {}
+    sizes: dict[int, Size] = {}
     for tick in ticks:
         taken = probing.take(series, tick.start * 1000, tick.end * 1000)
-        counts[tick.end], sizes[tick.end], births[tick.end] = taken.counts, taken.size, taken.births
+        counts[tick.end], sizes[tick.end] = taken.counts, Size(taken.size, taken.come, taken.growing)
         present[tick.end] = probing.present()
         if tick.end in keep:
             kept[tick.end] = probing.memory
@@ -70,7 +70,6 @@ def count_samples(
         series=len(series),
         kept=kept,
         sizes=sizes,
-        births=births,
     )
 
 
@@ -89,7 +88,8 @@ class _Taken:
     gaps: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     size: int = 0  # samples
-    births: int = 0  # of these those of series that are new
+    come: int = 0  # of these those of series that are new or back
+    growing: int = 0  # so many more these bring in a whole tick
 
 
 @dataclass(slots=True)
@@ -147,13 +147,16 @@ class _Probing:
             for index in part
             if not isnan(lines.values[at][index])
         ]
+        previous = self.memory.times[row] if (row := self.memory.roll.index.get(key)) is not None else None
+        length, usual = span[1] - span[0], self._spacing(job, None)
         taken.size += len(part)
-        taken.births += 0 if key in self.memory.roll.index else len(part)
+        if previous is None or lines.times[at][part[0]] - previous > length + GAP_SCRAPES * usual:
+            taken.come += len(part)
+            taken.growing += max(length // usual - len(part), 0)
         if not samples:
             return
         bad = sum(value != 1 for _, value in samples)
         time, value = samples[-1]
-        previous = self.memory.times[row] if (row := self.memory.roll.index.get(key)) is not None else None
         times = [*([] if previous is None else [previous]), *(one for one, _ in samples)]
         gaps = [after - before for before, after in pairwise(times) if after > before]
         if gaps:
@@ -163,7 +166,7 @@ class _Probing:
         for slot in slots:
             taken.counts[slot] = taken.counts.get(slot, 0.0) + (bad if slot.role == "bad" else len(samples))
         spacing = self._spacing(job, taken.gaps.get(job))
-        until = time + max(span[1] - span[0], int(_RECENT * spacing))
+        until = time + max(length, int(_RECENT * spacing))
         taken.until.update({slot: max(taken.until.get(slot, 0), until) for slot in slots})
 
     def _spacing(self, job: str, gap: int | None) -> int:

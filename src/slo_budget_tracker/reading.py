@@ -15,6 +15,7 @@ from slo_budget_tracker.groups import key_of, name_of
 from slo_budget_tracker.outcomes import ERROR, NO_DATA, combine, judge
 from slo_budget_tracker.probes import count_samples
 from slo_budget_tracker.queries import Answer, ExpressionBatch, Query, RangeQuery, RawFeed, Series, Slot
+from slo_budget_tracker.sizes import NOTHING, Size
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class Reading:
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
     partial: bool = False
     kept: Mapping[int, Mapping[str, Memory]] = field(default_factory=dict)  # by the end of ticks to keep
-    sizes: Mapping[int, int] = field(default_factory=dict)  # raw samples by tick
-    births: Mapping[int, int] = field(default_factory=dict)  # of these those of series that were new in it
+    sizes: Mapping[int, Size] = field(default_factory=dict)  # raw samples by tick
 
     def doubting(self, doubts: Mapping[str, int]) -> Reading:
         """The same with further doubts."""
@@ -141,8 +141,7 @@ class _Brought:
     ticks: Sequence[Tick]
     keep: frozenset[int] = frozenset()
     kept: dict[int, dict[str, Memory]] = field(default_factory=dict)
-    sizes: Counter[int] = field(default_factory=Counter)
-    births: Counter[int] = field(default_factory=Counter)
+    sizes: dict[int, Size] = field(default_factory=dict)
     increments: dict[int, dict[Slot, float]] = field(init=False)
     present: dict[int, set[Slot]] = field(init=False)
     infinite: dict[str, set[int]] = field(default_factory=dict)  # ticks by SLO
@@ -171,8 +170,8 @@ class _Brought:
         for end, slots in tally.present.items():
             self.present[end] |= slots
         self.memories[feed.key] = tally.memory
-        self.sizes.update(tally.sizes)
-        self.births.update(tally.births)
+        for end, size in tally.sizes.items():
+            self.sizes[end] = size.plus(self.sizes.get(end, NOTHING))
         for end, kept in tally.kept.items():
             self.kept.setdefault(end, {})[feed.key] = kept
         self.doubts.update(tally.doubts)
@@ -230,7 +229,6 @@ class _Brought:
             partial=self.partial,
             kept=self.kept,
             sizes=self.sizes,
-            births=self.births,
         )
 
 

@@ -34,6 +34,7 @@ from slo_budget_tracker.outcomes import NO_DATA
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
+from slo_budget_tracker.sizes import NOTHING
 from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.trails import PATIENT, Block, Trail
 
@@ -103,9 +104,8 @@ class Rechecks:
         trail.until = last = attempt.ticks[-1].end
         known = any(counts[last].outcome.known for counts in reading.counts.values())
         # data are there for a while after their last sample, also where the server just now has none at all
-        trail.silent = not known or reading.sizes.get(last) == 0
+        trail.silent = not known or reading.sizes.get(last) == NOTHING
         trail.sizes.update(reading.sizes)
-        trail.births.update(reading.births)
         trail.borders.update(reading.kept)
         waits = attempt.unit.batch is not None or trail.holes or trail.partial
         most = MOST_BORDERS if waits else BORDERS

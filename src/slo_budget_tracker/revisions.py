@@ -46,7 +46,7 @@ class Revision:
     ticks: tuple[Tick, ...]
     before: Sums
     after: Sums
-    lost: bool = False  # a tick that was known is not any more
+    lost: bool = False  # a tick that had events is not known any more
 
     @property
     def takes_away(self) -> bool:
@@ -128,7 +128,7 @@ def revision(
         stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
         one = Difference.of(tick, stored, counts[tick.end])
         before, after = _plus(before, one.before), _plus(after, one.after)
-        lost = lost or one.lost
+        lost = lost or (one.lost and one.before.total > 0)  # how long a last sample counts is only guessed
         if one.changed:
             changed.append(tick)
     return Revision(tuple(changed), before, after, lost) if changed else None

@@ -175,6 +175,19 @@ class Scan:
         """How many samples of some lines are in this tick."""
         return sum(self.highs[at] - bisect_right(self.lines.times[at], self.start) for at in lines)
 
+    def come(self) -> tuple[int, int]:
+        """How many samples series have that are new or back, and how many more a whole tick has of them."""
+        lines = [*self.new, *(at for at in self.slow if self._is_back(at))]
+        sizes = [self.size([at]) for at in lines]
+        whole = [(self.end - self.start) // self.spacing(self.job_of(at)) for at in lines]
+        return sum(sizes), sum(max(most - size, 0) for most, size in zip(whole, sizes, strict=True))
+
+    def _is_back(self, at: int) -> bool:
+        """Whether a remembered series was silent for long."""
+        place, samples = self.lines.places[at], self.samples(at)
+        before = self.memory.times[self.memory.roll.index[place.key]]
+        return bool(samples) and samples[0][0] - before > self._limits[place.lane]
+
     def samples(self, at: int) -> list[tuple[int, float]]:
         """A line's samples in this tick, without NaN (VictoriaMetrics shows its staleness markers)."""
         part = slice(bisect_right(self.lines.times[at], self.start), self.highs[at])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker.sizes import NOTHING, Size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -35,8 +37,7 @@ class Trail:
     holes: dict[int, frozenset[str]] = field(default_factory=dict)
     partial: set[int] = field(default_factory=set)
     silent: bool = False  # the newest tick brought no SLO any data
-    sizes: dict[int, int] = field(default_factory=dict)  # samples of each tick
-    births: dict[int, int] = field(default_factory=dict)  # of these those of series that were new in it
+    sizes: dict[int, Size] = field(default_factory=dict)  # of each tick
     skip: int = 0  # blocks
     vain: int = 0
     wait: int = 0  # ticks
@@ -58,15 +59,18 @@ class Trail:
         self.holes = {at: names for at, names in self.holes.items() if at > before}
         self.partial = {at for at in self.partial if at > before}
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
-        self.births = {at: size for at, size in self.births.items() if at >= before}
 
-    def thin(self, block: Block, interval: int) -> list[int]:
-        """The first ticks of a block that had, without new series, fewer samples than the one before."""
-        born = self.births.get
-        drops = [
-            at for at, size in self.sizes.items() if size - born(at, 0) < self.sizes.get(at - interval, 0)
-        ]
-        return sorted(at for at in drops if block.cuts([at]) and at != block.end)[:MOST_THIN]
+    def thin(self, block: Block, interval: int, *, single: bool) -> list[int]:
+        """The ticks of a block that lack the most samples of those that the one before lets expect.
+
+        Where each sample is a `single` event, what comes in a tick may have been there in the one before.
+        """
+        lacks: dict[int, int] = {}
+        for at in (at for at in self.sizes if block.cuts([at]) and at != block.end):
+            before, after = (self.sizes.get(one, NOTHING) for one in (at - interval, at + interval))
+            lacks[at] = max(self.sizes[at].lacks(before), after.come if single else 0)
+        thin = [at for at, lack in lacks.items() if lack > 0]
+        return sorted(thin, key=lambda at: (-lacks[at], at))[:MOST_THIN]
 
     def pause(self, *, patience: int = 0) -> None:
         """It was in vain: the next times are further and further apart, once patience is at its end."""

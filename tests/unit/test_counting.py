@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from slo_budget_tracker.counting import Memory, count
+from slo_budget_tracker.sizes import Size
 from slo_budget_tracker.ticks import Tick
 from tests.unit.tsdb import BAD, METRIC, TOTAL, Story, feed_of
 
@@ -120,6 +121,19 @@ def test_a_process_that_began_with_its_scrape_begins_once():
     scrape(told, 20, start=T + 19.5, c200=5)
     scrape(told, 920, start=T + 19.5, c200=48, c500=6)
     assert [(5, 0), (43 + 6, 6)] == [told.read(), told.read(900)]
+
+
+def test_what_is_new_or_back_lets_expect_more_of_the_next_tick():
+    """D16: so many samples are no sign that a scrape of others did not come late."""
+    told = story()
+    for after in (10, 40, 70, 100, 130, 160, 190, 220):
+        scrape(told, after, start=OLD, c200=100)
+    scrape(told, 190.5, {**POD, "instance": "b:80"}, start=OLD, c200=3)
+    scrape(told, 220.1, start=OLD, c500=10)
+    ticks = [Tick(end - 60, end) for end in range(T + 60, T + 241, 60)]
+    sizes = told.db.count(told.feed, told.memory, ticks).sizes
+    assert [Size(2), Size(2), Size(2), Size(4, 2, 2)] == [sizes[tick.end] for tick in ticks]
+    assert [0, -2, 2] == [size.lacks(Size(4, 2, 2)) for size in (Size(6), Size(8), Size(6, 2))]
 
 
 def test_series_that_are_silent_during_a_restart_begin_at_zero():

@@ -76,6 +76,15 @@ def test_a_group_whose_first_scrapes_come_late_is_counted_from_its_first(pays, l
     assert doubts == 0
 
 
+def test_a_group_that_ends_after_late_scrapes_keeps_no_other_away():
+    """D16: scrapes seem to be rare where some are late, so what ended is thought to be there a little longer."""
+    pays = [("/pay", range(-20, 13))]
+    expected, _ = lived(served(*pays), late=False)
+    found, _ = lived(served(*pays, late=range(10, 11), seconds=100), late=True)
+    assert expected["shop"] == found["shop"]
+    assert expected[key_of("shop", (("handler", "/pay"),))] == found[key_of("shop", (("handler", "/pay"),))]
+
+
 def test_a_group_for_which_the_ledger_has_no_place_is_counted_later(monkeypatch):
     """D16, S3: a disk that is full just when a late group is to be written down keeps nothing away for good."""
     register, full = Ledger.register_all, [LedgerError("disk full"), LedgerError("disk full")]

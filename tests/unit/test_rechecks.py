@@ -142,6 +142,18 @@ def test_probes_that_come_late_in_the_middle_of_ten_ticks_are_counted(ledger):
     assert [(2.0, 0.0, 60)] * 40 == found
 
 
+def test_probes_before_the_first_that_came_in_time_are_counted(ledger):
+    """D16: a target of which the first probes come late is not the fewer for it."""
+    probed = SHOP.model_copy(update={"sli": ProbeSli(up=(parse_selector('up{job="shop"}'),))})
+    history = History((Pod(26, 200, frozenset(), (0, 0)),), late=((26, 29, 200),))
+    simulator = history.simulate(80)
+    steady = History((STEADY,)).simulate(80)
+    for key, samples in steady.series.items():
+        simulator.series[tuple((name, text.replace("pod-0", "pod-9")) for name, text in key)] = samples
+    _, found = read(ledger, simulator, probed, 40)
+    assert [(2.0, 0.0, 60)] * 13 + [(4.0, 0.0, 60)] * 27 == found
+
+
 def test_what_the_other_replica_has_is_nothing_that_came_late(ledger):
     """D16, P23: of pods that come and go one replica is counted, and a tick with fewer samples is compared with that."""
     pods = tuple(Pod(at, at + 14, frozenset(), (0, 0)) for at in range(-6, 180, 7))
@@ -156,6 +168,15 @@ def test_what_the_other_replica_has_is_nothing_that_came_late(ledger):
     twice, found = read(ledger, both, SHOP, 100, replica_labels={"default": "replica"})
     assert expected == found
     assert twice <= 2.1 * once
+
+
+def test_of_many_thin_ticks_those_that_lack_most_are_looked_at(ledger):
+    """D16: pods that end, one a tick, and then a scrape of all comes late before a crash."""
+    ending = [Pod(-40, at, frozenset(), (0, 0)) for at in (23, 25, 27)]
+    crashing = [Pod(-40, 108, frozenset({33}), (0, 0)) for _ in range(3)]
+    history = History((STEADY, *ending, *crashing), late=((32, 33, 200),))
+    watch(ledger, history, 40)
+    assert truth(history, 40)[0] == counts(ledger, 1, 40)
 
 
 def test_a_hole_waits_until_the_server_is_well_again(ledger):
