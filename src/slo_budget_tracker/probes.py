@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from slo_budget_tracker.counting import Tally
 from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, Job, Memory, Roll
-from slo_budget_tracker.scan import GAP_SCRAPES, USUAL_SPACING
+from slo_budget_tracker.scan import USUAL_SPACING
 from slo_budget_tracker.sizes import Size
 from slo_budget_tracker.sorting import sorting_of
 
@@ -89,7 +89,7 @@ class _Taken:
     last: dict[str, int] = field(default_factory=dict)
     size: int = 0  # samples
     come: int = 0  # of these those of series that are new or back
-    growing: int = 0  # so many more these bring in a whole tick
+    growing: int = 0  # so many more a whole tick has
 
 
 @dataclass(slots=True)
@@ -150,9 +150,9 @@ class _Probing:
         previous = self.memory.times[row] if (row := self.memory.roll.index.get(key)) is not None else None
         length, usual = span[1] - span[0], self._spacing(job, None)
         taken.size += len(part)
-        if previous is None or lines.times[at][part[0]] - previous > length + GAP_SCRAPES * usual:
+        taken.growing += max(length // usual - len(part), 0)
+        if previous is None or lines.times[at][part[0]] - previous > _RECENT * usual:
             taken.come += len(part)
-            taken.growing += max(length // usual - len(part), 0)
         if not samples:
             return
         bad = sum(value != 1 for _, value in samples)

@@ -46,12 +46,9 @@ class Revision:
     ticks: tuple[Tick, ...]
     before: Sums
     after: Sums
-    lost: bool = False  # a tick that had events is not known any more
-
-    @property
-    def takes_away(self) -> bool:
-        """Whether something that was seen is not there now: the source is not what it was, nobody is late."""
-        return self.lost or falls(self.before, self.after)
+    takes_away: (
+        bool  # something that was seen is not there now: the source is not what it was, nobody is late
+    )
 
     def transition(
         self, slo: SLO, snapshot: SLOSnapshot | None, *, labels: Mapping[str, str] = NO_LABELS
@@ -120,18 +117,24 @@ class Difference(NamedTuple):
 def revision(
     history: History, instance: int, ticks: Sequence[Tick], counts: Mapping[int, Counts]
 ) -> Revision | None:
-    """How the counts (by tick end) differ from what is stored for these ticks; None where nothing does."""
+    """How the counts (by tick end) differ from what is stored for these ticks; None where nothing does.
+
+    What was counted since a tick that was read in part was a guess: that it is less now takes nothing away.
+    """
     changed: list[Tick] = []
     before, after = Sums(), Sums()
-    lost = False
+    firm = Sums(), Sums()  # the same, up to a tick that was read in part
+    lost = guessed = False
     for tick in ticks:
         stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
         one = Difference.of(tick, stored, counts[tick.end])
         before, after = _plus(before, one.before), _plus(after, one.after)
+        guessed = guessed or one.completed
+        firm = firm if guessed else (before, after)
         lost = lost or (one.lost and one.before.total > 0)  # how long a last sample counts is only guessed
         if one.changed:
             changed.append(tick)
-    return Revision(tuple(changed), before, after, lost) if changed else None
+    return Revision(tuple(changed), before, after, lost or falls(*firm)) if changed else None
 
 
 def falls(before: Sums, after: Sums) -> bool:

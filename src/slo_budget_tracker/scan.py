@@ -296,9 +296,21 @@ class Scan:
             if last:
                 newest[job] = max(newest.get(job, 0), last)
                 gaps[job] = min(gaps.get(job, inf), gap)
+        self._shorten(gaps)
         unsure = {job for job, gap in gaps.items() if gap > GAP_SCRAPES * self.spacing(job)}
         oldest = self._oldest(unsure, gaps) if unsure else {}
         return {**self.memory.jobs, **{job: self._job(job, newest[job], gaps[job], oldest) for job in newest}}
+
+    def _shorten(self, gaps: dict[str, float]) -> None:
+        """Where scrapes seem rarer than they were, some may be missing: those within this tick tell more."""
+        rarer = {job for job, gap in gaps.items() if _RECENT * self.spacing(job) < gap < inf}
+        for at in self.read if rarer else ():
+            job = self.job_of(at)
+            if job in rarer and len(stamps := self.samples(at)) > 1:
+                gaps[job] = min(gaps[job], stamps[1][0] - stamps[0][0])
+                rarer.discard(job)
+                if not rarer:
+                    return
 
     def _oldest(self, jobs: set[str], gaps: dict[str, float]) -> dict[str, int]:
         """The first sample in this tick of some jobs; learns their spacing from new series where need be."""

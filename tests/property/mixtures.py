@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import itemgetter
 
+from slo_budget_tracker.answers import Answer
 from slo_budget_tracker.calendars import Calendar
 from slo_budget_tracker.corrections import Correction
 from slo_budget_tracker.errors import Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.selectors import parse_selector
-from slo_budget_tracker.slis import CompositeSli, LatencySli, Member
+from slo_budget_tracker.slis import CompositeSli, LatencySli, Member, ProbeSli
 from slo_budget_tracker.specs import SLO, BurnRateAlert, PromqlSli, RequestsSli, Slices
 from tests.unit.serving import BEGIN, DELAY, HOUR, INTERVAL, Archive, Server, no_trouble
 from tests.unit.test_histograms import exponential
@@ -90,13 +93,57 @@ class Pod:
             db.put(f"{name}_bucket", {**self.labels, "le": "+Inf"}, time, fast + slow)
 
 
-def samples(seed):
+@dataclass(frozen=True)
+class Late:
+    """What is of the seconds from one to another arrives so many seconds later, of one source or of all."""
+
+    first: int
+    last: int
+    seconds: int
+    of: str = ""
+
+
+def later(late, at, source):
+    """How many seconds late it is what a source has of one second; 0: it is there in time."""
+    return max(
+        (one.seconds for one in late if one.first <= at < one.last and one.of in {"", source}), default=0
+    )
+
+
+@dataclass
+class Mail(Archive):
+    """Samples of which some are on their way: `arrive` says what time it is; `later` is of those that are put now."""
+
+    now: int = 0
+    later: int = 0
+    on_the_way: list = field(default_factory=list)
+
+    def put(self, metric, labels, time, value):
+        """Store one sample now, or when it arrives."""
+        if self.later:
+            letter = (time // 1000 + self.later, time, metric, {**labels}, value)
+            insort(self.on_the_way, letter, key=itemgetter(0))
+        else:
+            super().put(metric, labels, time, value)
+
+    def arrive(self, now):
+        """Let time pass."""
+        due = bisect_right(self.on_the_way, now, key=itemgetter(0))
+        self.now, self.later = now, 0
+        for _, time, metric, labels, value in self.on_the_way[:due]:
+            super().put(metric, labels, time, value)
+            self.samples[tuple(sorted({"__name__": metric, **labels}.items()))].sort(key=itemgetter(0))
+        del self.on_the_way[:due]
+
+
+def samples(seed, late=()):
     """All that two metrics of one or two pods each bring in an hour and a half, scraped every 15 s."""
-    chance, db = random.Random(seed), Archive()
+    chance, db = random.Random(seed), Mail()
     for metric in ("a_total", "b_total"):
         for number in range(chance.randint(1, 2)):
             pod = Pod(metric, number, chance)
             for at in range(-900, MINUTES * 60, 15):
+                db.later = later(late, at, metric)
                 pod.scrape(db, at)
     return db
 
@@ -124,6 +171,34 @@ def expressions(seed):
         "failures": of("bad", **counted),
         "ratio": of("ratio", [0.0, 0.1, 0.5], [math.nan, None, 1.5, -1.0, math.inf]),
     }
+
+
+def hasty(values, seed, mail, late):
+    """The same expressions, but where the samples that they are of are late: nothing until then, or less, or more."""
+
+    def of(name, value):
+        def said(at):
+            final, seconds = value(at), later(late, at - BEGIN, name)
+            if at + seconds <= mail.now or not seconds:
+                return final
+            dice = random.Random(f"{seed} {name} {at} early")
+            if not isinstance(final, dict):
+                return (
+                    None if dice.random() < 0.5 else final if is_odd(final) else dice.choice([0.0, 0.25, 0.5])
+                )
+            less = {
+                key: one if is_odd(one) else dice.choice([0.0, 1.0, 2.0, 3.0]) for key, one in final.items()
+            }
+            return {key: one for key, one in less.items() if is_odd(one) or dice.random() < 0.7}
+
+        return said
+
+    return {name: of(name, value) for name, value in values.items()}
+
+
+def is_odd(value):
+    """Whether nothing can be counted of it."""
+    return value is None or not 0 <= value < math.inf
 
 
 def catalogue(seed):
@@ -177,6 +252,18 @@ def catalogue(seed):
     return found
 
 
+def probing():
+    """An SLO of which each scrape is an event."""
+    sli = ProbeSli(up=(parse_selector('up{job="shop"}'),))
+    return SLO(name="probed", target=Decimal("0.9"), window=HOUR, sli=sli, alerts=(PAGE,))
+
+
+def tick_counts(minute, evaluator, ledger):
+    """What the tick that ends at a minute has by now, by instance."""
+    counts = ledger.history.window(BEGIN + minute * INTERVAL, [INTERVAL])
+    return {key: counts[at][INTERVAL] for key, at in evaluator.ids.items()}
+
+
 @dataclass(frozen=True)
 class Lived:
     """What an hour and a half ended in."""
@@ -188,28 +275,66 @@ class Lived:
     told: list  # by SLO and sequence: when, what, of which group and why
 
 
-def live(seed, minutes, *, silent=frozenset(), other_silent=frozenset(), restarts=frozenset()):
-    """Evaluate at these minutes; in some of them a datasource is out of reach, at some the daemon begins anew."""
-    slos = catalogue(seed)
-    server = Server(samples(seed), values=expressions(seed))
-    other = Server(server.db, values=server.values)
+@dataclass
+class Disturbed:
+    """A server whose answers are at times in part, or empty."""
+
+    server: Server
+    fault: str | None = None
+
+    def __call__(self, query):
+        """Answer, as far as it goes."""
+        answer = self.server(query)
+        if self.fault == "empty":
+            return Answer(())
+        if self.fault == "partial":
+            some = answer.series[: len(answer.series) // 2]
+            return Answer(some, partial=True, warnings=("a store is away",))
+        return answer
+
+
+def live(
+    seed,
+    minutes,
+    *,
+    silent=frozenset(),
+    other_silent=frozenset(),
+    restarts=frozenset(),
+    late=(),
+    faults=(),
+    slos=None,
+    workers=2,
+    watch=lambda *_: None,
+):
+    """Evaluate at these minutes; in some of them a datasource is out of reach, at some the daemon begins anew.
+
+    Some samples are `late`; `faults` are the answers that were none, or not all, by minute and datasource.
+    """
+    slos = slos or catalogue(seed)
+    mail = samples(seed, late)
+    server = Server(mail, values=hasty(expressions(seed), seed, mail, late))
+    other = Server(mail, values=server.values)
+    asks = {"default": Disturbed(server), "other": Disturbed(other)}
 
     def begin(ledger):
-        asks = {"default": server, "other": other}
         return Evaluator(
-            slos=slos, ledger=ledger, asks=asks, interval=INTERVAL, delay=DELAY, workers=2
+            slos=slos, ledger=ledger, asks=asks, interval=INTERVAL, delay=DELAY, workers=workers
         ).prepare(BEGIN)
 
     with Ledger.open("sqlite://") as ledger:
         one = begin(ledger)
         for minute in minutes:
+            mail.arrive(BEGIN + minute * INTERVAL + DELAY)
             for source, times in ((server, silent), (other, other_silent)):
                 source.trouble = out_of_reach if minute in times else no_trouble
+            for name, ask in asks.items():
+                ask.fault = dict(faults).get((minute, name))
             if minute in restarts:
                 one = begin(ledger)
             report = one.advance(BEGIN + minute * INTERVAL)
             assert report.store_error is None
             assert not [fault for fault in report.faults.values() if "internal" in fault]
+            watch(minute, one, ledger)
         return lived(one, ledger, report)
 
 

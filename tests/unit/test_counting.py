@@ -136,6 +136,17 @@ def test_what_is_new_or_back_lets_expect_more_of_the_next_tick():
     assert [0, -2, 2] == [size.lacks(Size(4, 2, 2)) for size in (Size(6), Size(8), Size(6, 2))]
 
 
+def test_scrapes_that_are_missing_make_none_rarer_that_are_there():
+    """D16: how often a job is scraped is what is between two scrapes of a tick, whatever is missing before them."""
+    told = Story()
+    for after in (-45, -30, -15, 0, 15, 30, 75, 90, 105, 120):
+        scrape(told, after, start=OLD, c200=100)
+    told.read(60)
+    assert 15_000 == told.memory.jobs["shop"].spacing
+    told.read(60)
+    assert 15_000 == told.memory.jobs["shop"].spacing
+
+
 def test_series_that_are_silent_during_a_restart_begin_at_zero():
     """A failure series that appears again only after a restart counts from zero, with no further question."""
     told = story()

@@ -94,7 +94,8 @@ def test_sizes_are_the_samples_of_each_tick():
     for after in (10, 20, 30, 70):
         scrape(told, after, c200=1, c500=1)
     ticks = [Tick(T, T + 60), Tick(T + 60, T + 120)]
-    assert {T + 60: 6, T + 120: 2} == told.db.count(told.feed, told.memory, ticks).sizes
+    sizes = told.db.count(told.feed, told.memory, ticks).sizes
+    assert {T + 60: 6, T + 120: 2} == {end: size.read for end, size in sizes.items()}
 
 
 def test_a_pod_that_is_replaced_in_its_first_tick_and_passes_its_old_value():

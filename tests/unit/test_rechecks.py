@@ -6,6 +6,7 @@ from bisect import bisect_right
 
 import pytest
 
+from slo_budget_tracker.answers import Answer, Series
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
@@ -154,6 +155,20 @@ def test_probes_before_the_first_that_came_in_time_are_counted(ledger):
     assert [(2.0, 0.0, 60)] * 13 + [(4.0, 0.0, 60)] * 27 == found
 
 
+def test_probes_that_come_late_beside_a_failed_scrape_before_are_counted(ledger):
+    """D16: a tick of one target lacks a scrape that nobody made, the next one of another has one too few, too."""
+    probed = SHOP.model_copy(update={"sli": ProbeSli(up=(parse_selector('up{job="shop"}'),))})
+    simulator = History((), gaps=((24, 25),)).simulate(80)
+    for number, lacks in enumerate((25, 0)):
+        for at in range(-30, 80):
+            if at != lacks or not lacks:
+                time = (BEGIN + at * 30) * 1000 + 5_000 + number * 1_700
+                arrives = time / 1000 + 200 if number and at == 26 else 0
+                simulator.put("up", {"job": "shop", "instance": f"{number}"}, time, 1, arrives=arrives)
+    _, found = read(ledger, simulator, probed, 40)
+    assert [(4.0, 0.0, 60)] * 12 + [(3.0, 0.0, 60)] + [(4.0, 0.0, 60)] * 27 == found
+
+
 def test_what_the_other_replica_has_is_nothing_that_came_late(ledger):
     """D16, P23: of pods that come and go one replica is counted, and a tick with fewer samples is compared with that."""
     pods = tuple(Pod(at, at + 14, frozenset(), (0, 0)) for at in range(-6, 180, 7))
@@ -207,6 +222,26 @@ def test_a_partial_answer_is_completed(ledger):
     watch(ledger, history, TICKS, fault="partial", during=range(13, 16))
     assert truth(history, TICKS) == [counts(ledger, instance, TICKS) for instance in (1, 2)]
     assert 0 == ledger.outcomes(1)[Outcome.PARTIAL]
+
+
+def test_what_was_counted_since_a_partial_answer_was_a_guess(ledger):
+    """P17: pods whose past was left out of it are taken for new ones; the whole answer says less, and stands."""
+    history = History((STEADY, *(Pod(26, 108, frozenset(), (26, 40)) for _ in range(2))))
+    simulator = history.simulate(100)
+    simulator.arrive(float("inf"))
+    expected = truth(history, 40)[0]
+    one, true = Watch(ledger, simulator), simulator.ask
+    for tick in range(1, 41):
+        more = tick in {18, 19}
+        simulator.ask = (lambda query: _doubled(true(query))) if more else true
+        one.tick(tick, fault="partial" if more else None)
+    assert expected == counts(ledger, 1, 40)
+
+
+def _doubled(answer):
+    """The same series, each with twice of it, and twice: half of them are left out."""
+    twice = [Series(one.labels, one.times, [2 * value for value in one.values]) for one in answer.series]
+    return Answer((*twice, *twice))
 
 
 def test_nothing_is_read_again_without_need(ledger):
