@@ -4,14 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Test processes: many tests wait for servers, so more than the processors.
 WORKERS ?= 4
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 FAST ?= tests/unit tests/stories
-# Tests that do the same very often: they would tell little about coverage, and tracing makes them slow.
-MANY := tests/worlds tests/real/test_kill.py tests/real/test_simulator.py tests/bench tests/property tests/peers
+# Tests that do the same very often: traced they take far longer, and tell little more about coverage.
+OFTEN := tests/worlds tests/stories tests/property tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
 
-.PHONY: help demo test check bench audit soak run format clean
+.NOTPARALLEL:
+.PHONY: help demo test alone often covered lint check bench audit soak run format clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -43,18 +45,26 @@ format: .venv/ready ## format and mend what can be mended
 	$(BIN)/ruff format src tests config
 	$(BIN)/ruff check --fix src tests config
 
-check: .venv/ready ## format, lint, types, layers, fast tests
+lint: .venv/ready
 	$(BIN)/ruff format --check src tests config
 	$(BIN)/ruff check src tests config
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+check: lint ## format, lint, types, layers, fast tests
 	$(BIN)/pytest -q -n auto $(FAST)
 
-test: .venv/ready servers ## everything but what is long, with branch coverage
+test: alone often covered ## everything but what is long, with branch coverage
+
+alone: .venv/ready servers
+	$(BIN)/pytest -q -m "alone and not long" $$(grep -rl --include='test_*.py' mark.alone tests)
+
+often: .venv/ready servers
+	$(BIN)/pytest -q -m "not alone and not long" $(SIDE_BY_SIDE) $(OFTEN)
+
+covered: .venv/ready servers
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -q -m "alone and not long"
-	$(BIN)/pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadfile --durations=15 $(MANY)
-	$(BIN)/coverage run -m pytest -q -m "not alone and not long" -n $(WORKERS) --dist loadfile --durations=15 $(addprefix --ignore=,$(MANY))
+	$(BIN)/coverage run -m pytest -q -m "not alone and not long" $(SIDE_BY_SIDE) $(addprefix --ignore=,$(OFTEN))
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

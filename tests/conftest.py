@@ -8,6 +8,8 @@ import secrets
 import shutil
 import threading
 from importlib.util import find_spec
+from itertools import groupby, zip_longest
+from operator import attrgetter
 
 import pytest
 import structlog
@@ -50,6 +52,7 @@ TIERS = {
 ONCE_MORE = ("tests/real/", "tests/pages/")
 NEVER_AGAIN = ("test_kill", "test_pair", "test_full_disk", "test_simulator", "test_live_worlds",
                "test_ledger")  # fmt: skip
+WAITING = ("tests/real/", "tests/pages/", "tests/worlds/", "tests/bench/")  # for servers
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -91,11 +94,30 @@ def _ledgers_elsewhere(request, monkeypatch):
         server.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
+def in_turns(items):
+    """Files that wait for servers and files that calculate, in turns, so that both have something to do at any time.
+
+    Of those that wait the ones with few tests come first: these are long.
+    """
+    files = [list(tests) for _, tests in groupby(items, key=attrgetter("path"))]
+    waiting = sorted((one for one in files if one[0].nodeid.startswith(WAITING)), key=len)
+    others = sorted((one for one in files if not one[0].nodeid.startswith(WAITING)), key=len, reverse=True)
+    return [test for pair in zip_longest(waiting, others, fillvalue=()) for tests in pair for test in tests]
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config, items):
-    """Which tests may be tried again; deselect, and count, those of tiers whose server is missing."""
+    """Which tests may be tried again; deselect, and count, those of tiers whose server is missing; in which order."""
     for item in items:
         if item.nodeid.startswith(ONCE_MORE) and not item.path.stem.startswith(NEVER_AGAIN):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    leave_out(config, items)
+    yield  # others deselect what was not asked for
+    items[:] = in_turns(items)
+
+
+def leave_out(config, items):
+    """Deselect, and count, those of tiers whose server is missing."""
     left_out: dict[str, int] = {}
     config.stash[LEFT_OUT] = left_out
     missing = missing_tiers()
