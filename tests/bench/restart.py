@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.settings import Settings
 
 INTERVAL, DAYS, TICKS = 60, 30, 3
+LEDGER = ("ledger.db", "ledger.db.lock")
 QUIET = 20  # seconds after a tick began in which it has come to its end
 
 
@@ -78,10 +80,14 @@ def measure(
         start = (int(time.time()) // INTERVAL - TICKS - 2) * INTERVAL
         with _pool() as pool:
             pool.submit(make, str(config), count, start, days).result()
+        for name in LEDGER:
+            (folder / name).rename(folder / f"kept-{name}")
         born.write_text(str(start))
     found = []
     with answered(ports[0], count, int(born.read_text())):
         for _ in range(times + 1):
+            for name in LEDGER:  # each time as it was, whatever the tick before brought
+                shutil.copyfile(folder / f"kept-{name}", folder / name)
             daemon = Daemon(config, ports[1])
             try:
                 took = daemon.start(count)
