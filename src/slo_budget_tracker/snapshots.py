@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -74,8 +74,7 @@ class RawFigures:
     burn_rate: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SLOSnapshot:
+class SLOSnapshot(NamedTuple):
     """All figures of one SLO instance; ratios are 0..1, durations seconds, unknown numbers None."""
 
     name: str
@@ -97,7 +96,7 @@ class SLOSnapshot:
     budget_exhausted: bool | None
     burn_rate_samples: tuple[BurnRateSample, ...] = ()
     alerts: tuple[AlertStatus, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+    labels: Mapping[str, str] = NO_LABELS
     budget_alerts: tuple[BudgetAlertStatus, ...] = ()
     raw: RawFigures | None = None
     suspicious: str = ""  # what makes its figures doubtful, once it lasts

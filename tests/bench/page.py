@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.pages.showcase import SERVICES, Showcase
@@ -52,7 +52,7 @@ class Many(Showcase):
             snapshot, slo = once[number % len(once)]
             name = f"{slo.name}-{number // len(once):03d}"
             self.ids[name] = self.ids[slo.name]
-            shown.append(replace(snapshot, name=name))
+            shown.append(snapshot._replace(name=name))
             slos.append(slo.model_copy(update={"name": name}))
         self.slos = slos
         self.publish(shown)

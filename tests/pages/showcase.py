@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -203,14 +203,13 @@ class Showcase:
         first, *others = self.snapshots()
         quiet = next(one for one in others if one.name == "search-availability")
         found = [
-            replace(
-                first if n % 6 == 0 else quiet,
+            (first if n % 6 == 0 else quiet)._replace(
                 name=first.name,
                 labels={"handler": f"/api/v2/orders/{n}", "region": "eu-central-1"},
             )
             for n in range(groups)
         ]
-        self.publish([replace(quiet, name=first.name, rollup=True), *found, *others])
+        self.publish([quiet._replace(name=first.name, rollup=True), *found, *others])
 
     def publish(self, snapshots, *, unready=()):
         """Show these."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import itertools
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -70,8 +69,7 @@ class Hostile(Showcase):
         alerts = one.alerts
         self.publish(
             [
-                replace(
-                    one,
+                one._replace(
                     name=slo.name,
                     alerts=tuple(a._replace(reason=slo.service, state="firing") for a in alerts),
                 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.pages.conftest import until
@@ -209,7 +207,7 @@ def test_two_thousand_slos(open_page, serve):
     (one,) = showcase.snapshots()
     (slo,) = showcase.slos
     showcase.slos = [slo.model_copy(update={"name": f"slo-{n:04}"}) for n in range(2_000)]
-    showcase.publish([replace(one, name=slo.name) for slo in showcase.slos])
+    showcase.publish([one._replace(name=slo.name) for slo in showcase.slos])
     server = serve(showcase)
     page = open_page(server, "/?sort=name&page=40")
     assert ("2000 objectives", "page 40 of 40") == (
@@ -237,7 +235,7 @@ def test_a_daemon_that_knows_nothing_says_so(open_page, serve):
     """Prometheus was never in reach: errors, no time, no green, no all-clear, and green once there is data."""
     showcase = Showcase(services=SERVICES[2:4])
     unknown = {"state": "error", "coverage": 0.0, "error_budget_remaining": None, "alerts": ()}
-    blind = [replace(one, **unknown) for one in showcase.snapshots()]
+    blind = [one._replace(**unknown) for one in showcase.snapshots()]
     showcase.publish(blind, unready=["trouble with default/up: no connection"])
     page = open_page(serve(showcase))
     page.wait_for_selector(".live.late")
@@ -255,7 +253,7 @@ def test_a_daemon_that_knows_nothing_says_so(open_page, serve):
 def test_no_alert_is_no_all_clear_while_nobody_looks(open_page, serve):
     """Prometheus is out of reach: no green check, one notice on top, and further reasons folded under it."""
     showcase = Showcase(services=SERVICES[2:4])
-    quiet = [replace(one, alerts=(), state="error") for one in showcase.snapshots()]
+    quiet = [one._replace(alerts=(), state="error") for one in showcase.snapshots()]
     showcase.publish(quiet, unready=["no connection", "no time was left"])
     page = open_page(serve(showcase))
     said = (
@@ -266,9 +264,9 @@ def test_no_alert_is_no_all_clear_while_nobody_looks(open_page, serve):
     assert "1 more reason" == page.locator("#more-reasons").inner_text()
     page.locator("#more-reasons summary").click()
     assert "no time was left" in page.locator("#more-reasons").inner_text()
-    showcase.publish([quiet[0], replace(quiet[1], state="ok")])
+    showcase.publish([quiet[0], quiet[1]._replace(state="ok")])
     page.wait_for_selector("text=nothing of 1 of 2 SLOs")
-    showcase.publish([replace(one, state="ok") for one in quiet])
+    showcase.publish([one._replace(state="ok") for one in quiet])
     page.wait_for_selector(".allclear")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -50,7 +49,7 @@ def test_one_message_for_each_view(server, display):
         first = next_tick(lines)
         assert ("text/event-stream; charset=utf-8", 5) == (stream.headers["content-type"], first["slos"])
         display.view = compose(
-            snapshots=[replace(one, evaluated_at=one.evaluated_at + LATER) for one in SLOS]
+            snapshots=[one._replace(evaluated_at=one.evaluated_at + LATER) for one in SLOS]
         )
         second = next_tick(lines)
         assert first["evaluated_at"] < second["evaluated_at"]

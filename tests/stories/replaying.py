@@ -34,10 +34,7 @@ def live(story):
 
 def on_the_storys_clock(one):
     """A snapshot whose instants begin with the story."""
-    alerts = tuple(
-        SimpleNamespace(**{name: getattr(alert, name) for name in alert._fields}) for alert in one.alerts
-    )
+    alerts = tuple(SimpleNamespace(**alert._asdict()) for alert in one.alerts)
     for alert in alerts:
         alert.since = None if alert.since is None else alert.since - BASE
-    figures = {name: getattr(one, name) for name in one.__slots__}
-    return SimpleNamespace(**(figures | {"alerts": alerts, "evaluated_at": one.evaluated_at - BASE}))
+    return SimpleNamespace(**(one._asdict() | {"alerts": alerts, "evaluated_at": one.evaluated_at - BASE}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -175,7 +174,7 @@ def test_what_burns():
     """Alerts that fire are given with the figures of their long windows; quiet and unknown ones are not."""
     alerts = (alert(3_600, 300, state="firing"), alert(300, 300, state="held"), alert(300, 60))
     one = snapshot(alerts=alerts, burn_rate_samples=(burn(300), burn(3_600, burn_rate=20.0)))
-    unknown = replace(one, burn_rate_samples=(burn(300, burn_rate=None), burn(3_600, burn_rate=None)))
+    unknown = one._replace(burn_rate_samples=(burn(300, burn_rate=None), burn(3_600, burn_rate=None)))
     assert [
         BurnRateAlert("checkout-availability", 3_600, 20.0, Decimal("14.4"), 0.99875, 5_400.0, 300),
         BurnRateAlert("checkout-availability", 300, 1.25, Decimal("14.4"), 0.99875, 5_400.0, 300),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -82,7 +81,7 @@ def snapshot(name: str = "checkout-availability", **changes) -> SLOSnapshot:
             alert(86_400, 7_200, severity="ticket"),
         ),
     )
-    return replace(one, **changes)
+    return one._replace(**changes)
 
 
 def definition(name: str = "checkout-availability", **changes) -> SLO:
@@ -277,7 +276,7 @@ def test_data_age_is_wall_clock_since_the_newest_known_tick():
 def test_a_page_that_is_printed_again_tells_the_age_of_that_moment():
     """The verdicts are rendered once; where no tick comes the data grow older on the page all the same."""
     known = {identity("a", {}): AT, identity("all", {}): AT + 10}
-    some = [snapshot("a"), replace(snapshot("all"), rollup=True)]
+    some = [snapshot("a"), snapshot("all")._replace(rollup=True)]
     page = Page.of(some, [], known)
     page.printed(None, now=AT + 45)
     assert page.printed(OWN, now=AT + 75) == render(some, [], OWN, now=AT + 75, data_until=known)
@@ -459,8 +458,7 @@ def test_figures_of_the_process():
 @pytest.mark.prometheus
 def test_promtool_has_only_the_two_known_complaints():
     """`promtool check metrics` names the two window sums that keep the seed's names, and nothing else."""
-    own = replace(
-        OWN,
+    own = OWN._replace(
         ledger_bytes=4_096,
         reload_successful=True,
         reload_at=AT,

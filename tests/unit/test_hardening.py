@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -70,9 +69,9 @@ def test_headers_are_one_line(tmp_path, headers, place):
 
 def test_many_groups_are_bounded_answers():
     """H17: an SLO of ten thousand groups: JSON and page by pages, the list folds them into one line."""
-    one = replace(snapshot("big"), labels={})
-    groups = [replace(one, labels={"handler": f"/{n:05}"}) for n in range(GROUPS)]
-    app = build(Display(compose(snapshots=[replace(one, rollup=True), *groups])), listen="127.0.0.1:0")
+    one = snapshot("big")._replace(labels={})
+    groups = [one._replace(labels={"handler": f"/{n:05}"}) for n in range(GROUPS)]
+    app = build(Display(compose(snapshots=[one._replace(rollup=True), *groups])), listen="127.0.0.1:0")
     most = ask(app, "/api/v1/slos/big?limit=1000").json()
     assert (GROUPS, 1_000) == (most["total"], len(most["groups"]))
     assert 400 == ask(app, "/api/v1/slos/big?limit=1001").status_code

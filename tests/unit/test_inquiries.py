@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -56,7 +55,7 @@ def past():
 
 def shown(name="checkout", **changes):
     """A snapshot at the end of the day."""
-    return replace(snapshot(name), labels=NO_LABELS, evaluated_at=AT, **changes)
+    return snapshot(name)._replace(labels=NO_LABELS, evaluated_at=AT, **changes)
 
 
 FIRING = shown(

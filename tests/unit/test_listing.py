@@ -1,6 +1,5 @@
 """Which SLOs the list shows: filters, order, pages, groups folded into their roll-up."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 from slo_budget_tracker.listing import Listing, Wish
@@ -9,15 +8,15 @@ from slo_budget_tracker.views import compose
 from tests.unit.serving import availability
 from tests.unit.test_web import snapshot
 
-WELL = replace(snapshot("shop"), labels={}, error_budget_remaining=0.9, alerts=())
+WELL = snapshot("shop")._replace(labels={}, error_budget_remaining=0.9, alerts=())
 PAGE = AlertStatus("page", 3_600, 300, Decimal("14.4"), "firing", 0, "so")
-GROUPS = [replace(WELL, labels={"handler": name}) for name in ("/a", "/b")]
+GROUPS = [WELL._replace(labels={"handler": name}) for name in ("/a", "/b")]
 VIEW = compose(
     snapshots=[
-        replace(WELL, rollup=True),
+        WELL._replace(rollup=True),
         GROUPS[0],
-        replace(GROUPS[1], alerts=(PAGE,)),
-        replace(WELL, name="api"),
+        GROUPS[1]._replace(alerts=(PAGE,)),
+        WELL._replace(name="api"),
     ],
     slos=[availability("shop", service="checkout", labels=(("team", "a"),)), availability("api")],
 )
@@ -62,9 +61,9 @@ def test_each_slo_is_counted_once():
 def test_a_group_that_is_gone_leaves_its_slo_seen():
     """An SLO is not seen when nothing came of all of it, as its roll-up says."""
     slos = [availability("shop")]
-    gone = [replace(GROUPS[0], state="no_data"), GROUPS[1]]
+    gone = [GROUPS[0]._replace(state="no_data"), GROUPS[1]]
     for state, unseen in (("ok", 0), ("no_data", 1)):
-        view = compose(snapshots=[replace(WELL, rollup=True, state=state), *gone], slos=slos)
+        view = compose(snapshots=[WELL._replace(rollup=True, state=state), *gone], slos=slos)
         assert (1, unseen) == (Listing.of(view).slos, Listing.of(view).unseen)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -32,12 +31,12 @@ KEPT = history()
 PAST = Past(
     lambda _name, _labels, ends, windows: KEPT.courses(1, ends, windows), lambda _wanted: Found((), 0)
 )
-WELL = replace(snapshot("shop"), labels=NO_LABELS, evaluated_at=AT)
+WELL = snapshot("shop")._replace(labels=NO_LABELS, evaluated_at=AT)
 
 
 def shown(slo, **changes):
     """The page of one SLO with these figures."""
-    display = Display(compose(snapshots=[replace(WELL, name=slo.name, **changes)], slos=[slo]))
+    display = Display(compose(snapshots=[WELL._replace(name=slo.name, **changes)], slos=[slo]))
     display.past = PAST
     answer = ask(build(display, listen="127.0.0.1:0"), f"/slos/{slo.name}")
     assert 200 == answer.status_code
@@ -92,9 +91,9 @@ def test_a_composite_shows_what_it_is_made_of():
     sli = CompositeSli(members=(Member(slo="shop", weight=Decimal(2)), Member(slo="cart")), mode="weighted")
     slos = [SLO(name="all", target=Decimal("0.99"), sli=sli), availability(), availability("cart")]
     shown_ = [
-        replace(WELL, name="all", unit="ratio"),
-        replace(WELL, error_budget_remaining=0.5),
-        replace(WELL, name="cart", error_budget_remaining=0.2),
+        WELL._replace(name="all", unit="ratio"),
+        WELL._replace(error_budget_remaining=0.5),
+        WELL._replace(name="cart", error_budget_remaining=0.2),
     ]
     display = Display(compose(snapshots=shown_, slos=slos))
     display.past = PAST
@@ -114,15 +113,15 @@ def test_budget_alerts_and_corrections_are_told():
     assert "A page on the budget fires: 4.42% of the error budget remains." in text
     assert "<code>remaining_below:10%</code>" in text
     assert "Corrections take 2h out of the window; without them it would be overspent by 50.0%." in text
-    one = replace(WELL, budget_alerts=(rule,))
+    one = WELL._replace(budget_alerts=(rule,))
     display = Display(compose(snapshots=[one], slos=[availability("shop")]))
     assert '<li class="alarm page">' in ask(build(display, listen="127.0.0.1:0"), "/").text
 
 
 def test_groups_are_ranked():
     """The page of a roll-up lists its groups, the most spent first; each has a page of its own."""
-    groups = [replace(WELL, labels={"h": f"/{n}"}, error_budget_remaining=n / 10) for n in (7, 2, 5)]
-    view = compose(snapshots=[replace(WELL, rollup=True), *groups], slos=[availability("shop")])
+    groups = [WELL._replace(labels={"h": f"/{n}"}, error_budget_remaining=n / 10) for n in (7, 2, 5)]
+    view = compose(snapshots=[WELL._replace(rollup=True), *groups], slos=[availability("shop")])
     app = build(Display(view), listen="127.0.0.1:0")
     text = ask(app, "/slos/shop").text
     places = [text.index(f"group.h=%2F{n}") for n in (2, 5, 7)]
@@ -162,8 +161,8 @@ def test_events_of_groups_say_which():
 
     events = [event(1, handler="/a"), event(2, handler="/b"), event(3)]
     snapshots = [
-        replace(WELL, rollup=True),
-        *(replace(WELL, labels={"handler": handler}) for handler in ("/a", "/b")),
+        WELL._replace(rollup=True),
+        *(WELL._replace(labels={"handler": handler}) for handler in ("/a", "/b")),
     ]
     display = Display(compose(snapshots=snapshots, slos=[slo]))
     display.past = PAST._replace(events=lambda _wanted: Found(tuple(events), 3))

@@ -1,6 +1,5 @@
 """How an SLO is in one word, and why: exhausted before no data before at risk before healthy."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,7 +8,7 @@ from slo_budget_tracker.snapshots import AlertStatus
 from slo_budget_tracker.standing import judge, tally
 from tests.unit.test_web import NOTHING, snapshot
 
-WELL = replace(snapshot("well"), error_budget_remaining=0.8)
+WELL = snapshot("well")._replace(error_budget_remaining=0.8)
 FIRING = AlertStatus("page", 3_600, 300, Decimal("14.4"), "held", 0, "1h burns 20")
 SPENT = {"budget_exhausted": True, "error_budget_remaining": -0.25}
 
@@ -36,7 +35,7 @@ SPENT = {"budget_exhausted": True, "error_budget_remaining": -0.25}
 )
 def test_standing_and_its_first_reason(changes, standing, reason):
     """The most urgent thing that is true decides."""
-    judged = judge(replace(WELL, **changes))
+    judged = judge(WELL._replace(**changes))
     assert (standing, reason) == (judged.standing, judged.reasons[0])
 
 
@@ -49,4 +48,4 @@ def test_tally():
         "no_data": 1,
         "healthy": 2,
         "alerts_firing": 1,
-    } == tally([WELL, WELL, replace(WELL, **SPENT), replace(WELL, alerts=(FIRING,)), NOTHING])
+    } == tally([WELL, WELL, WELL._replace(**SPENT), WELL._replace(alerts=(FIRING,)), NOTHING])

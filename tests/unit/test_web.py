@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
-from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -68,8 +67,7 @@ def snapshot(name: str) -> SLOSnapshot:
 
 RAW = RawFigures(600, 10.0, 1.0, 0.9, 0.5, 0.5)
 BUDGET_ALERT = BudgetAlertStatus("page", "exhausted_within:4h", "quiet", None, "because")
-NOTHING = replace(
-    snapshot("nothing"),
+NOTHING = snapshot("nothing")._replace(
     total=None,
     failures=None,
     success_ratio=None,
@@ -498,7 +496,7 @@ def test_answers_are_as_openapi_says(one):
     always = {name for name, field in Snapshot.model_fields.items() if field.is_required()}
     assert always == set(sent)
     Snapshot.model_validate(sent)
-    further = snapshot_json(replace(one, suspicious="s", raw=RAW, budget_alerts=(BUDGET_ALERT,)))
+    further = snapshot_json(one._replace(suspicious="s", raw=RAW, budget_alerts=(BUDGET_ALERT,)))
     assert set(Snapshot.model_fields) == set(further)
     Snapshot.model_validate(further)
     SnapshotPage.model_validate({"slos": [sent], "total": 1, "limit": 1, "offset": 0})
@@ -506,9 +504,9 @@ def test_answers_are_as_openapi_says(one):
 
 def test_an_slo_with_groups_is_as_openapi_says():
     """The roll-up and its page of groups have a shape of their own, which the document names."""
-    groups = [replace(SLOS[0], labels={"handler": f"/{n}"}) for n in range(3)]
+    groups = [SLOS[0]._replace(labels={"handler": f"/{n}"}) for n in range(3)]
     app = build(
-        Display(compose(snapshots=[replace(SLOS[0], rollup=True, labels={}), *groups])),
+        Display(compose(snapshots=[SLOS[0]._replace(rollup=True, labels={}), *groups])),
         listen="127.0.0.1:9724",
     )
     name = SLOS[0].name
