@@ -278,14 +278,13 @@ def _judge_windows(rule: Rule, *, long: Sums, short: Sums) -> Judgement:
     if budget.reaches(short, rule.limit):
         return _judge_burning_short(rule, long=long, short=short)
     if budget.well_covered(short):
-        return below(rule, rate)
-    few = "but under 80% of it is known"
-    return Judgement("silent", f"{rule.short} burns {rate:.6g}, below {rule.factor}, {few}")
+        return make(Judgement, ("over", below(rule, rate)))
+    return Judgement("silent", f"{below(rule, rate)}, but under 80% of it is known")
 
 
-def below(rule: Rule, rate: float) -> Judgement:
+def below(rule: Rule, rate: float) -> str:
     """That a pair is over, as its short window burns below the factor and is known well enough."""
-    return make(Judgement, ("over", f"{rule.short} burns {rate:.6g}, below {rule.factor}"))
+    return f"{rule.short} burns {rate:.6g}, below {rule.factor}"
 
 
 def _judge_burning_short(rule: Rule, *, long: Sums, short: Sums) -> Judgement:

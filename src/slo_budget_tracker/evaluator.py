@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import Counts
-    from slo_budget_tracker.verdict import Verdict
 
 
 NO_SNAPSHOTS: Mapping[str, SLOSnapshot] = MappingProxyType({})
@@ -104,6 +103,7 @@ class Evaluator:
         self._roster = Roster(self.ledger, {}, self.ids).register(self.slos, at=at)
         self._stepper = Stepper(
             slos=self._roster.slos,
+            composites=self._roster.composites,
             ids=self.ids,
             ledger=self.ledger,
             interval=self.interval,
@@ -306,18 +306,18 @@ class Evaluator:
         """
         keys = self.instances()
         found = self._looked(at, [key for key in keys if key not in known], faults)
-        every = {**known, **{key: verdict.snapshot for key, verdict in found.items()}}
+        every = {**known, **found}
         return tuple(every[key] for key in keys if key in every)
 
-    def _looked(self, at: int, keys: Sequence[str], faults: dict[str, str] | None) -> dict[str, Verdict]:
-        """The verdicts of some instances at a data instant, from the ledger alone."""
+    def _looked(self, at: int, keys: Sequence[str], faults: dict[str, str] | None) -> dict[str, SLOSnapshot]:
+        """The figures of some instances at a data instant, from the ledger alone."""
         stepper, found = self._stepper, {}
         windows = stepper.windows(at, keys)
         burns = stepper.burns(at, {key: self.seen.get(key, Outcome.MISSED) for key in keys})
         for key in keys:
             try:
                 known = burns.get(self.ids[key])
-                found[key] = stepper.assess(key, at, windows, live=False, burns=known)
+                found[key] = stepper.assess(key, at, windows, live=False, burns=known).snapshot
             except Exception as error:  # one SLO's fault must not stop the others (T12)
                 if faults is None:
                     raise
@@ -343,8 +343,7 @@ class Evaluator:
         behind = [
             key
             for key in keys
-            if key not in report.verdicts
-            or report.verdicts[key].snapshot.evaluated_at < self._goal_of(key, goals)
+            if key not in report.snapshots or report.snapshots[key].evaluated_at < self._goal_of(key, goals)
         ]
         for key in behind:
             stepped = self._stepper.stepped(key)
@@ -360,7 +359,7 @@ class Evaluator:
         )
         return Report(
             at=until,
-            snapshots=tuple(report.verdicts[key].snapshot for key in keys if key in report.verdicts),
+            snapshots=tuple(report.snapshots[key] for key in keys if key in report.snapshots),
             transitions=tuple(report.transitions),
             outcomes=report.outcomes,
             errors=report.errors,
@@ -386,8 +385,8 @@ class Evaluator:
         slos = self._roster.slos
         return {
             key
-            for key, slo in slos.items()
-            if slow and not slow.isdisjoint(slos[one].datasource for one in members_of(slo) or (key,))
+            for key, slo in (slos.items() if slow else ())
+            if not slow.isdisjoint(slos[one].datasource for one in members_of(slo) or (key,))
         }
 
     def _goal_of(self, key: str, goals: Mapping[str, int]) -> int:
@@ -403,7 +402,7 @@ class Evaluator:
             at = max(goals.get(key, 0), self._stepper.stepped(key))
             together.setdefault(at, []).append(key)
         for at, keys in together.items():
-            report.verdicts |= self._looked(at, keys, report.faults)
+            report.snapshots |= self._looked(at, keys, report.faults)
 
 
 def _carry(report: Tally, failing: Iterable[tuple[Unit, PrometheusError]]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.reading import Reading, Unit
     from slo_budget_tracker.snapshots import SLOSnapshot
     from slo_budget_tracker.ticks import Tick
-    from slo_budget_tracker.verdict import Transition, Verdict
+    from slo_budget_tracker.verdict import Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Attempt:
 class Tally:
     """What adds up during one `advance`."""
 
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    snapshots: dict[str, SLOSnapshot] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: dict[str, PrometheusError] = field(default_factory=dict)

@@ -36,19 +36,21 @@ RETIRED = "slo_retired"
 
 @dataclass(slots=True)
 class Roster:
-    """The instances of a catalogue by key; `slos` and `ids` are shared with whoever steps them."""
+    """The instances of a catalogue by key; all but the groups' names are shared with whoever steps them."""
 
     ledger: Ledger
     slos: dict[str, SLO]
     ids: dict[str, int]
     limited: Counter[str] = field(default_factory=Counter)  # ticks of SLOs with too many groups
     crowded: dict[str, str] = field(default_factory=dict)  # composites with too many groups, and how many
+    composites: dict[str, SLO] = field(default_factory=dict)  # by key, groups of them too
     _groups: dict[str, list[str]] = field(default_factory=dict)  # keys by SLO
 
     def register(self, slos: Sequence[SLO], *, at: int) -> Roster:
         """Give every SLO its id, and find the groups that the ledger knows."""
         ids = self.ledger.register_all([(slo.name, {}, sli_hash(slo)) for slo in slos], at=at)
         self.slos.update({slo.name: slo for slo in slos})
+        self.composites.update({slo.name: slo for slo in slos if members_of(slo)})
         self.ids.update(zip((slo.name for slo in slos), ids, strict=True))
         stale = []
         for instance in list(self.ledger.instances.values()):
@@ -65,7 +67,9 @@ class Roster:
         return self
 
     def _add(self, key: str, instance: int) -> None:
-        self.slos[key] = self.slos[name_of(key)]
+        slo = self.slos[key] = self.slos[name_of(key)]
+        if members_of(slo):
+            self.composites[key] = slo
         if key not in self.ids:
             self._groups.setdefault(name_of(key), []).append(key)
         self.ids[key] = instance
@@ -165,7 +169,7 @@ class Roster:
                 self._enrol({key: at for key, at in begun.items() if key not in self.ids})
 
     def _composites(self) -> list[tuple[str, SLO]]:
-        return [(key, slo) for key, slo in self.slos.items() if members_of(slo) and not is_group(key)]
+        return [(key, slo) for key, slo in self.composites.items() if not is_group(key)]
 
     def _enrol(self, begun: Mapping[str, int]) -> None:
         """Register groups, each with the instant from which it is stepped."""
@@ -202,6 +206,7 @@ class Roster:
         self.ledger.commit(Entry(events=events, states=ended, retired=dict.fromkeys(ids, at)))
         for key in gone:
             del self.ids[key], self.slos[key]
+            self.composites.pop(key, None)
             self._groups[name_of(key)].remove(key)
         return events
 

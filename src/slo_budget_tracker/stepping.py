@@ -3,59 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker import suspicions
+from slo_budget_tracker import lulls, suspicions
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
-from slo_budget_tracker.burns import calm
-from slo_budget_tracker.composites import composed, members_of, parts_of, seen_as
-from slo_budget_tracker.corrections import merged, overlapping
+from slo_budget_tracker.composites import parts_of
 from slo_budget_tracker.errors import LedgerError
-from slo_budget_tracker.groups import is_group, labels_of, name_of
+from slo_budget_tracker.groups import is_group, name_of
+from slo_budget_tracker.judging import Judge, shown_labels
+from slo_budget_tracker.lulls import Still
 from slo_budget_tracker.pieces import Piece
 from slo_budget_tracker.revisions import revision
 from slo_budget_tracker.slices import Part, cut, end_of, last_end
-from slo_budget_tracker.snapshots import NO_LABELS
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
-from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict, assess
-from slo_budget_tracker.windows import gather
+from slo_budget_tracker.verdict import DATA, LOSS_SECONDS, LOSS_TICKS, Transition, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.burns import Burns
-    from slo_budget_tracker.ledger import Ledger
+    from slo_budget_tracker.lulls import Shape
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reports import Attempt, Tally
     from slo_budget_tracker.revisions import Revision
-    from slo_budget_tracker.specs import SLO
     from slo_budget_tracker.ticks import WindowCounts
 
     Windows = Mapping[int, Mapping[int, WindowCounts]]
+
 
 NO_STATES: Mapping[str, AlertState] = MappingProxyType({})
 
 
 @dataclass(slots=True)
-class Stepper:
+class Stepper(Judge):
     """The only writer of counts, states and events.
 
     Ticks that an SLO was stepped over before are corrections: they change its counts and send
     `slo_burn_revised`.
     """
 
-    slos: Mapping[str, SLO]  # by key, as are all the others
-    ids: Mapping[str, int]
-    ledger: Ledger
-    interval: int
     with_groups: Callable[[Iterable[str]], Sequence[str]]
     crowded: Container[str]  # composites with more groups than they may have
-    seen: dict[str, Outcome]
     data_until: dict[str, int]
     spacings: dict[str, float] = field(default_factory=dict)  # by SLO: seconds between its scrapes
 
@@ -126,7 +120,7 @@ class Stepper:
 
     def _revise(self, name: str, change: Revision, piece: Piece, report: Tally) -> None:
         at = self.stepped(name)
-        labels = labels_of(name) if is_group(name) else NO_LABELS
+        labels = shown_labels(name)
         snapshot = None
         try:
             snapshot = self.assess(name, at, self.windows(at, [name]), live=False).snapshot
@@ -163,29 +157,43 @@ class Stepper:
     # the state machine
 
     def _step_all(self, tick: Tick, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
-        """Step every SLO whose next tick this is."""
-        due = [
-            name
+        """Step every SLO whose next tick this is: those that stay still at once, the others one by one."""
+        due = {
+            name: counts[tick.end]
             for name, counts in piece.counts.items()
             if tick.end in counts and tick.end > self.stepped(name, piece.stepped)
-        ]
-        windows = self.windows(tick.end, due)
-        burns = self.burns(tick.end, {name: piece.counts[name][tick.end].outcome for name in due})
-        for name in due:
-            self._step(name, tick, windows, piece, goals, report, burns.get(self.ids[name]))
+        }
+        for name, counts in due.items():
+            self._note(name, tick.end, counts.outcome, piece)
+        still = [one for name, counts in due.items() if (one := self._still(name, counts, piece)) is not None]
+        found = lulls.snapshots(still, tick.end, partial(self.arrays, tick.end))
+        ids = self.ids
+        report.snapshots.update({name: found[ids[name]] for name in due if ids[name] in found})
+        rest = [name for name in due if ids[name] not in found]
+        windows = self.windows(tick.end, rest)
+        burns = self.burns(tick.end, {name: due[name].outcome for name in rest})
+        for name in rest:
+            self._step(name, tick, windows, piece, goals, report, burns.get(ids[name]))
 
-    def burns(self, at: int, outcomes: Mapping[str, Outcome]) -> Mapping[int, Burns]:
-        """What alert windows say, by instance, where that is found at once; `outcomes` are of the tick."""
-        plain = [
-            (self.slos[name], self.ids[name]) for name, one in outcomes.items() if self._is_plain(name, one)
-        ]
-        return calm(plain, lambda window, ids: self.ledger.history.arrays(at, window, ids=ids))
+    def _note(self, name: str, at: int, outcome: Outcome, piece: Piece) -> None:
+        """Note that a tick is stepped, and what it brought."""
+        self.seen[name] = outcome
+        piece.outcomes[outcome] += 1
+        if outcome <= Outcome.PARTIAL:
+            self.data_until[name] = at
+        piece.stepped[self.ids[name]] = at
 
-    def _is_plain(self, name: str, outcome: Outcome) -> bool:
-        """Whether the alert windows of an SLO are what history has of them, and the tick is a whole one."""
-        slo = self.slos[name]
-        special = slo.corrections or slo.slices is not None or slo.no_data == "bad" or members_of(slo)
-        return outcome <= Outcome.NO_TRAFFIC and not special
+    def _still(self, name: str, counts: Counts, piece: Piece) -> tuple[Shape, Still] | None:
+        """An instance of which nothing is pending or firing, in a tick that is beyond doubt; else None."""
+        slo, instance = self.slos[name], self.ids[name]
+        shape = lulls.shape_of(slo)
+        if shape is None or not lulls.is_undoubted(shape, counts, self.spacings.get(name_of(name))):
+            return None
+        states = piece.states.get(instance) or self.ledger.states.get(instance) or NO_STATES
+        since = lulls.quiet_since(shape, states)
+        if since is None:
+            return None
+        return shape, Still(instance, slo, shown_labels(name), since, counts.outcome)
 
     def _step(  # noqa: PLR0917 - what a step needs
         self,
@@ -200,11 +208,6 @@ class Stepper:
         """One tick of one SLO or group."""
         slo, instance = self.slos[name], self.ids[name]
         counts = piece.counts[name][tick.end]
-        outcome = self.seen[name] = counts.outcome
-        piece.outcomes[outcome] += 1
-        if outcome <= Outcome.PARTIAL:
-            self.data_until[name] = tick.end
-        piece.stepped[instance] = tick.end
         known = piece.states.get(instance) or self.ledger.states.get(instance) or NO_STATES
         try:
             verdict = self.assess(
@@ -215,7 +218,7 @@ class Stepper:
                 late=tick.end < goals[slo.datasource],
                 states=known,
                 suspicion=self._suspicion(name, counts),
-                outcome=outcome,
+                outcome=counts.outcome,
                 burns=burns,
             )
             unchanged = verdict.states is known and not slo.corrections
@@ -224,7 +227,7 @@ class Stepper:
         except Exception as error:  # noqa: BLE001 - one SLO's fault must not stop the others (T12)
             report.faults[name] = f"internal error: {type(error).__name__}: {error}"
             return
-        report.verdicts[name] = verdict
+        report.snapshots[name] = verdict.snapshot
         if unchanged:
             return  # as in most ticks of most SLOs
         piece.states[instance], transitions = _held(verdict, known, tick.end)
@@ -267,58 +270,16 @@ class Stepper:
         if piece.states:
             self._write(piece, report)
 
-    def stepped(self, name: str, stepped: Mapping[int, int] | None = None) -> int:
-        """Up to which data instant an SLO was stepped."""
-        instance = self.ids[name]
-        found = None if stepped is None else stepped.get(instance)
-        return found or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
-
-    def begun(self, name: str) -> int:
-        """Where live ticks of an SLO and its groups begin: what was before, or while away, is never told."""
-        instance = self.ids[name_of(name)]
-        return max(self.ledger.born(instance), self.ledger.cursor(f"added/{instance}") or 0)
-
-    def windows(self, at: int, names: Iterable[str]) -> Windows:
-        """The windows that the verdicts at `at` need, but for those of composites: `assess` makes them."""
-        instances = [(self.slos[name], self.ids[name]) for name in names if not members_of(self.slos[name])]
-        return gather(self.ledger.history, at, instances, interval=self.interval, born=self.ledger.born)
-
-    def _composed(self, name: str, at: int, taken: Sequence[Tick] = ()) -> Mapping[int, WindowCounts]:
-        """The windows of a composite, from its members' without what is corrected of them."""
-        slo = self.slos[name]
-        assert slo.sli.kind == "composite"
-        windows = {}
-        for part in self._parts(name, at):
-            one = seen_as(self.slos[part], slo)
-            spans = [found.span for found in overlapping(one.corrections, at - one.past, at)]
-            windows[name_of(part)] = self._without([*spans, *taken], at, one, self.ids[part])
-        return composed(slo.sli, self.slos, windows) or self._without((), at, slo, self.ids[name])
-
-    def _outcome(self, name: str, at: int) -> Outcome:
-        """What the last tick brought; of a composite the worst of what its members had."""
-        parts = self._parts(name, at) or [name]
-        return max(self.seen.get(one, Outcome.MISSED) for one in parts)
-
-    def _parts(self, name: str, at: int) -> list[str]:
-        """What a composite, or a group of it, is made of; of groups those that had begun by then.
-
-        Before its own first tick, as in `evaluate`, those are all that a fill found.
-        """
-        found, born = parts_of(self.slos[name], name, self.ids), self.ledger.born
-        if born(self.ids[name]) >= at:
-            return found
-        return [one for one in found if not is_group(one) or born(self.ids[one]) < at]
-
     def _step_composites(self, piece: Piece, goals: Mapping[str, int], report: Tally) -> None:
         """Step each composite as far as all its members are; tick by tick, so events are in order of time."""
-        composites = [name for name in self.slos if members_of(self.slos[name])]
-        due = [(at, name) for name in composites for at in self._due(name, piece)]
+        due = [(at, name) for name in self.composites for at in self._due(name, piece)]
         for at, name in sorted(due, key=itemgetter(0)):
-            outcomes = [self._brought(one, at, piece) for one in self._parts(name, at)]
+            outcomes = [self._brought(one, at, piece) for one in self.parts(name, at)]
             if is_group(name) and name_of(name) in self.crowded:
                 outcomes.append(Outcome.ERROR)
             counts = {at: Counts(0, 0, max(outcomes, default=Outcome.MISSED))}
             piece.counts.setdefault(name, {}).update(counts)
+            self._note(name, at, counts[at].outcome, piece)
             self._step(name, Tick(at - self.interval, at), self.windows(at, [name]), piece, goals, report)
 
     def _due(self, name: str, piece: Piece) -> range:
@@ -339,53 +300,6 @@ class Stepper:
         return self.ledger.history.window(at, [self.interval], ids=[instance])[instance][
             self.interval
         ].outcome
-
-    def _without(self, spans: Sequence[Tick], at: int, slo: SLO, instance: int) -> Mapping[int, WindowCounts]:
-        """The windows of one SLO without the corrected time."""
-        history, born = self.ledger.history, self.ledger.born
-        ticks = merged(spans, at, self.interval)
-        found = gather(history, at, [(slo, instance)], interval=self.interval, born=born, without=ticks)
-        return found[instance]
-
-    def assess(
-        self,
-        name: str,
-        at: int,
-        windows: Windows,
-        *,
-        live: bool,
-        late: bool = False,
-        states: Mapping[str, AlertState] | None = None,
-        suspicion: str = "",
-        outcome: Outcome | None = None,
-        burns: Burns | None = None,
-    ) -> Verdict:
-        """The verdict of one SLO or group at a data instant, whose tick brought that."""
-        instance, slo = self.ids[name], self.slos[name]
-        counts = self._composed(name, at) if members_of(slo) else windows[instance]
-        raw, reason = None, ""
-        if slo.corrections and (spans := overlapping(slo.corrections, at - slo.past, at)):
-            raw, reason = counts, ", ".join(sorted({one.correction.name for one in spans}))
-            ticks = [one.span for one in spans]
-            if members_of(slo):
-                counts = self._composed(name, at, ticks)
-            else:
-                counts = self._without(ticks, at, slo, instance)
-        return assess(
-            slo,
-            at=at,
-            interval=self.interval,
-            outcome=self._outcome(name, at) if outcome is None else outcome,
-            windows=counts,
-            raw=raw,
-            corrected_by=reason,
-            states=self.ledger.states.get(instance, {}) if states is None else states,
-            live=live,
-            late=late,
-            suspicion=suspicion,
-            labels=labels_of(name) if is_group(name) else NO_LABELS,
-            burns=burns,
-        )
 
 
 def _held(

@@ -26,8 +26,10 @@ import structlog
 
 from slo_budget_tracker import (
     evaluator,
+    judging,
     ledger,
     lines,
+    lulls,
     pieces,
     prometheus,
     publishing,
@@ -63,8 +65,9 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "counts by SLO": [(reading._Brought, "reading")],
     "the rest of reading": [(reading, "read"), (evaluator.Attempts, "attempt")],
     "rows, and their staging": [(pieces.Piece, "rows"), (ledger.Ledger, "stage")],
-    "windows": [(stepping, "gather")],
-    "verdicts": [(stepping, "assess")],
+    "windows": [(judging, "gather")],
+    "verdicts": [(judging, "assess")],
+    "judging the still at once": [(lulls, "snapshots")],
     "the rest of stepping": [(stepping.Stepper, "commit")],
     "memories as bytes": [(pieces.Piece, "entry")],
     "the transaction": [(ledger.Ledger, "commit")],

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from slo_budget_tracker import cycle as cycling
-from slo_budget_tracker import stepping
+from slo_budget_tracker import judging
 from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.listening import WebServer
@@ -307,14 +307,14 @@ def test_a_restart_after_days_tells_everything_once(tmp_path):
 
 def test_a_fault_of_ours_in_one_slo_keeps_no_other_from_being_shown(monkeypatch):
     """T12: at a start and after a reload the last verdicts of the others are there, and the daemon runs."""
-    real = stepping.assess
+    real = judging.assess
 
     def assess(slo, **options):
         if slo.name == "broken":
             raise ZeroDivisionError("oh")
         return real(slo, **options)
 
-    monkeypatch.setattr(stepping, "assess", assess)
+    monkeypatch.setattr(judging, "assess", assess)
     cycle = begin([availability("broken"), availability()])
     ticks(cycle, 2)
     cycle.adopt(cycle.settings, [availability("broken"), availability(), availability("new")])

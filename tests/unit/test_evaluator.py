@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker import evaluator as evaluators
-from slo_budget_tracker import stepping
+from slo_budget_tracker import judging, stepping
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.ledger import Ledger
@@ -257,14 +257,14 @@ def test_a_ledger_that_cannot_be_read_is_a_store_error(server, ledger):
 
 def test_a_fault_in_judging_one_slo_is_its_own(server, ledger, monkeypatch):
     """T12: an exception while one SLO is judged leaves the others' verdicts and counts alone."""
-    real = stepping.assess
+    real = judging.assess
 
     def assess(slo, **options):
         if slo.name == "broken":
             raise ZeroDivisionError("oh")
         return real(slo, **options)
 
-    monkeypatch.setattr(stepping, "assess", assess)
+    monkeypatch.setattr(judging, "assess", assess)
     one = evaluator(server, ledger, availability("broken"), SHOP)
     report = advance(one, 1, 3)
     assert ({"broken": "internal error: ZeroDivisionError: oh"}, ["shop"]) == (
@@ -277,14 +277,15 @@ def test_a_fault_in_judging_one_slo_is_its_own(server, ledger, monkeypatch):
 @pytest.mark.parametrize("what", ["applications", "composed"])
 def test_a_fault_in_a_correction_or_a_composite_is_its_own(server, ledger, monkeypatch, what):
     """T12: whatever of one SLO fails, in every tick, the others are stepped and shown."""
-    real = getattr(stepping, what)
+    room = {"applications": stepping, "composed": judging}[what]
+    real = getattr(room, what)
 
     def faulty(subject, *arguments):
         if what == "composed" or subject.name == "broken":
             raise ZeroDivisionError("oh")
         return real(subject, *arguments)
 
-    monkeypatch.setattr(stepping, what, faulty)
+    monkeypatch.setattr(room, what, faulty)
     sli = CompositeSli(members=(Member(slo="shop"),))
     broken = {"applications": availability("broken"), "composed": availability("broken", sli=sli, alerts=())}
     report = advance(evaluator(server, ledger, broken[what], SHOP), 1, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -458,7 +459,8 @@ def test_figures_of_the_process():
 @pytest.mark.prometheus
 def test_promtool_has_only_the_two_known_complaints():
     """`promtool check metrics` names the two window sums that keep the seed's names, and nothing else."""
-    own = OWN._replace(
+    own = replace(
+        OWN,
         ledger_bytes=4_096,
         reload_successful=True,
         reload_at=AT,
