@@ -305,24 +305,9 @@ class Evaluator:
         them is put there, and the others are shown (T12).
         """
         keys = self.instances()
-        found = self._looked(at, [key for key in keys if key not in known], faults)
+        found = self._stepper.look(at, [key for key in keys if key not in known], faults)
         every = {**known, **found}
         return tuple(every[key] for key in keys if key in every)
-
-    def _looked(self, at: int, keys: Sequence[str], faults: dict[str, str] | None) -> dict[str, SLOSnapshot]:
-        """The figures of some instances at a data instant, from the ledger alone."""
-        stepper, found = self._stepper, {}
-        windows = stepper.windows(at, keys)
-        burns = stepper.burns(at, {key: self.seen.get(key, Outcome.MISSED) for key in keys})
-        for key in keys:
-            try:
-                known = burns.get(self.ids[key])
-                found[key] = stepper.assess(key, at, windows, live=False, burns=known).snapshot
-            except Exception as error:  # one SLO's fault must not stop the others (T12)
-                if faults is None:
-                    raise
-                faults[key] = f"internal error: {type(error).__name__}: {error}"
-        return found
 
     def instances(self) -> list[str]:
         """The keys of all instances: each SLO, and its groups behind it."""
@@ -402,7 +387,7 @@ class Evaluator:
             at = max(goals.get(key, 0), self._stepper.stepped(key))
             together.setdefault(at, []).append(key)
         for at, keys in together.items():
-            report.snapshots |= self._looked(at, keys, report.faults)
+            report.snapshots |= self._stepper.look(at, keys, report.faults)
 
 
 def _carry(report: Tally, failing: Iterable[tuple[Unit, PrometheusError]]) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker import evaluator as evaluators
-from slo_budget_tracker import judging, stepping
+from slo_budget_tracker import judging, lulls, stepping
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.ledger import Ledger
@@ -292,6 +292,20 @@ def test_a_fault_in_a_correction_or_a_composite_is_its_own(server, ledger, monke
     assert {"broken": "internal error: ZeroDivisionError: oh"} == report.faults
     assert "shop" in [snapshot.name for snapshot in report.snapshots]
     assert after(3) == ledger.slo_cursor(2)
+
+
+@pytest.mark.parametrize(("room", "what"), [(lulls, "snapshots"), (judging, "calm")])
+def test_a_fault_in_what_is_judged_at_once_leaves_each_to_itself(server, ledger, monkeypatch, room, what):
+    """T12: all are judged one by one then, and nothing of it shows."""
+    with Ledger.open("sqlite://") as other:
+        expected = advance(evaluator(server, other, availability("other"), SHOP), 1, 3).snapshots
+
+    def faulty(*_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(room, what, faulty)
+    report = advance(evaluator(server, ledger, availability("other"), SHOP), 1, 3)
+    assert (expected, {}) == (report.snapshots, report.faults)
 
 
 def test_a_fault_in_reading_one_unit_is_its_own(server, ledger):
