@@ -22,7 +22,6 @@ OVER_TIME = re.compile(
     r"(?P<how>last|max)_over_time\((?P<selector>.*)\[(?P<hours>\d+)h\] offset (?P<offset>\d+)s\)(?P<one> == 1)?$"
 )
 TAGGED = re.compile(r'label_replace\(\((?P<selector>[^()]*)\), "slo", "(?P<tag>[^"]*)", "", ""\)')
-LOOK_BACK_MS = 300_000
 
 Key = tuple[tuple[str, str], ...]
 
@@ -31,13 +30,15 @@ Key = tuple[tuple[str, str], ...]
 class Simulator:
     """Series by labels, samples by time; `now` (seconds) decides what has arrived.
 
-    `left_closed`: a range includes its left edge, as Prometheus 2 has it; Prometheus 3 leaves it out.
+    `left_closed`: a range includes its left edge, as Prometheus 2 has it; Prometheus 3 leaves it out. `look_back`
+    (seconds) is `--query.lookback-delta`.
     """
 
     left_closed: bool = True
     now: float = 0
     series: dict[Key, tuple[list[int], list[float]]] = field(default_factory=dict)
     on_the_way: list[tuple[float, Key, int, float]] = field(default_factory=list)
+    look_back: int = 300
 
     def put(
         self, metric: str, labels: dict[str, str], time: int, value: float, *, arrives: float = 0
@@ -52,7 +53,7 @@ class Simulator:
     def copy(self) -> Simulator:
         """The same samples; what one of the two learns later is its own."""
         stored = {key: ([*times], [*values]) for key, (times, values) in self.series.items()}
-        return Simulator(self.left_closed, self.now, stored, [*self.on_the_way])
+        return Simulator(self.left_closed, self.now, stored, [*self.on_the_way], self.look_back)
 
     def arrive(self, now: float) -> None:
         """Let time pass."""
@@ -102,7 +103,7 @@ class Simulator:
                 yield Series(labels, [at], [highest])
 
     def _instant(self, expression: str, at: int):
-        """Selectors joined by tags: of each series the newest sample of five minutes."""
+        """Selectors joined by tags: of each series the newest sample of the look-back."""
         found = list(TAGGED.finditer(expression))
         assert found, f"the simulator does not know {expression}"
         for one in found:
@@ -111,7 +112,7 @@ class Simulator:
                 labels = dict(key)
                 place = bisect_right(times, at) - 1
                 known = labels["__name__"] == selector.metric and selector.matches(labels)
-                if known and place >= 0 and times[place] > at - LOOK_BACK_MS:
+                if known and place >= 0 and times[place] > at - self.look_back * 1000:
                     yield Series({**labels, "slo": one["tag"]}, [at], [values[place]])
 
     def _range(self, query: RangeQuery) -> Answer:

@@ -128,7 +128,7 @@ class Roster:
         """New groups begin with their first known tick: what was before is no missing data of theirs."""
         begun = {}
         for key in fresh:
-            start = next((t.start for t in ticks if counts[key][t.end].outcome.known), ticks[0].start)
+            start = next((t.start for t in ticks if _is_known(counts[key].get(t.end))), ticks[0].start)
             counts[key] = {end: one for end, one in counts[key].items() if end > start}
             begun[key] = start
         self._enrol(begun)
@@ -137,7 +137,8 @@ class Roster:
         """For data that came late: groups that nobody knew begin, as many as there may be."""
         assert attempt.reading is not None
         counts = dict(attempt.reading.counts)
-        for name, keys in self._fresh(counts).items():
+        for name, found in self._fresh(counts).items():
+            keys = [key for key in found if any(map(_is_known, counts[key].values()))]
             if len(keys) + len(self.groups(name)) > self.slos[name].max_groups:
                 keys.clear()
             self._begin(keys, counts, attempt.ticks)
@@ -215,6 +216,10 @@ class Roster:
         payload = {**about(self.slos[key], group=labels), "window_seconds": self.slos[key].window}
         reason = "no series of this group for the whole SLO window"
         return Transition(RETIRED, f"retired:{at}", at, reason, payload, group=labels)
+
+
+def _is_known(counts: Counts | None) -> bool:
+    return counts is not None and counts.outcome.known
 
 
 def _too_many(found: int, most: int) -> str:

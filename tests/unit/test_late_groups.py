@@ -108,3 +108,14 @@ def test_more_groups_than_there_may_be_are_none_of_late_data_either():
     found, _ = lived(served(*pays, late=range(8, 11), seconds=200), late=True)
     assert {"shop", "mood", *(key_of(slo, (("handler", "/"),)) for slo in ("shop", "mood"))} == found.keys()
     assert expected["shop"] == found["shop"]
+
+
+@pytest.mark.parametrize("look_back", [300, 60])
+def test_a_group_that_an_expression_has_at_some_late_ticks_alone_begins_there(look_back):
+    """D16, T12: the other ticks of the ten say nothing new, and are not asked for where the group begins."""
+    worlds = served(("/pay", range(12, 14))), served(("/pay", range(12, 14)), late=range(12, 14), seconds=450)
+    for simulator in worlds:
+        simulator.look_back = look_back
+    expected, found = (lived(one, late=late)[0] for one, late in zip(worlds, (False, True), strict=True))
+    for key in ("mood", *(key_of("mood", (("handler", handler),)) for handler in ("/", "/pay"))):
+        assert (key, expected[key]) == (key, found[key])
