@@ -5,7 +5,7 @@ telescoped difference, and late samples before one that was seen are in the sum 
 shows at the block's end: a series whose sample there is newer than the remembered one, a series nobody
 knew, or more samples than there were; in a tick without data that has data now; or, where something ended
 or began again in the middle of a block, in a tick in which the series that were there already had fewer
-samples than the tick before. So per block of ten ticks, PATIENCE ticks after its end:
+samples than the tick before. So per block of ten ticks, PATIENCE ticks after its end, or a few more:
 
 - the last tick's raw samples are read again (a tenth more samples in all), compared with what was remembered;
 - a tick that brought fewer samples, but for those of new series, is read again, and its samples are counted;
@@ -16,7 +16,7 @@ A recount is taken over where it takes nothing away from any SLO. Otherwise the 
 data are lost, another replica answers): the counts stay, and that is told as a doubt, `inconsistent`.
 
 Expressions have no samples to compare, but one small answer at each tick: one range query brings those of a
-whole block again, and each tick is judged by itself (`hindsight`). Batches take turns over a few ticks.
+whole block again, and each tick is judged by itself (`hindsight`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MOST_BORDERS = (
     7  # of expressions, which have nothing to remember there, and where ticks are known to be missing
 )
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
-TURNS = 5  # ticks over which batches of expressions, and metrics that are read together, are spread
+TURNS = 5  # ticks over which this is spread: all blocks end at the same tick
 
 
 @dataclass(slots=True)
@@ -162,8 +162,8 @@ class Rechecks:
     def _due(self, unit: Unit, trail: Trail) -> Block | None:
         """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
         borders = sorted(trail.borders)[:2]
-        together = unit.key if unit.batch is not None else self.attempts.joined(unit)
-        patience = PATIENCE if together is None else PATIENCE + crc32(together.encode()) % TURNS
+        together = self.attempts.joined(unit) or unit.key
+        patience = PATIENCE + crc32(together.encode()) % TURNS
         if len(borders) < 2 or borders[1] > trail.until - patience * self.interval:  # noqa: PLR2004 - both ends
             return None
         return Block(*borders)

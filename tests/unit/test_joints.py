@@ -71,6 +71,25 @@ def test_many_small_metrics_are_read_many_at_a_time_and_counted_alike(database, 
     assert (50, 4) == (asked_alone, len(database.asked))  # the first samples and the ticks
 
 
+def test_fifty_metrics_are_never_more_than_a_hundred_requests_in_one_tick():
+    """All blocks end at the same tick, but metrics take turns in being compared; each is, once in ten ticks."""
+    database, asked = Tsdb(), []
+    for number in range(50):
+        for second in range(-600, 31 * 60, 30):
+            labels = {"job": f"x{number}", "instance": "i", "code": "200"}
+            database.put(f"m{number}", labels, (START + second) * 1000, 600 + second)
+    with Ledger.open("sqlite://") as ledger:
+        slos = tuple(map(slo, range(50)))
+        one = Evaluator(slos=slos, ledger=ledger, asks={"default": database.ask}, delay=0).prepare(START)
+        for tick in range(1, 31):
+            one.advance(START + 60 * tick)
+            asked.append(len(database.asked))
+            database.asked.clear()
+    assert (100, 50) == (asked[0], min(asked[1:]))  # what was there before the first tick, too
+    assert max(asked[1:]) <= 65
+    assert 50 * 10 + 50 == sum(asked[20:])
+
+
 def test_a_joint_that_is_refused_leaves_each_to_itself(database, monkeypatch):
     """A server that refuses such a query is asked for each metric, now and from then on."""
     monkeypatch.setattr(joints, "MANY", 20)
