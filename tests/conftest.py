@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import threading
+from functools import partial
 from importlib.util import find_spec
 from itertools import groupby, zip_longest
 from operator import attrgetter
@@ -55,6 +56,7 @@ NEVER_AGAIN = ("test_kill", "test_pair", "test_full_disk", "test_simulator", "te
 WAITING = ("tests/real/", "tests/pages/", "tests/worlds/", "tests/bench/")  # for servers
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
+FIGURES = "figures"
 
 
 def missing_tiers() -> set[str]:
@@ -141,8 +143,21 @@ def pytest_runtest_setup(item):
             pytest.fail(f"no {tier} on this machine, and SLO_TEST_REQUIRE_SERVERS=1", pytrace=False)
 
 
+@pytest.fixture
+def show(record_property):
+    """For figures that are to be read: a line of them stands at the end of the run, whoever ran the test and how."""
+    return partial(record_property, FIGURES)
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    """Name the tiers that could not run."""
+    """Show the figures of tests, and name the tiers that could not run."""
+    reports = [one for how in ("passed", "failed", "rerun") for one in terminalreporter.getreports(how)]
+    shown = {one.nodeid: [line for key, line in one.user_properties if key == FIGURES] for one in reports}
+    if any(shown.values()):
+        terminalreporter.section("figures", sep="=")
+    for test, lines in sorted(shown.items()):
+        for line in (test, *lines) if lines else ():
+            terminalreporter.line(line)
     left_out = config.stash.get(LEFT_OUT, {})
     if left_out:
         terminalreporter.section("tiers that could not run", sep="=", yellow=True)

@@ -37,7 +37,7 @@ def test_a_file_is_read_or_refused_by_name(path):
     assert [] == [slo.name for slo in slos if not dict(slo.labels).get("original_name", slo.name)]
 
 
-def test_the_table_of_counts(capsys):
+def test_the_table_of_counts(show):
     """What was read, what not and why, by format."""
     counts: Counter[tuple[str, str]] = Counter()
     reasons = []
@@ -56,6 +56,6 @@ def test_the_table_of_counts(capsys):
         f"{folder:16}" + "".join(f"{counts[folder, column]:>10}" for column in columns)
         for folder in sorted({folder for folder, _ in counts})
     ]
-    with capsys.disabled():
-        print("\n" + "\n".join([*rows, "refused:", *reasons]))
+    for line in (*rows, "refused:", *reasons):
+        show(line)
     assert sum(count for (_, column), count in counts.items() if column in {"read", "refused"}) == len(FILES)

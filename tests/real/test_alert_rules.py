@@ -125,7 +125,7 @@ def until(true, what):
 
 @pytest.mark.prometheus
 @pytest.mark.alertmanager
-def test_from_a_failing_service_to_a_notification(tmp_path, make_prometheus, capsys):
+def test_from_a_failing_service_to_a_notification(tmp_path, make_prometheus, show):
     """A page reaches the webhook of who is on call, with its owner; its ticket is inhibited meanwhile."""
     shop, webhook, port = Shop(), Webhook(), free_port()
     try:
@@ -152,8 +152,7 @@ def test_from_a_failing_service_to_a_notification(tmp_path, make_prometheus, cap
         assert labels.items() <= page["labels"].items()
         tickets = [a for _, _, a in webhook.told if a["labels"]["alertname"] == "SLOBurnRateTicket"]
         assert [] == tickets
-        with capsys.disabled():
-            print(f"\nfrom the first failing request to the notification: {at - shop.first_failure:.1f} s")
+        show(f"from the first failing request to the notification: {at - shop.first_failure:.1f} s")
     finally:
         webhook.close()
         shop.server.shutdown()

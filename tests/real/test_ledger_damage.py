@@ -94,10 +94,10 @@ def test_damage_is_never_silent(url, path, sound):
 
 
 @pytest.mark.long
-def test_damage_is_never_silent_at_a_thousand_places(url, path, sound):
-    """S5: a thousand bits and two hundred sectors; the counts of noticed ones are printed."""
+def test_damage_is_never_silent_at_a_thousand_places(url, path, sound, show):
+    """S5: a thousand bits and two hundred sectors; the counts of noticed ones are shown."""
     noticed = check_damages(url, path, sound, flips(1000, 6)), check_damages(url, path, sound, blots(200, 7))
-    print(f"noticed {noticed[0]} of 1000 flipped bits and {noticed[1]} of 200 damaged sectors")
+    show(f"noticed {noticed[0]} of 1000 flipped bits and {noticed[1]} of 200 damaged sectors")
 
 
 @pytest.mark.parametrize("place", range(0, 100, 8))

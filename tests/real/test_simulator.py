@@ -109,7 +109,7 @@ def comparable(answer):
 
 
 @pytest.mark.prometheus
-def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, tmp_path):
+def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, tmp_path, show):
     """D15, D24: random histories, read tick by tick: equal answers to every query, equal counts, equal events."""
     dice = random.Random(7)
     jobs = [f"job-{number}" for number in range(HISTORIES)]
@@ -133,7 +133,7 @@ def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, tmp_path):
             for query in (*real[2], *extra):
                 assert comparable(ask(query)) == comparable(simulator.ask(query)), query
                 compared += 1
-    print(f"{HISTORIES} histories, {compared} queries compared with Prometheus {version}")
+    show(f"{HISTORIES} histories, {compared} queries compared with Prometheus {version}")
 
 
 @pytest.mark.prometheus

@@ -223,7 +223,7 @@ def test_burn_rates_are_the_tools_own_on_the_steady_world(figures):
 
 
 @pytest.mark.prometheus
-def test_burn_rates_are_right_where_the_tools_own_are_not(figures, capsys):
+def test_burn_rates_are_right_where_the_tools_own_are_not(figures, show):
     """Pods replaced every 6 hours: ours are the truth, the tools' miss a third of the failures; one table."""
     lines = ["window  truth  ours   Sloth/Pyrra/OpenSLO/slo-generator"]
     for window in WINDOWS:
@@ -232,8 +232,8 @@ def test_burn_rates_are_right_where_the_tools_own_are_not(figures, capsys):
         lines.append(f"{format_duration(window):7} {rows[0].truth:.3f}  {rows[0].ours:.3f}  {theirs}")
         if window >= 7_200:
             assert [pytest.approx(rows[0].truth, rel=0.01)] * 4 == [row.ours for row in rows]
-    with capsys.disabled():
-        print("\n" + "\n".join(lines))
+    for line in lines:
+        show(line)
     longest = figures["replaced", "Sloth", 259_200]
     assert longest.theirs < 0.7 * longest.truth
 
