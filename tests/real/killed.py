@@ -4,6 +4,7 @@
 
 Reads orders, one JSON object per line. For each it forks a process that ticks and delivers, waits until the place
 is reached where it is to be killed (or until its seconds are over), kills it, and writes one line of what was done.
+With `hold` in the order it says when the place is reached, and waits for one more line before it kills.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 import structlog
 
+from slo_budget_tracker.answers import Series
 from slo_budget_tracker.auditstream import AuditStream
 from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.evaluator import Evaluator
@@ -27,28 +29,78 @@ from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import Outbox
 from slo_budget_tracker.settings import Audit
 from slo_budget_tracker.specs import BurnRateAlert
-from tests.unit.serving import BEGIN, DELAY, INTERVAL, Server, ratio
+from tests.unit.serving import BEGIN, DELAY, INTERVAL, Archive, Server, availability, ratio
 
 PERIOD = 8  # ticks, of which BAD fail: each period starts an alert and ends it
 BAD = 3
-NAMES = ("one", "two", "three")
+RATIOS = ("one", "two")
+COUNTED = "counted"
+NAMES = (*RATIOS, COUNTED)
+SCRAPE = 15  # seconds
+LIFE = 45  # scrapes after which the pod begins anew; no tick and no period ends with it
+UNSEEN = range(20, 26)  # scrapes of each life that nobody made: more than a tick without a sample
 PAIR = BurnRateAlert(severity="page", long=180, short=120, burn_rate=Decimal(20))
 GIVE_UP = 10.0  # seconds to wait for a place that is not reached
 OUTAGE = 65  # ticks that are caught up, in two pieces
 
 
+class Pod(Archive):
+    """The counters of one pod at any instant, without an end: it is started anew again and again, and not always seen."""
+
+    def between(self, selector, after, until, bounds=()):
+        """The series of a selector with their samples in (after, until], ms."""
+        first, last = ((at // 1_000 - 7) // SCRAPE + 1 for at in (after, until))
+        scrapes = [number for number in range(first, last) if number % LIFE not in UNSEEN]
+        times = [(number * SCRAPE + 7) * 1_000 for number in scrapes]
+        found = []
+        for labels, value in SERIES:
+            if scrapes and labels["__name__"] == selector.metric and selector.matches(labels):
+                found.append(Series(labels, times, [float(value(number)) for number in scrapes]))
+        return found
+
+
+def begun(number):
+    """The scrape before which the pod of this scrape was started."""
+    return number - number % LIFE
+
+
+def served(number):
+    """The requests that the pod of this scrape has served."""
+    return 75 * (number - begun(number))
+
+
+def failed(number):
+    """Those of them that failed: half of them in the first ticks of each period."""
+    of_period, of_bad = (ticks * INTERVAL // SCRAPE for ticks in (PERIOD, BAD))
+    before = [at // of_period * of_bad + min(at % of_period, of_bad) for at in (begun(number), number)]
+    return 37 * (before[1] - before[0])
+
+
+TARGET = {"job": "shop", "instance": "pod:80"}
+SERIES = [
+    ({"__name__": name, **TARGET, **labels}, value)
+    for name, labels, value in (
+        ("up", {}, lambda _: 1),
+        ("process_start_time_seconds", {}, lambda number: begun(number) * SCRAPE),
+        ("http_requests_total", {"code": "200"}, lambda number: served(number) - failed(number)),
+        ("http_requests_total", {"code": "500"}, failed),
+    )
+]
+
+
 def catalogue():
-    """Three SLOs that burn and recover all the time, not all at once."""
-    return [ratio(name).model_copy(update={"alerts": (PAIR,)}) for name in NAMES]
+    """Three SLOs that burn and recover all the time, not all at once: two by expressions, one by its counters."""
+    slos = [*map(ratio, RATIOS), availability(COUNTED)]
+    return [slo.model_copy(update={"alerts": (PAIR,)}) for slo in slos]
 
 
 def prometheus():
-    """Their error ratios, by data instant."""
+    """Their error ratios and samples, by data instant."""
 
     def ratio_of(place):
         return lambda at: float((at // INTERVAL + 3 * place) % PERIOD < BAD)
 
-    return Server(values={f"ratio_{name}": ratio_of(place) for place, name in enumerate(NAMES)})
+    return Server(db=Pod(), values={f"ratio_{name}": ratio_of(place) for place, name in enumerate(RATIOS)})
 
 
 def evaluator_of(ledger):
@@ -126,6 +178,12 @@ def live(ledger_url, audit_url, order, tell):
             time.sleep(order["tick"])
 
 
+def say(done):
+    """Write one line of what was done."""
+    sys.stdout.write(json.dumps(done) + "\n")
+    sys.stdout.flush()
+
+
 def forked(ledger_url, audit_url, order):
     """One life of the process: what it was killed at, and after how many seconds."""
     hear, tell = os.pipe()
@@ -143,9 +201,13 @@ def forked(ledger_url, audit_url, order):
         _, status = os.waitpid(pid, 0)
         os.close(hear)
         return {"place": wanted, "status": status}
-    seconds = order["seconds"] if wanted == "random" else GIVE_UP
+    held = order.get("hold")
+    seconds = order["seconds"] if wanted == "random" else GIVE_UP * (6 if held else 1)
     ready, _, _ = select.select([hear], [], [], seconds)
     said = os.read(hear, 1) if ready else b""
+    if held:
+        say({"reached": bool(said)})
+        sys.stdin.readline()
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     os.close(hear)
@@ -157,10 +219,8 @@ def main():
     """Do what is ordered."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     assert threading.active_count() == 1
-    for line in sys.stdin:
-        done = forked(sys.argv[1], sys.argv[2], json.loads(line))
-        sys.stdout.write(json.dumps(done) + "\n")
-        sys.stdout.flush()
+    while line := sys.stdin.readline():
+        say(forked(sys.argv[1], sys.argv[2], json.loads(line)))
 
 
 if __name__ == "__main__":
