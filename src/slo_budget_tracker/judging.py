@@ -44,10 +44,17 @@ class Judge:
     seen: dict[str, Outcome]  # what the last tick brought
 
     def stepped(self, name: str, stepped: Mapping[int, int] | None = None) -> int:
-        """Up to which data instant an SLO was stepped."""
-        instance = self.ids[name]
+        """Up to which data instant an SLO was stepped.
+
+        A group whose beginning came late, or that is there again, is stepped from where its SLO is: what was
+        before is counted, and not told.
+        """
+        instance, cursor = self.ids[name], self.ledger.slo_cursor
         found = None if stepped is None else stepped.get(instance)
-        return found or self.ledger.slo_cursor(instance) or self.ledger.born(instance)
+        if found:
+            return found
+        own = cursor(instance) or self.ledger.born(instance)
+        return max(own, cursor(self.ids[name_of(name)]) or 0) if is_group(name) else own
 
     def begun(self, name: str) -> int:
         """Where live ticks of an SLO and its groups begin: what was before, or while away, is never told."""
