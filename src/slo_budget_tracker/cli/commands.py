@@ -109,6 +109,7 @@ def run(
             on_filling=report,
         )
         status = daemon.run()
+    wishes.quit(status)
     raise typer.Exit(status)
 
 
