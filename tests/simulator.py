@@ -63,6 +63,11 @@ class Simulator:
             self._store(key, time, value)
         del self.on_the_way[:due]
 
+    def lose(self, text: str) -> None:
+        """Nothing that has a label of this value is stored any more."""
+        for key in [key for key in self.series if text in dict(key).values()]:
+            del self.series[key]
+
     def _store(self, key: Key, time: int, value: float) -> None:
         times, values = self.series.setdefault(key, ([], []))
         place = bisect_left(times, time)

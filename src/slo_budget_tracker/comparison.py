@@ -120,6 +120,25 @@ class Comparison:
         )
 
 
+def lacks(feed: RawFeed, memory: Memory, known: Memory, start: int) -> bool:
+    """Whether what is remembered after counting again lacks samples after `start` that are `known`.
+
+    Of histograms only targets are compared: there a series gives way to another form of it.
+    """
+    now, before = (_newest(one, by_target=feed.histogram is not None) for one in (memory, known))
+    spacings = [job.spacing or USUAL_SPACING for job in known.jobs.values()] if feed.replica_label else []
+    phase = A_SCRAPE * max(spacings, default=0)  # of another replica
+    return any(time > start * 1000 and time - now.get(key, 0) > phase for key, time in before.items())
+
+
+def _newest(memory: Memory, *, by_target: bool) -> dict[int, int]:
+    """The instant of the newest sample of each series, or target."""
+    newest: dict[int, int] = {}
+    for key, time in zip(memory.roll.targets if by_target else memory.roll.keys, memory.times, strict=True):
+        newest[key] = max(newest.get(key, 0), time)
+    return newest
+
+
 def _read(lines: Lines, memory: Memory) -> list[int]:
     """The lines that are read: of each series the replica that was, where there are several."""
     if lines.replicas is None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from slo_budget_tracker.attempts import BLOCK
-from slo_budget_tracker.comparison import Comparison, Counted
+from slo_budget_tracker.comparison import Comparison, Counted, lacks
 from slo_budget_tracker.errors import LedgerError, PrometheusError, QueryFailed, Unreachable
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.hindsight import hindsight
@@ -107,6 +107,7 @@ class Rechecks:
         trail.silent = not known or reading.sizes.get(last) == NOTHING
         trail.sizes.update(reading.sizes)
         trail.borders.update(reading.kept)
+        trail.memories = reading.memories
         waits = attempt.unit.batch is not None or trail.holes or trail.partial
         most = MOST_BORDERS if waits else BORDERS
         if len(trail.borders) > most:
@@ -275,7 +276,10 @@ class Rechecks:
             results.append(found)
             after = until
         changes = self._changes(unit, results)
-        if any(change.takes_away for change in changes.values()):
+        lost = any(
+            lacks(feed, memories[feed.key], trail.memories[feed.key], block.start) for feed in unit.feeds
+        )
+        if changes and (lost or any(change.takes_away for change in changes.values())):
             report.doubts["inconsistent"] += 1
             trail.put_off()  # it may be a backend that is short of memory just now
             return False

@@ -104,7 +104,7 @@ class Difference(NamedTuple):
         known = tick.seconds if new.outcome.known else 0
         before = Sums(stored.total, stored.bad, round(stored.known))
         after = Sums(new.total if known else 0.0, new.bad if known else 0.0, known)
-        completed = stored.partial > 0 and new.outcome is not Outcome.PARTIAL
+        completed = stored.partial > 0 and new.outcome.known and new.outcome is not Outcome.PARTIAL
         same = _same(before.total, after.total) and _same(before.bad, after.bad)
         return cls(before, after, completed or before.known != known or not same, completed)
 
@@ -119,22 +119,28 @@ def revision(
 ) -> Revision | None:
     """How the counts (by tick end) differ from what is stored for these ticks; None where nothing does.
 
-    What was counted since a tick that was read in part was a guess: that it is less now takes nothing away.
+    What was counted in a tick that was read in part was a guess, and so was what the first whole one behind
+    it brought, by which series that were left out had grown: that this is less now takes nothing away.
     """
     changed: list[Tick] = []
     before, after = Sums(), Sums()
     firm = Sums(), Sums()  # the same, up to a tick that was read in part
-    lost = guessed = False
+    sure = Sums()  # what was counted in ticks that are no guess
+    lost = guessed = guessing = False
     for tick in ticks:
         stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
         one = Difference.of(tick, stored, counts[tick.end])
         before, after = _plus(before, one.before), _plus(after, one.after)
-        guessed = guessed or one.completed
+        guessed, guessing = guessed or one.completed, guessing or one.completed
         firm = firm if guessed else (before, after)
+        if not guessing:
+            sure = _plus(sure, one.before)
+        guessing = guessing and (one.completed or not one.before.total)
         lost = lost or (one.lost and one.before.total > 0)  # how long a last sample counts is only guessed
         if one.changed:
             changed.append(tick)
-    return Revision(tuple(changed), before, after, lost or falls(*firm)) if changed else None
+    takes_away = lost or falls(*firm) or falls(sure, after)
+    return Revision(tuple(changed), before, after, takes_away) if changed else None
 
 
 def falls(before: Sums, after: Sums) -> bool:

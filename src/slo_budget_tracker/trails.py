@@ -36,6 +36,7 @@ class Trail:
     borders: dict[int, Mapping[str, Memory]] = field(default_factory=dict)
     holes: dict[int, frozenset[str]] = field(default_factory=dict)
     partial: set[int] = field(default_factory=set)
+    memories: Mapping[str, Memory] = field(default_factory=dict)  # at the end
     silent: bool = False  # the newest tick brought no SLO any data
     sizes: dict[int, Size] = field(default_factory=dict)  # of each tick
     skip: int = 0  # blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from slo_budget_tracker.ledger import Ledger
 from tests.property.histories import (
@@ -26,7 +27,9 @@ from tests.simulator import OUTAGES, REFUSALS
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 TICKS = 28
 HEALTHY = 26  # ticks in which what came late is found: a block, its patience, and a block
+LOST = 18  # the first tick in which data may be lost: a while after the last answer in part
 DAEMON = {"restart", "back", "asleep"}
+STEADY = Pod(-40, 400, frozenset(), (0, 0))
 DATA = {"slo_data_lost", "slo_data_restored"}
 STARTS = {"slo_burn_started", "slo_data_lost", "slo_budget_exhausted"}
 
@@ -193,3 +196,32 @@ def test_late_and_missing_answers_are_counted_once_they_are_there(history, troub
         # an expression is compared tick by tick: it is what it is, and no less than what it was said to be
         bad = watch.worst_said(expected[1]) if history.late else [one[1] for one in expected[1]]
         assert [(total, b, known) for (total, _, known), b in zip(expected[1], bad, strict=True)] == mood
+
+
+@examples(1_500, 5)
+@example(
+    History((STEADY, Pod(24, 36, frozenset(), (24, 36)), STEADY)), [Fault("partial", 11, 12)], 19, "pod-1"
+)
+@given(
+    histories(TICKS + HEALTHY, watched=TICKS),
+    faults({"partial", "empty"}, LOST - 4, longest=2),
+    st.integers(LOST, TICKS),
+    st.sampled_from(["pod-1", "pod-2", "shop"]),
+)
+def test_what_is_lost_takes_no_failure_away(history, troubles, since, whose):
+    """P17, P21, P23, I2: of the ticks before a loss as many failures stay as were counted, or as there were."""
+    expected, _ = undisturbed(history, since - 1)
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, history.simulate(2 * (TICKS + HEALTHY)))
+        for tick in range(1, since):
+            watch.tick(tick, fault=fault_at(tick, troubles))
+        said = [counts(ledger, instance, since - 1) for instance in (1, 2)]
+        watch.simulator.lose(whose)
+        for tick in range(since, TICKS + HEALTHY):
+            watch.tick(tick)
+        for instance, of_slo, then in ((1, expected[0], said[0]), (2, expected[1], said[1])):
+            found = counts(ledger, instance, since - 1)
+            failures = [sum(one[1] for one in ticks) for ticks in (of_slo, then, found)]
+            assert failures[2] >= min(failures[:2]), failures
+            known = [sum(one[2] for one in ticks) for ticks in (then, found)]
+            assert known[1] >= known[0]
