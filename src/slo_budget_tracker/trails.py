@@ -55,7 +55,9 @@ class Trail:
         return self.skip > 0 and not block.cuts(self.partial)
 
     def forget(self, before: int) -> None:
-        """Drop what lies before a border."""
+        """Drop what lies before a border; a block behind it has not been put off."""
+        if min(self.borders, default=before) < before:
+            self.wait = 0
         self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
         self.holes = {at: names for at, names in self.holes.items() if at > before}
         self.partial = {at for at in self.partial if at > before}

@@ -88,3 +88,16 @@ KNOWN = remembered((1, 7, 50_000), (2, 7, 90_000), (3, 8, 90_000))
 def test_what_is_remembered_after_counting_again_tells_what_is_lost(feed, now, expected):
     """P21, P23: samples since the begin of ten ticks that were there when these were counted, and are not now."""
     assert expected == lacks(feed, now, KNOWN, 60)
+
+
+@pytest.mark.parametrize("block", [3, 4])
+def test_a_block_that_is_never_what_it_was_costs_the_next_ones_nothing(ledger, block):
+    """D16, P19, P21: one with a hole and a loss is given up; the last scrapes of a pod, late in another one, are counted."""
+    last = 20 * block - 2
+    lost, late = Pod(-40, 36, frozenset(), (24, 36)), Pod(-40, last, frozenset(), (last - 6, last))
+    one = Watch(ledger, History((STEADY, lost, late, STEADY), late=((last - 5, last, 170),)).simulate(240))
+    for tick in range(1, 91):
+        if tick == LOST:
+            one.simulator.lose("pod-1")
+        one.tick(tick, fault="empty" if tick == 15 else None)
+    assert (12 + 6) * 15 == sums(ledger, 1, 10 * block + 5)[1]
