@@ -63,10 +63,10 @@ class Simulator:
             self._store(key, time, value)
         del self.on_the_way[:due]
 
-    def lose(self, text: str) -> None:
-        """Nothing that has a label of this value is stored any more."""
-        for key in [key for key in self.series if text in dict(key).values()]:
-            del self.series[key]
+    def lose(self, text: str, samples: slice = slice(None)) -> None:
+        """The series that have a label of this value are not stored any more, or some of their samples are not."""
+        for times, values in (of for key, of in self.series.items() if text in dict(key).values()):
+            del times[samples], values[samples]
 
     def _store(self, key: Key, time: int, value: float) -> None:
         times, values = self.series.setdefault(key, ([], []))

@@ -275,7 +275,7 @@ class Rechecks:
             memories = found.reading.memories
             results.append(found)
             after = until
-        changes = self._changes(unit, results)
+        changes = self._changes(unit, trail, results)
         lost = any(
             lacks(feed, memories[feed.key], trail.memories[feed.key], block.start) for feed in unit.feeds
         )
@@ -289,7 +289,7 @@ class Rechecks:
         known = len(self.stepper.ids)
         results = [self.admit(found) for found in results]
         if len(self.stepper.ids) > known:
-            changes = self._changes(unit, results)
+            changes = self._changes(unit, trail, results)
         remembered = self.stepper.revise(results, changes, report)
         if report.store_error is not None:
             return False
@@ -299,7 +299,8 @@ class Rechecks:
             self._extend(fresh, found)
         return True
 
-    def _changes(self, unit: Unit, results: Sequence[Attempt]) -> dict[str, Revision]:
+    def _changes(self, unit: Unit, trail: Trail, results: Sequence[Attempt]) -> dict[str, Revision]:
+        fewer = {at for found in results if found.reading for at in trail.fewer(found.reading.sizes)}
         ticks = [tick for found in results for tick in found.ticks]
         changes = {}
         for name in self.stepper.with_groups(unit.slos):
@@ -310,16 +311,18 @@ class Rechecks:
                 assert found.reading is not None
                 counts.update(found.reading.counts.get(name, {}))
             counts = {tick.end: counts.get(tick.end, NO_DATA) for tick in ticks}  # a group may be gone
-            change = self._change(name, ticks, counts)
+            change = self._change(name, ticks, counts, fewer)
             if change is not None:
                 changes[name] = change
         return changes
 
-    def _change(self, name: str, ticks: Sequence[Tick], counts: Mapping[int, Counts]) -> Revision | None:
+    def _change(
+        self, name: str, ticks: Sequence[Tick], counts: Mapping[int, Counts], fewer: Container[int] = ()
+    ) -> Revision | None:
         stepper = self.stepper
         begun = stepper.begun(name)
         live = [tick for tick in ticks if tick.end > begun]
-        return revision(stepper.ledger.history, stepper.ids[name], live, counts)
+        return revision(stepper.ledger.history, stepper.ids[name], live, counts, fewer=fewer)
 
 
 def _is_slow(error: PrometheusError | None) -> bool:

@@ -15,7 +15,7 @@ from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.verdict import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from slo_budget_tracker.history import History
     from slo_budget_tracker.snapshots import SLOSnapshot
@@ -115,12 +115,19 @@ class Difference(NamedTuple):
 
 
 def revision(
-    history: History, instance: int, ticks: Sequence[Tick], counts: Mapping[int, Counts]
+    history: History,
+    instance: int,
+    ticks: Sequence[Tick],
+    counts: Mapping[int, Counts],
+    *,
+    fewer: Container[int] = (),
 ) -> Revision | None:
     """How the counts (by tick end) differ from what is stored for these ticks; None where nothing does.
 
     What was counted in a tick that was read in part was a guess, and so was what the first whole one behind
-    it brought, by which series that were left out had grown: that this is less now takes nothing away.
+    it brought, by which series that were left out had grown: that this is less now takes nothing away. How
+    long a last sample counts is a guess, too: a tick without events may become unknown, unless it is one of
+    those that have `fewer` samples than there were.
     """
     changed: list[Tick] = []
     before, after = Sums(), Sums()
@@ -136,7 +143,7 @@ def revision(
         if not guessing:
             sure = _plus(sure, one.before)
         guessing = guessing and (one.completed or not one.before.total)
-        lost = lost or (one.lost and one.before.total > 0)  # how long a last sample counts is only guessed
+        lost = lost or (one.lost and (one.before.total > 0 or tick.end in fewer))
         if one.changed:
             changed.append(tick)
     takes_away = lost or falls(*firm) or falls(sure, after)

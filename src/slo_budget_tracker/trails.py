@@ -63,6 +63,10 @@ class Trail:
         self.partial = {at for at in self.partial if at > before}
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
 
+    def fewer(self, sizes: Mapping[int, Size]) -> list[int]:
+        """The ticks that have fewer samples than were read of them."""
+        return [at for at, size in sizes.items() if size.read < self.sizes.get(at, NOTHING).read]
+
     def thin(self, block: Block, interval: int, *, single: bool) -> list[int]:
         """The ticks of a block that lack the most samples of those that the one before lets expect.
 

@@ -8,12 +8,16 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.comparison import lacks
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.memory import Job, Memory, Roll
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.slis import LatencySli
-from tests.property.histories import SHOP, History, Pod, Watch, counts
+from slo_budget_tracker.specs import RequestsSli
+from slo_budget_tracker.ticks import Outcome
+from tests.property.histories import BEGIN, DELAY, INTERVAL, SCRAPE, SHOP, History, Pod, Watch, after, counts
+from tests.simulator import Simulator
 
 STEADY = Pod(-40, 400, frozenset(), (0, 0))
 FAILING = Pod(24, 36, frozenset(), (24, 36))  # fails in ticks 13 to 18, and is gone
@@ -101,3 +105,51 @@ def test_a_block_that_is_never_what_it_was_costs_the_next_ones_nothing(ledger, b
             one.simulator.lose("pod-1")
         one.tick(tick, fault="empty" if tick == 15 else None)
     assert (12 + 6) * 15 == sums(ledger, 1, 10 * block + 5)[1]
+
+
+def of_pods(name, pattern, **options):
+    """The requests of some pods, and how many of them failed."""
+    total, bad = (
+        parse_selector(f'http_requests_total{{instance=~"{pattern}"{code}}}') for code in ("", ',code=~"5.."')
+    )
+    return SHOP.model_copy(update={"name": name, "sli": RequestsSli(total=(total,), bad=(bad,)), **options})
+
+
+def idling(idle, *, late):
+    """Three pods of which the second is idle from scrape 18 to `idle`, its last; one scrape of the third may be late."""
+    simulator = Simulator()
+    for pod, last in enumerate((200, idle, 200)):
+        for at in range(-30, last):
+            time = (BEGIN + at * SCRAPE) * 1000 + 5_000
+            arrives = time / 1000 + 200 if late and (pod, at) == (2, 39) else 0
+            served = 20 * (min(at, 17) if pod == 1 else at) + 620
+            for metric, value in (
+                ("up", 1),
+                ("process_start_time_seconds", BEGIN - 90_000),
+                ("http_requests_total", served),
+            ):
+                labels = {"job": "shop", "instance": f"pod-{pod}"}
+                labels |= {"code": "200"} if "http" in metric else {}
+                simulator.put(metric, labels, time, value, arrives=arrives)
+    return simulator
+
+
+@pytest.mark.parametrize(
+    ("late", "lost"),
+    [(False, slice(None)), (True, slice(None)), (True, slice(50, 58))],
+    ids=["nothing to count again", "all of it", "four ticks in the middle"],
+)
+def test_a_lost_series_without_events_is_no_failure_where_no_data_are_bad(ledger, late, lost):
+    """P21, I2: another SLO's late scrape has ten ticks counted again when a pod that was idle in them is lost."""
+    slos = (of_pods("all", ".+"), of_pods("one", "pod-1", no_data="bad"))
+    simulator = idling(37, late=late)
+    one = Evaluator(slos, ledger, {"default": simulator.ask}, delay=DELAY, workers=1).prepare(BEGIN)
+    inconsistent = 0
+    for tick in range(1, 31):
+        if tick == 20:
+            simulator.lose("pod-1", lost)
+        simulator.arrive(after(tick) + DELAY)
+        inconsistent += one.advance(after(tick)).doubts["inconsistent"]
+    assert 10 * INTERVAL == ledger.outcomes(one.ids["one"])[Outcome.NO_TRAFFIC]
+    assert late == (inconsistent > 0)
+    assert [] == [event.slo for event in ledger.events(slo="one") if event.kind == "slo_burn_revised"]

@@ -22,12 +22,13 @@ def part(total, bad=0):
     return Counts(total, bad, Outcome.PARTIAL)
 
 
-def takes_away(before, after):
+def takes_away(before, after, fewer=()):
     """Whether the later counts of some ticks take something away; None where they are no others."""
     ticks = [Tick(60 * at, 60 * at + 60) for at in range(len(before))]
     history = History()
     history.add([Row.of(tick, {1: one}) for tick, one in zip(ticks, before, strict=True)])
-    found = revision(history, 1, ticks, {tick.end: one for tick, one in zip(ticks, after, strict=True)})
+    counts = {tick.end: one for tick, one in zip(ticks, after, strict=True)}
+    found = revision(history, 1, ticks, counts, fewer=fewer)
     return None if found is None else found.takes_away
 
 
@@ -72,3 +73,13 @@ def test_fewer_events_or_failures_are_taken_away(before, after, expected):
 def test_an_answer_in_part_makes_no_more_a_guess_than_itself_and_the_next_tick(before, after, expected):
     """P17, I2: what was counted in these may give way to the whole answer; every other tick keeps what it had."""
     assert expected == takes_away(before, after)
+
+
+@pytest.mark.parametrize(
+    ("before", "fewer", "expected"),
+    [(IDLE, (), False), (IDLE, {60}, False), (IDLE, {120}, True), (ok(1), (), True)],
+    ids=["idle", "another tick has fewer samples", "it has fewer samples", "it had events"],
+)
+def test_a_tick_becomes_unknown_only_where_nothing_of_it_is_lost(before, fewer, expected):
+    """P21, I2: how long a last sample counted was a guess; that samples were there was none."""
+    assert expected == takes_away([ok(9), before], [ok(9), GONE], fewer)
