@@ -97,20 +97,28 @@ class Comparison:
         self.size += _size(lines, memory)
         return newer or self.block.cuts(self.trail.partial)
 
-    def is_filled(self) -> bool:
-        """Whether ticks without data have some now, by the selectors of the SLOs that had none."""
+    def is_filled(self) -> bool | None:
+        """Whether ticks without data have some now, by the selectors of the SLOs that had none.
+
+        None where the answer is partial, and has none for them.
+        """
         holes = self.trail.missing(self.block)
         names = frozenset[str]().union(*holes.values())
-        return any(self._fills(feed, holes, names) for feed in self.unit.feeds) if holes else False
+        found = [self._fills(feed, holes, names) for feed in self.unit.feeds] if holes else []
+        return True if True in found else None if None in found else False
 
-    def _fills(self, feed: RawFeed, holes: Mapping[int, frozenset[str]], names: frozenset[str]) -> bool:
+    def _fills(
+        self, feed: RawFeed, holes: Mapping[int, frozenset[str]], names: frozenset[str]
+    ) -> bool | None:
         first, last = min(holes) - self.interval, max(holes)
         wanted = [selector for slot, selector in feed.members if slot.slo in names and slot.role != "bad"]
+        partial = False
         for query in feed.queries(last - first, last, wanted) if wanted else ():
             answer = self.ask(query)
             if any(self._is_in(feed, series, holes) for series in answer.series):
                 return True
-        return False
+            partial = partial or answer.partial
+        return None if partial else False
 
     def _is_in(self, feed: RawFeed, series: Series, holes: Mapping[int, frozenset[str]]) -> bool:
         names = {slot.slo for slot in feed.classify(series.labels)}

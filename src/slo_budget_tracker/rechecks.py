@@ -180,11 +180,13 @@ class Rechecks:
         trail.wait = 1 if late is None else 0
         if late:
             return self._recount(unit, trail, block, report)
+        if late is None:
+            return False
         if trail.pauses(block):
             trail.skip -= 1
-        elif late is False:
+        else:
             trail.is_well()
-        return late is False
+        return True
 
     def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
         """Whether raw samples of a block came late; None where the server does not say."""
