@@ -56,6 +56,7 @@ MOST_BORDERS = (
     7  # of expressions, which have nothing to remember there, and where ticks are known to be missing
 )
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
+WHOLE = {Outcome.OK, Outcome.NO_TRAFFIC, Outcome.NO_DATA}  # there was an answer, and not in part
 TURNS = 5  # ticks over which this is spread: all blocks end at the same tick
 
 
@@ -228,8 +229,10 @@ class Rechecks:
         )
         report.doubts["inconsistent"] += seen.less or seen.gone
         if seen.counts:
-            counts = {**seen.counts, **self._of_new_groups(found.reading.counts, seen.counts)}
-            taken = self.admit(replace(found, reading=replace(found.reading, counts=counts)))
+            ticks = self.attempts.ticks(start, trail.until)
+            fresh = self._of_new_groups(found.reading.counts, seen.counts, ticks)
+            reading = replace(found.reading, counts={**seen.counts, **fresh})
+            taken = self.admit(replace(found, ticks=ticks, reading=reading))
             assert taken.reading is not None
             changes = {
                 name: change
@@ -248,13 +251,22 @@ class Rechecks:
             trail.is_well()
         return True
 
-    def _of_new_groups(self, now: Answered, taken: Answered) -> dict[str, Mapping[int, Counts]]:
-        """What groups that nobody knew have at the ticks that are taken over of their SLO."""
-        return {
-            key: {end: one for end, one in counts.items() if end in taken[name_of(key)]}
-            for key, counts in now.items()
-            if key not in self.stepper.ids and name_of(key) in taken
-        }
+    def _of_new_groups(
+        self, now: Answered, taken: Answered, ticks: Sequence[Tick]
+    ) -> dict[str, Mapping[int, Counts]]:
+        """What groups that nobody knew have at the ticks that are taken over of their SLO, and up to now.
+
+        Where something was said of the SLO, and is not taken over, it was that there are no such groups.
+        """
+        found: dict[str, Mapping[int, Counts]] = {}
+        edges = [ticks[0].start, *(tick.end for tick in ticks)]
+        for key in (key for key in now if key not in self.stepper.ids and name_of(key) in taken):
+            name = name_of(key)
+            stored = self.stepper.ledger.history.parts(self.stepper.ids[name], edges)
+            said = zip(edges[1:], (one.outcome for one in stored), strict=True)
+            nothing = {end: NO_DATA for end, outcome in said if outcome in WHOLE}
+            found[key] = {**nothing, **{end: now[key].get(end, NO_DATA) for end in taken[name]}}
+        return found
 
     # counting again
 

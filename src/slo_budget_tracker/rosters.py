@@ -134,7 +134,10 @@ class Roster:
         self._enrol(begun)
 
     def admit_late(self, attempt: Attempt) -> Attempt:
-        """For data that came late: groups that nobody knew begin, as many as there may be."""
+        """For data that came late: groups that nobody knew begin, as many as there may be.
+
+        Who is there by then and has no series has ticks without data, as in `admit`.
+        """
         assert attempt.reading is not None
         counts = dict(attempt.reading.counts)
         for name, found in self._fresh(counts).items():
@@ -143,6 +146,12 @@ class Roster:
                 keys.clear()
             self._begin(keys, counts, attempt.ticks)
         self.compose()
+        for name in [name for name in counts if not is_group(name)]:
+            ticks = [tick for tick in attempt.ticks if tick.end in counts[name]]
+            for key in self.groups(name):
+                born = self.ledger.born(self.ids[key])
+                nothing = {tick.end: NO_DATA for tick in ticks if tick.end > born}
+                counts[key] = {**nothing, **counts.get(key, {})}
         known = {key: of_key for key, of_key in counts.items() if key in self.ids}
         return replace(attempt, reading=replace(attempt.reading, counts=known))
 

@@ -139,6 +139,9 @@ class Stepper(Judge):
             piece.add(attempt, self.ids)
         for name in [name for name in piece.counts if self.slos[name].slices is not None]:
             piece.take(name, self.ids[name])
+        for name, counts in piece.counts.items():
+            if name not in self.seen and (last := counts.get(self.stepped(name))) is not None:
+                self.seen[name] = last.outcome  # a group that begins: it has come as far as its SLO
         self.ledger.stage(piece.rows())
         for name, change in changes.items():
             self._revise(name, change, piece, report)

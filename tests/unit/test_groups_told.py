@@ -85,6 +85,16 @@ def test_the_correction_of_a_group_that_came_late_has_the_figures_of_now():
         assert figures == (first.payload["sample_count"], first.payload["error_budget_remaining"])
 
 
+def test_a_group_that_came_late_is_shown_at_once_with_what_the_newest_tick_brought():
+    """D16: it is as far as its SLO, and not waited for."""
+    with Ledger.open("sqlite://") as ledger:
+        simulator = shops(40, range(13, 21), seconds=285)
+        one = begun(ledger, simulator)
+        tick = next(tick for tick in range(1, 40) if told(one, simulator, [tick]))
+        of_pay = [snapshot for snapshot in one.look(after(tick)) if snapshot.labels == dict(PAY)]
+        assert [("shop", "no_data"), ("all", "no_data")] == [(one.name, one.state) for one in of_pay]
+
+
 def test_a_group_that_is_there_again_is_told_of_from_then_on():
     """D17: while it was gone nobody waited for its data."""
     with Ledger.open("sqlite://") as ledger:

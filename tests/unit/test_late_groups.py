@@ -119,3 +119,26 @@ def test_a_group_that_an_expression_has_at_some_late_ticks_alone_begins_there(lo
     expected, found = (lived(one, late=late)[0] for one, late in zip(worlds, (False, True), strict=True))
     for key in ("mood", *(key_of("mood", (("handler", handler),)) for handler in ("/", "/pay"))):
         assert (key, expected[key]) == (key, found[key])
+
+
+def ended(simulator, *, late):
+    """What the ticks of each instance were, and what is left of its budget where silence is bad."""
+    asks = {"default": simulator.ask}
+    slos = [slo.model_copy(update={"no_data": "bad"}) for slo in SLOS]
+    with Ledger.open("sqlite://") as ledger:
+        one = Evaluator(slos, ledger, asks, interval=INTERVAL, delay=DELAY, workers=1).prepare(BEGIN)
+        for tick in range(1, TICKS + 1):
+            simulator.arrive(after(tick) + DELAY if late else float("inf"))
+            snapshots = one.advance(after(tick)).snapshots
+        left = {key_of(s.name, s.labels.items()): s.error_budget_remaining for s in snapshots}
+        return {key: (ledger.outcomes(at), left[key]) for key, at in one.ids.items()}
+
+
+@pytest.mark.parametrize("look_back", [300, 60])
+def test_a_group_whose_data_come_late_has_no_data_from_its_end_on(look_back):
+    """D16: not only in the ticks since it was found; and with `no_data: bad` that is no better than in time."""
+    worlds = served(("/pay", range(12, 18))), served(("/pay", range(12, 18)), late=range(12, 18), seconds=290)
+    for simulator in worlds:
+        simulator.look_back = look_back
+    expected, found = (ended(one, late=late) for one, late in zip(worlds, (False, True), strict=True))
+    assert expected == found
