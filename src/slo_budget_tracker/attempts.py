@@ -293,6 +293,10 @@ class Attempts:
         """Take over what was committed."""
         self._memories.update(memories)
 
+    def remembered(self) -> int | None:
+        """Series of which a last sample is remembered, those that are gone too; None before any was read."""
+        return sum(map(len, self._memories.values())) if self._memories else None
+
     def spacings(self) -> dict[str, float]:
         """The usual time between two scrapes, in seconds, of all that is counted for an SLO; the longest."""
         found: dict[str, float] = {}

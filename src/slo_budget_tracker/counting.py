@@ -46,7 +46,6 @@ class Tally:
     present: Mapping[int, frozenset[Slot]]
     memory: Memory
     samples: int
-    series: int
     doubts: Mapping[str, int] = field(default_factory=dict)
     kept: Mapping[int, Memory] = field(default_factory=dict)
     sizes: Mapping[int, Size] = field(default_factory=dict)  # by tick
@@ -89,7 +88,7 @@ def count(
             memory = memory.purged()
         if tick.end in keep:
             kept[tick.end] = memory
-    sorting.trim(len(series))
+    sorting.trim(series)
     stored = feed.stored(series)
     read = sum(len(one.times) for one in stored)
     return Tally(
@@ -97,7 +96,6 @@ def count(
         present,
         memory,
         samples=read,
-        series=len(stored),
         doubts=doubts,
         kept=kept,
         sizes=sizes,

@@ -326,7 +326,7 @@ class Cycle:
             ticks_revised=own.ticks_revised + report.revised,
             backfill_pending=(report.pending_seconds + self.filling) // interval,
             store_errors=own.store_errors + (report.store_error is not None),
-            series_remembered=report.series or own.series_remembered,
+            series_remembered=report.series,
         )
 
     def _tell(self, report: Report, seconds: float) -> None:

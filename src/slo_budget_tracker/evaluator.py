@@ -351,7 +351,7 @@ class Evaluator:
             faults=report.faults,
             store_error=report.store_error,
             samples=report.samples,
-            series=report.series,
+            series=self._attempts.remembered(),
             doubts=report.doubts,
             clamped=report.clamped,
             pending_seconds=pending,

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.spellings import Labels
+from slo_budget_tracker.sorting import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +48,7 @@ class Lines:
         add_place, add_times, add_values = lines.places.append, lines.times.append, lines.values.append
         add_labels, add_done = lines.labels.append, lines.done.append
         for labels, times, values in series:
-            # As they were spelled, or names and values in the order they came: right in any order.
-            spelled = labels.spelled if isinstance(labels, Labels) else (*labels, *labels.values())
+            spelled = spelling(labels)
             try:
                 place = memo[spelled]
             except KeyError:

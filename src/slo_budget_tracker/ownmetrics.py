@@ -66,7 +66,12 @@ def own_lines(own: OwnFigures) -> Iterator[str]:
         _by("datasource", own.samples_read),
     )
     yield from _servers(own)
-    yield _one("series_remembered", "gauge", "Series with a remembered last sample.", own.series_remembered)
+    yield _one(
+        "series_remembered",
+        "gauge",
+        "Series with a remembered last sample; those that are gone are remembered for a day.",
+        own.series_remembered,
+    )
     yield _one(
         "counting_doubts_total",
         "counter",

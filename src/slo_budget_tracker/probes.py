@@ -61,13 +61,13 @@ def count_samples(
         present[tick.end] = probing.present()
         if tick.end in keep:
             kept[tick.end] = probing.memory
+    sorting_of(feed).trim(series)
     read = sum(len(one.times) for one in series)
     return Tally(
         counts,
         present,
         probing.memory.purged(),
         samples=read,
-        series=len(series),
         kept=kept,
         sizes=sizes,
     )

@@ -54,7 +54,6 @@ class Reading:
     counts: Mapping[str, Mapping[int, Counts]]
     memories: Mapping[str, Memory] = field(default_factory=dict)
     samples: int = 0
-    series: int = 0
     doubts: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO: why its answer could not be used
     partial: bool = False
@@ -150,7 +149,6 @@ class _Brought:
     faults: dict[str, str] = field(default_factory=dict)
     partial: bool = False
     samples: int = 0
-    series: int = 0
 
     def __post_init__(self) -> None:
         self.increments = {tick.end: {} for tick in self.ticks}
@@ -176,7 +174,6 @@ class _Brought:
             self.kept.setdefault(end, {})[feed.key] = kept
         self.doubts.update(tally.doubts)
         self.samples += tally.samples
-        self.series += tally.series
         for one in series:
             if math.inf in one.values or -math.inf in one.values:
                 self._refuse(feed, one)
@@ -223,7 +220,6 @@ class _Brought:
             counts,
             self.memories,
             self.samples,
-            self.series,
             self.doubts,
             faults,
             partial=self.partial,
@@ -271,7 +267,6 @@ def _read_batch(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> Read
     return Reading(
         {key: {**nothing, **of_key} for key, of_key in counts.items()},
         samples=samples,
-        series=len(batch.members),
         doubts=+doubts,
         faults=faults,
         partial=partial,

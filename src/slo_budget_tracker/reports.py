@@ -31,7 +31,7 @@ class Report:
     faults: Mapping[str, str] = field(default_factory=dict)  # by SLO
     store_error: LedgerError | None = None
     samples: int = 0
-    series: int = 0
+    series: int | None = None  # of which a last sample is remembered
     doubts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int = 0  # data time that could not be read yet
     clamped: Mapping[str, int] = field(
@@ -66,7 +66,6 @@ class Tally:
     store_error: LedgerError | None = None
     clamped: Counter[str] = field(default_factory=Counter)
     samples: int = 0
-    series: int = 0
     revised: int = 0
 
     def add(self, attempt: Attempt) -> None:
@@ -76,7 +75,6 @@ class Tally:
             self.faults.update(dict.fromkeys(attempt.unit.slos, str(attempt.error)))
         if attempt.reading is not None:
             self.samples += attempt.reading.samples
-            self.series += attempt.reading.series
             self.doubts.update(attempt.reading.doubts)
             for key, ticks in attempt.reading.counts.items():
                 for counts in ticks.values():

@@ -10,15 +10,18 @@ from weakref import WeakKeyDictionary
 
 from slo_budget_tracker.evidence import Target
 from slo_budget_tracker.histograms import ALL, LE, identities, identity, plain
+from slo_budget_tracker.spellings import Labels as Spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from slo_budget_tracker.answers import Series
     from slo_budget_tracker.feeds import RawFeed, Slot
 
     Labels = Mapping[str, str]
+    Spelling = bytes | tuple[str, ...]
 
-_SPARE = 20_000  # so many series more than the current ones may be kept in mind
+_SPARE = 100  # so many series more than twice the current ones may be kept in mind, in each feed
 
 NO_TARGET = 0
 
@@ -59,7 +62,7 @@ class Sorting:
     lanes: list[Lane] = field(default_factory=list)
     _lane_of: dict[Lane, int] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
-    memo: dict[bytes | tuple[str, ...], Sorted | None] = field(default_factory=dict)
+    memo: dict[Spelling, Sorted | None] = field(default_factory=dict)
     _parts: dict[int, Part] = field(default_factory=dict)  # of histograms, by the key of a series
 
     def sort(self, feed: RawFeed, labels: Labels) -> Sorted | None:
@@ -98,11 +101,19 @@ class Sorting:
         names = identities(plain(identity(labels[LE])))
         return frozenset(self.key({**labels, LE: name}) for name in names)
 
-    def trim(self, current: int) -> None:
-        """Forget series when far more were met than there are now."""
-        if len(self.memo) > 2 * current + _SPARE:
-            self.memo.clear()
-            self._parts.clear()
+    def trim(self, current: Sequence[Series]) -> None:
+        """Forget all but the current series when far more were met than there are now."""
+        if len(self.memo) <= 2 * len(current) + _SPARE:
+            return
+        spellings = (spelling(labels) for labels, *_ in current)
+        self.memo = memo = {one: self.memo[one] for one in spellings if one in self.memo}
+        keys = {place.key for place in memo.values() if place is not None}
+        self._parts = {key: self._parts[key] for key in keys if key in self._parts}
+
+
+def spelling(labels: Labels) -> Spelling:
+    """Labels as they were sent, or their names and values in the order they came: right in any order."""
+    return labels.spelled if isinstance(labels, Spelled) else (*labels, *labels.values())
 
 
 def target_key(target: Target) -> int:

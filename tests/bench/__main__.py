@@ -6,6 +6,7 @@ import sys
 
 from tests.bench import (
     amplification,
+    churn,
     followers,
     latency,
     lowtraffic,
@@ -30,6 +31,7 @@ BENCHES = {
     "thousand": ("A thousand SLOs", thousand.main),
     "scale": ("A hundred, a thousand and ten thousand SLOs, scraped live", tenthousand.main),
     "ticks": ("A steady tick by part, in one process", ticks.main),
+    "churn": ("Memory over days of pods that come and go, in one process", churn.main),
     "restart": ("A restart on a ledger with 30 days, again and again", restart.main),
     "stores": ("What a ledger costs", stores.main),
     "page": ("The list of SLOs in a browser", page.main),

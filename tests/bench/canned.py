@@ -41,11 +41,13 @@ NOTHING = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
 class Fleet:
     """The series of a fleet of pods that live on, and their last scrapes."""
 
+    kept = KEPT
+
     def __init__(self, count: int, *, start: int) -> None:
         self.random = np.random.default_rng(5)
         pods = [(service, pod) for service in fleet.services(count) for pod in range(fleet.PODS)]
         labels = [one for service, pod in pods for one in _series(service, pod)]
-        self.heads = [_head(one) for one in labels]
+        self.heads = [head(one) for one in labels]
         self.labels = labels
         self.by_name: dict[str, list[int]] = {}
         for place, one in enumerate(labels):
@@ -56,7 +58,7 @@ class Fleet:
         self.offsets = np.repeat(self.random.integers(0, SCRAPE * 1000, len(pods)), SERIES)  # ms
         self.now: NDArray[np.int64] = self.random.integers(10_000, 10_000_000, len(labels))
         self.scrapes: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        self.next = start - KEPT * SCRAPE
+        self.next = start - self.kept * SCRAPE
         self.chosen: dict[str, list[int]] = {}
 
     def scrape_until(self, at: int) -> None:
@@ -66,7 +68,7 @@ class Fleet:
             grown = self.random.poisson(self.rates)
             grown[self.sums] += grown[self.sums - 1]  # the bound stands before it
             self.now = self.now + grown
-            self.scrapes = [*self.scrapes[-KEPT:], (self.next * 1000 - self.offsets, self.now)]
+            self.scrapes = [*self.scrapes[-self.kept :], (self.next * 1000 - self.offsets, self.now)]
 
     def answer(self, expression: str, at: int) -> bytes:
         """What Prometheus sends; of anything but raw samples that there is nothing."""
@@ -111,7 +113,8 @@ def _series(service: fleet.Service, pod: int) -> list[dict[str, str]]:
     return [{"__name__": name, **target, label: value, told: one} for one in values[:SERIES]]
 
 
-def _head(labels: Mapping[str, str]) -> str:
+def head(labels: Mapping[str, str]) -> str:
+    """All of a series in an answer that is before its samples."""
     inside = ",".join(f'"{name}":"{value}"' for name, value in sorted(labels.items()))
     return f'{{"metric":{{{inside}}},"values":['
 

@@ -353,6 +353,18 @@ def test_the_web_waits_for_nobody():
     assert [200] * 12 == found
 
 
+def test_series_that_are_gone_are_among_those_remembered():
+    """A pod that went is remembered for a day, so the gauge tells what the memory holds, not what lives."""
+    server = Server(traffic_db())
+    cycle = begin([availability()], server=server)
+    ticks(cycle, 2)
+    for key, samples in server.db.samples.items():
+        if ("code", "500") in key:
+            samples[:] = [one for one in samples if one[0] <= (BEGIN + 2 * INTERVAL) * 1000]
+    ticks(cycle, 2)
+    assert metric(cycle, "slo_budget_tracker_series_remembered 2.0")
+
+
 def test_memory_follows_the_series():
     """T9: five hundred SLOs over fifty series stay far below the limit of a small container."""
     program = [sys.executable, "-m", "tests.unit.footprint", "500"]
