@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 _QUOTED = 80  # so many characters of foreign text are quoted in a message
 
 
+class About(NamedTuple):
+    """What a question about some targets is made of, so that several can be asked as one."""
+
+    form: str  # the expression, with {0} where its selector belongs
+    metrics: tuple[str, ...]
+    targets: tuple[tuple[str, str], ...]  # job and instance
+
+
 class Query(NamedTuple):
     """An instant query: `expression` at the data instant `at` (seconds).
 
@@ -21,6 +29,7 @@ class Query(NamedTuple):
     expression: str
     at: int
     bounds: tuple[Decimal, ...] = ()
+    about: About | None = None  # where it is made of these
 
 
 class RangeQuery(NamedTuple):

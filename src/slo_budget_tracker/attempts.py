@@ -20,7 +20,8 @@ from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, Q
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
 from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.joints import Shared
-from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split
+from slo_budget_tracker.parties import Party
+from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, steps
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.sorting import sorting_of
 from slo_budget_tracker.ticks import Tick, ticks_between
@@ -72,7 +73,7 @@ class Attempts:
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
     def __post_init__(self) -> None:
-        self._flights = InFlight(self._flown, self.lanes, self.workers, self.spread)
+        self._flights = InFlight(self._flown, self.lanes, self.workers, self.spread, self._parties)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
@@ -214,16 +215,20 @@ class Attempts:
 
     def attempt(self, attempt: Attempt) -> Attempt:
         """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
-        unit = attempt.unit
+        memories, doubts = self._remembered(attempt)
+        return self.read(attempt, memories, doubts=doubts)
+
+    def _remembered(self, attempt: Attempt) -> tuple[dict[str, Memory], dict[str, int]]:
+        """What the feeds of a unit remember, and the doubt where that cannot be read."""
         memories = {}
         damaged = 0
-        for feed in unit.feeds:
+        for feed in attempt.unit.feeds:
             try:
                 memories[feed.key] = self._memory(feed.key, attempt.ticks[0].start)
             except ValueError:  # begun anew: what a series counted while nobody remembered it is left out
                 memories[feed.key] = Memory.empty()
                 damaged += 1
-        return self.read(attempt, memories, doubts={"memory_damaged": damaged} if damaged else {})
+        return memories, {"memory_damaged": damaged} if damaged else {}
 
     def read(self, attempt: Attempt, memories: Mapping[str, Memory], *, doubts: Mapping[str, int]) -> Attempt:
         """Read the ticks of an attempt, going on from these memories."""
@@ -231,12 +236,36 @@ class Attempts:
         try:
             ask = self._ask(attempt)
             reading = read(unit, attempt.ticks, memories, ask, keep=self.borders(attempt.ticks))
-        except PrometheusError as error:
-            return Attempt(unit, attempt.ticks, error=error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
-            fault = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
-            return Attempt(unit, attempt.ticks, error=fault)
+            return _failed(attempt, error)
         return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts), memories=memories)
+
+    def _parties(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, ...]]:
+        """What is read side by side: units of one joint that are to read the same ticks."""
+        together: dict[object, list[Attempt]] = {}
+        for attempt in attempts:
+            key = self.joined(attempt.unit) or attempt.unit.key
+            together.setdefault((key, attempt.ticks[0].start, attempt.ticks[-1].end), []).append(attempt)
+        return [tuple(some) for some in together.values()]
+
+    def _side_by_side(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Read units of a joint; each goes on from what it remembers."""
+        remembered = [self._remembered(attempt) for attempt in attempts]
+        found = Party(
+            [
+                (
+                    steps(one.unit, one.ticks, memories, keep=self.borders(one.ticks)),
+                    self._ask(one),
+                )
+                for one, (memories, _) in zip(attempts, remembered, strict=True)
+            ]
+        ).read()
+        return [
+            _failed(one, reading)
+            if isinstance(reading, Exception)
+            else Attempt(one.unit, one.ticks, reading=reading.doubting(doubts), memories=memories)
+            for one, reading, (memories, doubts) in zip(attempts, found, remembered, strict=True)
+        ]
 
     def _ask(self, attempt: Attempt) -> Ask:
         """How to ask for an attempt: together with others that stand where it does."""
@@ -336,7 +365,13 @@ class Attempts:
         """Whether an expression fails at an old tick only: that one is left behind, not all after it."""
         return attempt.passable and self.hopeless(attempt)
 
-    def _flown(self, attempt: Attempt) -> Attempt:
+    def _flown(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """What came of a party."""
+        if len(attempts) > 1:
+            return self._side_by_side(attempts)
+        return [self._tried(one) for one in attempts]
+
+    def _tried(self, attempt: Attempt) -> Attempt:
         """An attempt, and where it fails for long at an old tick, whether the newest one can be read."""
         found = self.attempt(attempt)
         unit, error = found.unit, found.error
@@ -357,6 +392,12 @@ class Attempts:
 def cursor_keys(unit: Unit) -> list[str]:
     """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
     return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
+
+
+def _failed(attempt: Attempt, error: Exception) -> Attempt:
+    if not isinstance(error, PrometheusError):
+        error = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
+    return Attempt(attempt.unit, attempt.ticks, error=error)
 
 
 def _expression_key(slo: str) -> str:

@@ -8,8 +8,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.evidence import SAME_START, Target
+from slo_budget_tracker.evidence import SAME_START
 from slo_budget_tracker.memory import NOTHING_SPECIAL, Special
+from slo_budget_tracker.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

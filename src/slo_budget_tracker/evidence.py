@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from math import inf, isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-from slo_budget_tracker.answers import Answer, Query, Series
+from slo_budget_tracker.answers import About, Answer, Query, Series
 from slo_budget_tracker.histograms import ALL, LE
-from slo_budget_tracker.index import alternation
+from slo_budget_tracker.targets import MOST, STARTED, UP, Target, question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -21,22 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_BACK = "24h"
 SAME_START = 2.0  # seconds by which one process' start may differ from scrape to scrape
-_TARGETS_PER_QUERY = 200
-_STARTED = "process_start_time_seconds"
 
 Samples = list[tuple[int, float]]
-
-
-class Target(NamedTuple):
-    """Job and instance; either may be empty."""
-
-    job: str
-    instance: str
-
-    @classmethod
-    def of(cls, labels: Labels) -> Target:
-        """The target a series came from."""
-        return cls(labels.get("job", ""), labels.get("instance", ""))
 
 
 class Process(NamedTuple):
@@ -97,7 +83,7 @@ class Evidence:
 
     def look(self, targets: Iterable[Target]) -> Asking:
         """Ask for the last scrapes of these targets, and for their processes."""
-        for up, starts in (yield from self._ask("now", targets, f"{{0}}[{self.seconds}s]", ("up", _STARTED))):
+        for up, starts in (yield from self._ask("now", targets, f"{{0}}[{self.seconds}s]", (UP, STARTED))):
             _sort_in(self._up, up)
             _sort_in(self._starts, starts)
 
@@ -107,7 +93,7 @@ class Evidence:
         yield from self.look_at_values(targets)
         before = f"last_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s)"
         histogram = self.feed.histogram
-        for (answer,) in (yield from self._ask("before", targets, before, (self.feed.metric,))):
+        for (answer,) in (yield from self._ask("before", targets, before, self.feed.metrics)):
             for series in answer.series:
                 if histogram is not None and histogram.is_native(series.labels) and LE not in series.labels:
                     # Prometheus 2.42 answers with a 0 that says nothing
@@ -118,14 +104,14 @@ class Evidence:
     def look_at_values(self, targets: Iterable[Target]) -> Asking:
         """Ask for all series of the metric that these targets showed in the last scrapes."""
         for (window,) in (
-            yield from self._ask("values", targets, f"{{0}}[{self.seconds}s]", (self.feed.metric,))
+            yield from self._ask("values", targets, f"{{0}}[{self.seconds}s]", self.feed.metrics)
         ):
             _sort_in(self._window, window)
 
     def look_back(self, targets: Iterable[Target]) -> Asking:
         """Ask whether these targets were up within the day before."""
         was_up = f"max_over_time({{0}}[{LOOK_BACK}] offset {self.seconds}s) == 1"
-        for (answer,) in (yield from self._ask("was up", targets, was_up, ("up",))):
+        for (answer,) in (yield from self._ask("was up", targets, was_up, (UP,))):
             for series in answer.series:
                 self._was_up.setdefault(Target.of(series.labels), []).append(series.labels)
 
@@ -136,7 +122,7 @@ class Evidence:
         oldest = min(targets.values())
         offset = max((self.at * 1000 - oldest) // 1000, 0)
         text = f"last_over_time({{0}}[{LOOK_BACK}] offset {offset}s)"
-        for (answer,) in (yield from self._ask("start", targets, text, (_STARTED,))):
+        for (answer,) in (yield from self._ask("start", targets, text, (STARTED,))):
             for series in answer.series:
                 found = self._older_starts.setdefault(Target.of(series.labels), [])
                 found.append((series.labels, oldest, series.values[-1]))
@@ -144,27 +130,21 @@ class Evidence:
     def _ask(
         self, kind: str, targets: Iterable[Target], text: str, metrics: tuple[str, ...]
     ) -> Generator[tuple[Query, ...], tuple[Answer, ...], list[tuple[Answer, ...]]]:
-        """One query per metric and some targets; nothing is asked twice."""
+        """One query per metric (all names of a histogram) and some targets; nothing is asked twice."""
         wanted = sorted({target for target in targets if (kind, target) not in self.asked})
         self.asked.update((kind, target) for target in wanted)
         queries = []
-        for first in range(0, len(wanted), _TARGETS_PER_QUERY):
-            some = wanted[first : first + _TARGETS_PER_QUERY]
-            inside = ",".join(
-                str(alternation(label, frozenset(getattr(target, label) for target in some)))
-                for label in ("job", "instance")
-            )
-            queries += [self._query(text, metric, inside) for metric in metrics]
+        own = metrics == self.feed.metrics
+        asked = [metrics] if own else [(metric,) for metric in metrics]
+        bounds = self.feed.bounds if own else ()
+        for first in range(0, len(wanted), MOST):
+            some = tuple(wanted[first : first + MOST])
+            queries += [question(About(text, names, some), self.at, bounds) for names in asked]
         if not queries:
             return []
         answers = yield tuple(queries)
-        width = len(metrics)
+        width = len(asked)
         return [answers[at : at + width] for at in range(0, len(answers), width)]
-
-    def _query(self, text: str, metric: str, inside: str) -> Query:
-        if metric != self.feed.metric:
-            return Query(text.format(f"{metric}{{{inside}}}"), self.at)
-        return Query(text.format(self.feed.targets(inside)), self.at, self.feed.bounds)
 
     # conclusions
 

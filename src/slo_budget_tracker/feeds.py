@@ -105,10 +105,6 @@ class RawFeed:
                 return False
         return any(all(m.matches(stored) for m in one.matchers) for one in self.reads)
 
-    def targets(self, inside: str) -> str:
-        """The selector of all series of these targets; `inside` are matchers."""
-        return f"{self.metric}{{{inside}}}" if self.histogram is None else self.histogram.selector(inside)
-
     @property
     def bounds(self) -> tuple[Decimal, ...]:
         """At which bounds native histograms are read."""

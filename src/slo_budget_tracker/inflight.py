@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.reports import Attempt
 
     Settle = Callable[[Attempt], Sequence[Attempt]]
+    Parties = Callable[[Sequence[Attempt]], Sequence[Sequence[Attempt]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ AT_ONCE = Spread()
 class _Flight:
     pool: ThreadPoolExecutor
     lanes: int
-    under_way: dict[Future[Attempt], Attempt] = field(default_factory=dict)
+    under_way: set[Future[Sequence[Attempt]]] = field(default_factory=set)
     landed: list[Attempt] = field(default_factory=list)
     late: bool = False  # it was waited for, in vain
 
@@ -61,22 +62,30 @@ class _Flight:
         return bool(self.landed) and not self.under_way
 
 
+def _each_alone(attempts: Sequence[Attempt]) -> list[tuple[Attempt, ...]]:
+    return [(attempt,) for attempt in attempts]
+
+
 @dataclass(slots=True)
 class InFlight:
     """Reads attempts in the threads of their datasources.
 
     Args:
-        read: reads one attempt; called in other threads, raises nothing but what must stop the caller.
+        read: reads a party of attempts in another thread; raises nothing but what must stop the caller.
         lanes: how many requests each datasource may be asked at once; `otherwise` for those not named.
+        parties: which attempts are read side by side, in one thread.
     """
 
-    read: Callable[[Attempt], Attempt]
+    read: Callable[[Sequence[Attempt]], Sequence[Attempt]]
     lanes: Mapping[str, int]
     otherwise: int = 4
     spread: Spread = AT_ONCE
+    parties: Parties = _each_alone
     _flights: dict[str, _Flight] = field(default_factory=dict)
-    _answered: SimpleQueue[tuple[_Flight, Future[Attempt]]] = field(default_factory=SimpleQueue)
-    _early: deque[tuple[_Flight, Future[Attempt]]] = field(default_factory=deque)  # seen, not taken up
+    _answered: SimpleQueue[tuple[_Flight, Future[Sequence[Attempt]]]] = field(default_factory=SimpleQueue)
+    _early: deque[tuple[_Flight, Future[Sequence[Attempt]]]] = field(
+        default_factory=deque
+    )  # seen, not taken up
 
     @property
     def datasources(self) -> frozenset[str]:
@@ -89,20 +98,19 @@ class InFlight:
         for attempt in attempts:
             by_source.setdefault(attempt.unit.datasource, []).append(attempt)
         for name, members in by_source.items():
-            flight = self._flight(name)
-            if len(self.lanes) <= 1 and (flight.lanes == 1 or (not flight.under_way and len(members) == 1)):
-                for attempt in members:
-                    self._watch(flight, _done(self.read, attempt), attempt)
+            flight, parties = self._flight(name), self.parties(members)
+            if len(self.lanes) <= 1 and (flight.lanes == 1 or (not flight.under_way and len(parties) == 1)):
+                for party in parties:
+                    self._watch(flight, _done(self.read, party))
                 continue
             newest = all(len(attempt.ticks) == 1 for attempt in members)  # a catch-up is in a hurry
-            turn = (self.spread if newest else AT_ONCE).turns(len(members), flight.lanes)
-            for number, attempt in enumerate(members):
-                future = flight.pool.submit(self._at_turn, turn, number, attempt)
-                self._watch(flight, future, attempt)
+            turn = (self.spread if newest else AT_ONCE).turns(len(parties), flight.lanes)
+            for number, party in enumerate(parties):
+                self._watch(flight, flight.pool.submit(self._at_turn, turn, number, party))
 
-    def _watch(self, flight: _Flight, future: Future[Attempt], attempt: Attempt) -> None:
+    def _watch(self, flight: _Flight, future: Future[Sequence[Attempt]]) -> None:
         """Who is answered says so: looking at ten thousand each time one of them is takes minutes."""
-        flight.under_way[future] = attempt
+        flight.under_way.add(future)
         future.add_done_callback(lambda done: self._answered.put((flight, done)))
 
     def land(self, settle: Settle, *, patience: float | None) -> list[Attempt]:
@@ -159,18 +167,21 @@ class InFlight:
             self._early.append(self._answered.get())
         while self._early:
             flight, future = self._early.popleft()
-            if flight.under_way.pop(future, None) is None:
+            if future not in flight.under_way:
                 continue  # it was dropped
-            attempt = future.result()
-            instead = settle(attempt)
-            if instead:
-                self.start(instead)
-            else:
-                flight.landed.append(attempt)
+            flight.under_way.remove(future)
+            for attempt in future.result():
+                instead = settle(attempt)
+                if instead:
+                    self.start(instead)
+                else:
+                    flight.landed.append(attempt)
 
-    def _at_turn(self, turn: Callable[[int], None], number: int, attempt: Attempt) -> Attempt:
+    def _at_turn(
+        self, turn: Callable[[int], None], number: int, party: Sequence[Attempt]
+    ) -> Sequence[Attempt]:
         turn(number)
-        return self.read(attempt)
+        return self.read(party)
 
     def _flight(self, name: str) -> _Flight:
         if name not in self._flights:
@@ -180,8 +191,10 @@ class InFlight:
         return self._flights[name]
 
 
-def _done(read: Callable[[Attempt], Attempt], attempt: Attempt) -> Future[Attempt]:
-    """An attempt that was read already."""
-    future: Future[Attempt] = Future()
-    future.set_result(read(attempt))
+def _done(
+    read: Callable[[Sequence[Attempt]], Sequence[Attempt]], party: Sequence[Attempt]
+) -> Future[Sequence[Attempt]]:
+    """A party that was read already."""
+    future: Future[Sequence[Attempt]] = Future()
+    future.set_result(read(party))
     return future

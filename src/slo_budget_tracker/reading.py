@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from slo_budget_tracker.counting import Memory, count
 from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.queries import Member, Plan, Role
 
     Ask = Callable[[Query | RangeQuery], Answer]
-
-T = TypeVar("T")
+    Steps = Generator[tuple[Query, ...], tuple[Answer, ...], "Reading"]
 
 RANGE_FROM = 4  # so many ticks of an expression are asked for by one range query instead of one by one
 MAX_POINTS = 11_000  # of one range query (Prometheus HTTP API, "Range queries")
@@ -127,9 +126,20 @@ def read(
     """
     if unit.batch is not None:
         return replace(_read_batch(unit.batch, ticks, ask), kept={end: {} for end in keep})
+    return _drive(steps(unit, ticks, memories, keep=keep), ask)
+
+
+def steps(
+    unit: Unit,
+    ticks: Sequence[Tick],
+    memories: Mapping[str, Memory],
+    *,
+    keep: frozenset[int] = frozenset(),
+) -> Steps:
+    """The same for raw samples, for whoever asks: yields questions, is sent their answers."""
     brought = _Brought(ticks, keep)
     for feed in unit.feeds:
-        brought.add(feed, memories.get(feed.key) or Memory.empty(), ask)
+        yield from brought.add(feed, memories.get(feed.key) or Memory.empty())
     return brought.reading(unit)
 
 
@@ -154,14 +164,14 @@ class _Brought:
         self.increments = {tick.end: {} for tick in self.ticks}
         self.present = {tick.end: set() for tick in self.ticks}
 
-    def add(self, feed: RawFeed, memory: Memory, ask: Ask) -> None:
+    def add(self, feed: RawFeed, memory: Memory) -> Generator[tuple[Query, ...], tuple[Answer, ...], None]:
         """Read one feed and count it."""
         start, end = self.ticks[0].start, self.ticks[-1].end
-        answers = [ask(query) for query in feed.queries(end - start, end)]
+        answers = yield feed.queries(end - start, end)
         self.partial = self.partial or any(answer.partial for answer in answers)
         series = [one for answer in answers for one in answer.series]
         counted = count_samples if feed.gauge else count
-        tally = _drive(counted(feed, series, memory, self.ticks, keep=self.keep), ask)
+        tally = yield from counted(feed, series, memory, self.ticks, keep=self.keep)
         for end, by_slot in tally.counts.items():
             for slot, value in by_slot.items():
                 self.increments[end][slot] = self.increments[end].get(slot, 0.0) + value
@@ -296,14 +306,14 @@ def _batch_answers(batch: ExpressionBatch, ticks: Sequence[Tick], ask: Ask) -> G
             yield tick, Answer(tuple(at.get(tick.end, ())), partial=answer.partial, warnings=answer.warnings)
 
 
-def _drive(steps: Generator[tuple[Query, ...], tuple[Answer, ...], T], ask: Ask) -> T:
-    """Run a sans-io generator: ask what it wants to know until it returns."""
+def _drive(reading: Steps, ask: Ask) -> Reading:
+    """Ask what a reading wants to know until it is there."""
     try:
-        wanted = next(steps)
+        wanted = next(reading)
         while True:
-            wanted = steps.send(tuple(map(ask, wanted)))
+            wanted = reading.send(tuple(map(ask, wanted)))
     except StopIteration as done:
-        result: T = done.value
+        result: Reading = done.value
         return result
 
 

@@ -8,9 +8,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from slo_budget_tracker.evidence import Target
 from slo_budget_tracker.histograms import ALL, LE, identities, identity, plain
 from slo_budget_tracker.spellings import Labels as Spelled
+from slo_budget_tracker.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

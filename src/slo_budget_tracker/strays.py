@@ -7,12 +7,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.births import Birth, Kin, Scrapes, unsettled
-from slo_budget_tracker.evidence import Evidence, Target
+from slo_budget_tracker.evidence import Evidence
 from slo_budget_tracker.memory import KEPT_MS
 from slo_budget_tracker.resets import VAIN_FALLS, Walk
 from slo_budget_tracker.scan import GAP_SCRAPES
 from slo_budget_tracker.siblings import Siblings
 from slo_budget_tracker.sorting import NO_TARGET
+from slo_budget_tracker.targets import Target
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -1,0 +1,77 @@
+"""Parties: units that are read side by side: what each asks about odd targets is asked for all at once.
+
+Each goes on by itself once its questions are answered; what goes wrong with one is its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from slo_budget_tracker.errors import PrometheusError
+from slo_budget_tracker.joints import REFUSED
+from slo_budget_tracker.reading import SLOW
+from slo_budget_tracker.targets import joined, part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slo_budget_tracker.answers import Answer, Query
+    from slo_budget_tracker.reading import Ask, Reading, Steps
+
+
+@dataclass(slots=True)
+class Party:
+    """Readings that go on in step, each with its way to ask."""
+
+    readings: Sequence[tuple[Steps, Ask]]
+    _ended: dict[int, Reading | Exception] = field(default_factory=dict)
+    _wanted: dict[int, tuple[Query, ...]] = field(default_factory=dict)
+
+    def read(self) -> list[Reading | Exception]:
+        """What each brought, or why it brought nothing."""
+        for at in range(len(self.readings)):
+            self._go_on(at, None)
+        while self._wanted:
+            wanted, self._wanted = self._wanted, {}
+            known = self._asked_as_one(wanted)
+            for at, questions in wanted.items():
+                try:
+                    answers = tuple(self._answer(at, query, known) for query in questions)
+                except Exception as error:  # noqa: BLE001 - told as this one's
+                    self._ended[at] = error
+                else:
+                    self._go_on(at, answers)
+        return [self._ended[at] for at in range(len(self.readings))]
+
+    def _go_on(self, at: int, answers: tuple[Answer, ...] | None) -> None:
+        steps, _ = self.readings[at]
+        try:
+            self._wanted[at] = next(steps) if answers is None else steps.send(answers)
+        except StopIteration as done:
+            self._ended[at] = done.value
+        except Exception as error:  # noqa: BLE001 - told as this one's
+            self._ended[at] = error
+
+    def _answer(self, at: int, query: Query, known: Mapping[Query, Answer | PrometheusError]) -> Answer:
+        found = known.get(query) if query.about is not None else None
+        if isinstance(found, PrometheusError):
+            raise found
+        return self.readings[at][1](query) if found is None else found
+
+    def _asked_as_one(self, wanted: Mapping[int, tuple[Query, ...]]) -> dict[Query, Answer | PrometheusError]:
+        """What several ask about targets, in one question; where that is too much each asks alone."""
+        asker = {query: at for at, queries in wanted.items() for query in queries}
+        known: dict[Query, Answer | PrometheusError] = {}
+        for question, queries in joined(asker):
+            try:
+                answer = self.readings[asker[queries[0]]][1](question)
+            except PrometheusError as error:
+                if not isinstance(error, REFUSED) and error.reason not in SLOW:
+                    known |= dict.fromkeys(queries, error)
+                continue
+            for query in queries:
+                own = None if query.about is None else part(answer, query.about)
+                if own is not None:
+                    known[query] = own
+        return known
