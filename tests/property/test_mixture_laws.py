@@ -190,7 +190,8 @@ def assert_counted_as_in_time(seed, late, troubles):
 def test_what_comes_late_is_counted_as_if_it_had_come_in_time(seed, late, troubles):
     """D16, P17, P19: half an hour later every SLO has what a reader in time has, expressions the worst that was said.
 
-    Left out are slices, which stay as they were judged, and composites, which have no counts of their own.
+    Left out are slices, which stay as they were judged, composites, which have no counts of their own, and
+    corrections, which leave counts as they are.
     """
     assert_counted_as_in_time(seed, late, troubles)
 
