@@ -68,6 +68,13 @@ class Simulator:
         for times, values in (of for key, of in self.series.items() if text in dict(key).values()):
             del times[samples], values[samples]
 
+    def forget(self, instance: str, since: int) -> None:
+        """Lose all that was stored of an instance since a time (ms)."""
+        for key, (times, values) in self.series.items():
+            if ("instance", instance) in key:
+                place = bisect_left(times, since)
+                del times[place:], values[place:]
+
     def _store(self, key: Key, time: int, value: float) -> None:
         times, values = self.series.setdefault(key, ([], []))
         place = bisect_left(times, time)

@@ -203,9 +203,14 @@ class Watch:
         self.evaluator = self._evaluator(at)
 
     def tick(self, number: int, *, fault: str | None = None):
-        """One tick; `restart`, `back` and `asleep` are faults of the daemon's own machine."""
+        """One tick; `restart`, `back` and `asleep` are faults of the daemon's own machine.
+
+        A server that `forgets` has nothing of the second pod's last quarter of an hour, and never again.
+        """
         at = after(number)
         self.simulator.arrive(at + DELAY)
+        if fault == "forgets":
+            self.simulator.forget("pod-1", (at - 900) * 1000)
         if fault == "asleep":
             return None
         if fault == "restart":
