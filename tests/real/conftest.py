@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import subprocess
 
 import pytest
 
 from tests.audit_server import NearAuditStream, delivery_of, ledger_of
+from tests.real.disks import Limited, mounted
 from tests.real.fleets import alone, fleet  # noqa: F401 - fixtures
 
 # Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files.
@@ -52,16 +51,16 @@ def url(request, tmp_path, engine):
     server.sql(f"DROP SCHEMA IF EXISTS {namespace} CASCADE")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of eight megabytes; needs the right to mount."""
+@pytest.fixture(params=["file system", "process"])
+def disk(request, tmp_path):
+    """One that can be filled: a file system where we may mount one, and, as anywhere, a limit on a process."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets us mount nothing: the full disk is simulated by system calls only")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    if request.param == "process":
+        yield Limited(folder)
+        return
+    with mounted(folder) as small:
+        yield small or Limited(folder)
 
 
 @pytest.fixture

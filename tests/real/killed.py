@@ -4,12 +4,14 @@
 
 Reads orders, one JSON object per line. For each it forks a process that ticks and delivers, waits until the place
 is reached where it is to be killed (or until its seconds are over), kills it, and writes one line of what was done.
-With `hold` in the order it says when the place is reached, and waits for one more line before it kills.
+With `hold` in the order it says when the place is reached, and which process that is, and does not kill before it
+is told to "go on"; any other line until then is answered with how far the process is.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import select
 import signal
@@ -42,6 +44,9 @@ UNSEEN = range(20, 26)  # scrapes of each life that nobody made: more than a tic
 PAIR = BurnRateAlert(severity="page", long=180, short=120, burn_rate=Decimal(20))
 GIVE_UP = 10.0  # seconds to wait for a place that is not reached
 OUTAGE = 65  # ticks that are caught up, in two pieces
+TICKS, REFUSED = (
+    memoryview(mmap.mmap(-1, 8)).cast("Q") for _ in range(2)
+)  # which forked processes count, too
 
 
 class Pod(Archive):
@@ -172,7 +177,9 @@ def live(ledger_url, audit_url, order, tell):
             return
         now[0] += order["skip"] * INTERVAL
         while True:
-            evaluator.advance(now[0])
+            report = evaluator.advance(now[0])
+            TICKS[0] += 1
+            REFUSED[0] += report.store_error is not None
             delivery.wake()
             now[0] += INTERVAL
             time.sleep(order["tick"])
@@ -206,8 +213,9 @@ def forked(ledger_url, audit_url, order):
     ready, _, _ = select.select([hear], [], [], seconds)
     said = os.read(hear, 1) if ready else b""
     if held:
-        say({"reached": bool(said)})
-        sys.stdin.readline()
+        say({"reached": bool(said), "pid": pid})
+        while json.loads(sys.stdin.readline()) != "go on":
+            say({"ticks": TICKS[0], "refused": REFUSED[0]})
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     os.close(hear)

@@ -3,69 +3,93 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 import pytest
 
-from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import wait_for
 from tests.real.killed import NAMES
-from tests.real.ledgers import fill
-from tests.real.test_kill import Killer, alternating, ids_of, undisturbed
+from tests.real.test_kill import Killer, Stand, alternating, ids_of, undisturbed
 from tests.unit.serving import BEGIN, INTERVAL
 
+MANY = 20  # ticks that cannot be written, at least
 
-def newest(url):
-    """How far the furthest SLO was stepped; BEGIN where there is nothing yet."""
-    with suppress(LedgerError), Ledger.open(url, read_only=True) as ledger:
-        return max((ledger.slo_cursor(number) or BEGIN for number in ledger.instances), default=BEGIN)
-    return BEGIN
+
+class Held(Killer):
+    """One process that lives on until it is told to end."""
+
+    def begin(self, *, tick):
+        """Let it begin; its id."""
+        self.send({"place": "random", "second": False, "seconds": 0, "skip": 0, "tick": tick, "hold": True})
+        return self.answer()["pid"]
+
+    def figures(self):
+        """Its ticks so far, and how many of them the ledger refused."""
+        self.send("how far")
+        found = self.answer()
+        return found["ticks"], found["refused"]
+
+    def refuses(self, times):
+        """Wait until the ledger has refused so many more."""
+        first = self.figures()[1]
+        wait_for(lambda: self.figures()[1] >= first + times, what="refused ticks")
+
+
+def written(url):
+    """What lies in the ledger: how far each SLO was stepped, and the ids of events."""
+    with Ledger.open(url, read_only=True) as ledger:
+        cursors = [ledger.slo_cursor(number) for number in ledger.instances]
+        return cursors, {one.event_id for one in Outbox(ledger.transaction).parcels()}
 
 
 @pytest.mark.parametrize(
     ("full", "tick"),
     [
-        pytest.param(3.0, 0.05, id="seconds"),
+        pytest.param(0.0, 0.05, id="ticks"),
         pytest.param(150.0, 1.0, id="minutes", marks=pytest.mark.long),
     ],
 )
-def test_a_disk_that_is_full_for_a_while_costs_nothing(small_disk, audit_stream, full, tick):
-    """S3, the show: one process, without a restart: every transition is in ledger and audit stream, once, in order."""
-    url = f"sqlite:///{small_disk / 'ledger.db'}"
-    ballast = small_disk / "somebody-elses.log"
-    order = {"place": "random", "second": False, "seconds": full + 15, "skip": 0, "tick": tick}
-    killer = Killer(url, audit_stream.url)
+def test_a_disk_that_is_full_for_a_while_costs_nothing(disk, audit_stream, show, full, tick):
+    """S3, the show: no tick is written and nothing sent while it is full; then all is as if nothing had happened."""
+    url = f"sqlite:///{disk.folder / 'ledger.db'}"
+    killer = Held(url, audit_stream.url)
     try:
-        killer.send(order)
+        pid = killer.begin(tick=tick)
+        wait_for(lambda: killer.figures()[0] > 5, what="some ticks")
+        disk.fill(pid)
         began = time.monotonic()
-        wait_for(lambda: newest(url) > BEGIN + 5 * INTERVAL, what="some ticks")
-        fill(ballast)
-        before = newest(url)
+        killer.refuses(1)
+        before = written(url)
+        killer.refuses(MANY)
         time.sleep(full)
-        during = newest(url)
-        ballast.unlink()
-        assert "random" == killer.done()["place"]  # it lived to the end, with the same process
+        ticks, refused = killer.figures()
+        assert before == written(url)
         seconds = time.monotonic() - began
+        sent = {one["payload"]["id"] for one in audit_stream.get("/events", limit=100_000).json()}
+        assert sent <= before[1]
+        disk.free(pid)
+        wait_for(lambda: min(written(url)[0]) > BEGIN + (ticks + 5) * INTERVAL, what="what was not written")
+        after, refused = killer.figures()
+        wait_for(lambda: killer.figures()[0] > after + 5, what="more ticks")
+        assert refused == killer.figures()[1]
+        killer.send("go on")
+        assert "random" == killer.answer()["place"]  # it lived to the end, with the same process
         killer.send({"place": "drain", "second": False})
-        assert {"place": "drain", "status": 0} == killer.done()
+        assert {"place": "drain", "status": 0} == killer.answer()
     finally:
         killer.end()
     with Ledger.open(url) as ledger:
-        parcels = Outbox(ledger.transaction).parcels()
-        until = max(ledger.slo_cursor(number) for number in ledger.instances)
+        parcels, stands = Outbox(ledger.transaction).parcels(), Stand.of(ledger)
         assert [] == ledger.check()
-    told = ids_of(parcels)
-    written = during - before
-    print(
-        f"\nfull for {full:.0f} of {seconds:.0f} s, {len(parcels)} events, {written} s of data written meanwhile"
+    show(
+        f"{disk} for {seconds:.0f} s: {refused} of {ticks} ticks not written, {len(parcels)} events in the end"
     )
-    assert until > during
-    assert undisturbed(until) == told
+    assert undisturbed(max(one.cursor for one in stands.values())) == stands
     assert {"delivered"} == {parcel.state for parcel in parcels}
     events = [one["payload"] for one in audit_stream.get("/events", limit=100_000).json()]
-    for slo in NAMES:
+    for slo, told in ids_of(parcels).items():
         there = [one for one in events if one["slo_name"] == slo]
-        assert told[slo] == [one["id"] for one in there]
+        assert told == [one["id"] for one in there]
         assert alternating(one["event_kind"] for one in there)
+    assert set(NAMES) == {one["slo_name"] for one in events}

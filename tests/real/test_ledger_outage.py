@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 
@@ -10,7 +11,6 @@ from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.ticks import Outcome
 from tests.real.failing_calls import SYNCS, WRITES, failing
-from tests.real.ledgers import fill
 from tests.unit.serving import BEGIN, DELAY, INTERVAL, Server, availability, ratio, traffic
 
 TICKS = 60
@@ -110,15 +110,14 @@ def test_half_an_hour_without_a_disk_changes_nothing(server, path, undisturbed, 
     check_outage(server, f"sqlite:///{path}", undisturbed, tick_of)
 
 
-def test_a_disk_that_is_really_full_for_half_an_hour_changes_nothing(server, small_disk, undisturbed):
+def test_a_disk_that_is_really_full_for_half_an_hour_changes_nothing(server, disk, undisturbed):
     """S3: the same on a small file system that somebody else fills to the last byte."""
-    ballast = small_disk / "somebody-elses.log"
 
     def tick_of(tick, cycle):
         if tick == FULL.start:
-            fill(ballast)
+            disk.fill(os.getpid())
         if tick == FULL.stop:
-            ballast.unlink()
+            disk.free(os.getpid())
         return cycle.advance(instant(tick))
 
-    check_outage(server, f"sqlite:///{small_disk / 'ledger.db'}", undisturbed, tick_of)
+    check_outage(server, f"sqlite:///{disk.folder / 'ledger.db'}", undisturbed, tick_of)
