@@ -11,14 +11,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from slo_budget_tracker.clocks import SMALLEST_PAUSE
 from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.outbox import Outbox
 from slo_budget_tracker.pulse import BEAT
+from tests.audit_server import FakeAuditStream, ledger_of, wait_for
 from tests.real.lives import Abyss, EmptyPrometheus, Life
 
 SOON = 20  # seconds: five are promised, on a machine that does nothing else
+PROMISED = 5
 
 
 @pytest.fixture
@@ -68,6 +72,31 @@ def test_the_end_while_everything_hangs(make, abyss):
         status, seconds = life.end()
     assert (0, True) == (status, seconds < SOON), life.said
     assert "Traceback" not in life.said
+
+
+@pytest.mark.alone
+def test_the_end_comes_within_five_seconds(make, abyss, tmp_path, show):
+    """T6: Prometheus hangs, a POST to the audit stream hangs, 100 clients and a stream of events are open."""
+    ledger_of(tmp_path / "ledger.db").close()
+    with (
+        FakeAuditStream(*[("POST", lambda *_: time.sleep(600))] * 9) as audit,
+        contextlib.ExitStack() as held,
+    ):
+        life = make(abyss.url, further=f"audit: {{url: '{audit.url}'}}\n").start()
+        wait_for(audit.posts)
+        for at in range(100):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", life.port), timeout=30))
+            client.sendall([b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"][at % 3])
+        url = f"http://127.0.0.1:{life.port}/api/v1/stream"
+        stream = held.enter_context(httpx.stream("GET", url, timeout=30, trust_env=False))
+        first = next(stream.iter_lines())
+        life.until(lambda: life.get("/-/ready").status_code == 503)  # a tick has waited for Prometheus
+        status, seconds = life.end()
+    show(f"the end came after {seconds:.1f} s")
+    assert (200, True) == (stream.status_code, bool(first))
+    assert (0, True, False) == (status, seconds < PROMISED, "Traceback" in life.said), (seconds, life.said)
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", read_only=True) as ledger:
+        assert "attempted" == Outbox(ledger.transaction).parcels()[0].state
 
 
 def test_asked_twice(make, abyss):
