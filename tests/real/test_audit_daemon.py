@@ -24,6 +24,11 @@ from tests.audit_server import (
 from tests.servers import free_port
 
 CANARY = "S3CR3T-canary"
+IMPATIENT = """
+from slo_budget_tracker import __main__, delivery
+delivery.CHECK_SECONDS = {}
+__main__.main()
+"""
 SLOS = """
 slos:
   - name: shop
@@ -41,7 +46,7 @@ def daemon(tmp_path):
     running = []
     ledger_of(tmp_path / "ledger.db").close()
 
-    def start(audit):
+    def start(audit, *, check=None):
         port = free_port()
         (tmp_path / "slos.yaml").write_text(SLOS)
         (tmp_path / "tracker.yaml").write_text(
@@ -49,8 +54,10 @@ def daemon(tmp_path):
             "evaluation: {interval: 2s, delay: 2s}\nledger: {url: 'sqlite:///ledger.db'}\n"
             f"web: {{listen: '127.0.0.1:{port}'}}\n"
         )
-        command = [sys.executable, "-m", "slo_budget_tracker", "run", "-c", str(tmp_path / "tracker.yaml")]
+        program = ["-m", "slo_budget_tracker"] if check is None else ["-c", IMPATIENT.format(check)]
+        command = [sys.executable, *program, "run", "-c", str(tmp_path / "tracker.yaml")]
         environment = {**os.environ, "AUDIT_STREAM_URL": audit.replace("://", f"://me:{CANARY}@")}
+        environment["SLO_BUDGET_TRACKER_AUDIT__RESEND"] = "9000d"  # the three events are of 2023
         with (tmp_path / "log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         running.append(process)
@@ -109,3 +116,28 @@ def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path)
         [*command, "-c", str(tmp_path / "tracker.yaml")], capture_output=True, text=True, check=True
     )
     assert "1 event" == listed.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(1.0, id="each second"),
+        pytest.param(None, id="as ever", marks=pytest.mark.long),
+    ],
+)
+def test_an_audit_stream_that_forgot_is_told_again_by_a_daemon_without_news(daemon, audit_stream, check):
+    """A11: the server is killed and comes back empty; all events are there again, in order, with the same ids."""
+
+    def there():
+        payloads = [one["payload"] for one in audit_stream.get("/events", limit=10_000).json()]
+        return [(one["slo_name"], one["sequence"], one["id"]) for one in payloads]
+
+    process, url = daemon(audit_stream.url, check=check)
+    wait_for(lambda: metric(url, "outbox_pending") == 0.0 and metric(url, "audit_target_ok") == 1.0)
+    before = there()
+    assert [("shop", number) for number in (1, 2, 3)] == [one[:2] for one in before if one[0] == "shop"]
+    audit_stream.restart(kill=True)
+    wait_for(lambda: len(there()) >= len(before), what="all events", seconds=2 * PATIENCE)
+    assert before == there()
+    wait_for(lambda: len(before) == metric(url, "receipts_lost_total"), what="the figure of the next tick")
+    assert process.poll() is None

@@ -138,6 +138,18 @@ def test_a_server_that_forgot_is_noticed_without_new_events(ledger, deliver, nea
     wait_for(lambda: expected([1, 2, 3]) == story(events_of(near)))
 
 
+def test_a_server_that_forgot_is_noticed_by_the_clock_alone(deliver, near, monkeypatch):
+    """A11: nobody wakes the delivery, nothing happens: each time the interval is over the last receipt is looked at."""
+    monkeypatch.setattr("slo_budget_tracker.delivery.CHECK_SECONDS", 1.0)
+    delivery = deliver(near.url)
+    for lost in (3, 6):
+        drained(delivery)
+        near.restart()
+        wait_for(lambda so_many=lost: delivery.figures().receipts_lost == so_many)
+    drained(delivery)
+    assert expected([1, 2, 3]) == story(events_of(near))
+
+
 def test_numbers_that_others_took_after_a_restart(ledger, deliver, near):
     """A11, A16: another producer's events under our numbers mean that ours are gone, and nothing was altered."""
     delivery = deliver(near.url)
