@@ -332,7 +332,9 @@ class Cycle:
     def _tell(self, report: Report, seconds: float) -> None:
         """One line when a trouble starts, one when it ends; transitions always."""
         readiness = self.publisher.readiness
-        now = {**{key: str(error) for key, error in report.errors.items()}, **report.faults}
+        now = dict(readiness.troubles)  # at the end of the daemon: what is broken off is nobody's trouble
+        if not self.stop.is_set():
+            now = {**{key: str(error) for key, error in report.errors.items()}, **report.faults}
         if report.store_error is not None:
             now["ledger"] = str(report.store_error)
         if isinstance(report.store_error, LedgerDeposed):

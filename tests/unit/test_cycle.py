@@ -237,6 +237,21 @@ def test_a_tick_that_fails_ends_nothing(monkeypatch):
     assert [] == reasons(cycle)
 
 
+def test_what_the_end_breaks_off_is_nobodys_trouble():
+    """T6: requests under way when the daemon is told to end are given up without a line for each of them."""
+    server = Server(traffic_db())
+    cycle = begin([SHOP], server=server)
+
+    def closed(_):
+        cycle.stop.set()
+        return Unreachable("no connection", reason="connect")
+
+    server.trouble = closed
+    with capture_logs() as lines:
+        ticks(cycle, 1)
+    assert [] == [line for line in lines if line["log_level"] == "warning"]
+
+
 def test_a_store_in_trouble_is_told_and_counted(monkeypatch):
     """S3: evaluation goes on from memory, readiness says why, and nothing is lost when it is over."""
     cycle = begin([SHOP])
