@@ -25,14 +25,14 @@ OLD = '{"slo_name":"shop","labels":{"team":"payments"},"reason":"number %d","eva
 BURNING = {"page:3600/300": AlertState("firing", NOW - 600, 0)}
 
 
-def of_version_one(url):
-    """A ledger as the first version made it: two events, an instance with a tick's counts, and an alert that fires."""
+def of_version_one(url, *, events=2):
+    """A ledger as the first version made it: some events, an instance with a tick's counts, and an alert that fires."""
     place = Database.of(url)
     options = {}
     if place.in_postgresql:
         options = {"connect_args": {"options": f"-csearch_path={place.namespace}"}}
     else:
-        place.path.parent.mkdir()
+        place.path.parent.mkdir(exist_ok=True)
     engine = sa.create_engine(place.url, **options)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
@@ -53,10 +53,13 @@ def of_version_one(url):
             insert(name, *({key.name: one, value.name: other} for one, other in pairs.items()))
 
         keyed("fact", epoch="the-epoch", birth="1")
-        for number, previous in ((1, None), (2, "id-1")):
-            event = {"event_id": f"id-{number}", "slo": "shop", "sequence": number, "previous_id": previous}
-            event |= {"kind": "slo_recovered", "created": NOW + number, "payload": OLD % (number, NOW)}
-            insert("event", event)
+        told = [
+            {"event_id": f"id-{number}", "slo": "shop", "sequence": number, "kind": "slo_recovered"}
+            | {"previous_id": f"id-{number - 1}" if number > 1 else None}
+            | {"created": NOW + number, "payload": OLD % (number, NOW)}
+            for number in range(1, events + 1)
+        ]
+        insert("event", *told)
         identity = {"id": 1, "slo": "shop", "labels": "{}", "sli_hash": "h", "generation": 1, "born": 1}
         insert("instance", identity)
         insert("state", {"instance": 1, "payload": states_text(BURNING)})

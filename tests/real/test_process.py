@@ -7,22 +7,27 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from slo_budget_tracker import migrations
 from slo_budget_tracker.clocks import SMALLEST_PAUSE
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import Outbox
 from slo_budget_tracker.pulse import BEAT
 from tests.audit_server import FakeAuditStream, ledger_of, wait_for
 from tests.real.lives import Abyss, EmptyPrometheus, Life
+from tests.real.test_audit_upgrade import of_version_one
 
 SOON = 20  # seconds: five are promised, on a machine that does nothing else
 PROMISED = 5
+EVENTS = 8_000  # of the first version of the ledger: an upgrade takes a moment
 
 
 @pytest.fixture
@@ -125,6 +130,30 @@ def test_asked_while_it_starts(make, empty, number):
     assert 0 == life.start().end()[0]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_while_it_migrates(make, empty, tmp_path, number):
+    """T7, S10: asked to leave amid an upgrade it ends clean, and the next start finds the old schema or the new one."""
+    path = tmp_path / "ledger.db"
+    of_version_one(f"sqlite:///{path}", events=EVENTS)
+    life = make(empty.url).spawn()
+    wait_for(Path(f"{path}.before-{migrations.REVISIONS[-1]}").exists, what="the copy before the upgrade")
+    before = version(path)
+    status, seconds = life.end(by=number)
+    assert ("0001", 0, True) == (before, status, seconds < SOON), life.said
+    assert "Traceback" not in life.said
+    assert version(path) in {"0001", migrations.REVISIONS[-1]}
+    assert 0 == life.start().end()[0]
+    with Ledger.open(f"sqlite:///{path}", read_only=True) as ledger:
+        there = [one for one in Outbox(ledger.transaction).parcels() if one.slo == "shop"]
+        assert ([], [*range(1, EVENTS + 1)]) == (ledger.check(), [one.sequence for one in there][:EVENTS])
+
+
+def version(path):
+    """The schema of a ledger's file, as others see it."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
 def test_a_life_as_a_service(make, empty, tmp_path):
     """T15: ready after the start, alive while ticks progress, reloading and ready again, stopping."""
     heard = []
@@ -199,14 +228,21 @@ def test_too_few_descriptors(make, empty):
         fields = Path(f"/proc/{life.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def written():
+        with Ledger.open(f"sqlite:///{life.folder}/ledger.db", read_only=True) as ledger:
+            return ledger.slo_cursor(1)
+
     with contextlib.ExitStack() as held:
         for _ in range(2 * few):
             with contextlib.suppress(OSError):
                 held.enter_context(socket.create_connection(("127.0.0.1", life.port), timeout=5))
-        began, cpu = time.monotonic(), burnt()
+        began, cpu, stepped = time.monotonic(), burnt(), written()
         time.sleep(5)
         share = (burnt() - cpu) / (time.monotonic() - began)
         assert (True, None) == (share < 0.7, life.process.poll())
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{life.port}/-/healthy", timeout=1, trust_env=False)
+        life.until(lambda: written() > stepped + 5)  # ticks of a second
     now = time.time()
     life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds") > now)
     assert (0, False) == (life.end()[0], "Traceback" in life.said)
