@@ -205,7 +205,10 @@ def until(true, *, within=PATIENCE, what=""):
 
 
 class Scraper:
-    """Scrapes both, as Prometheus does: how long none of them answered, and how old what they showed was at most."""
+    """Scrapes both, as Prometheus does: how long none of them answered, and how old what they showed was at most.
+
+    The longest hole is the longest time between two answers, so it is never less than the time between two scrapes.
+    """
 
     def __init__(self, replicas, *, every=0.25):
         self.replicas = replicas
@@ -225,10 +228,10 @@ class Scraper:
                 at = one.figure("slo_last_evaluation_timestamp_seconds", text)
                 newest = at if newest is None else max(newest, at or 0.0)
             now = time.monotonic()
+            self.longest_hole = max(self.longest_hole, now - self._answered)  # until now, over or not
             if newest is not None:
                 self._answered = now
                 self.oldest = max(self.oldest, time.time() - newest)
-            self.longest_hole = max(self.longest_hole, now - self._answered)
 
     def stop(self):
         """End, and give the figures."""
@@ -271,9 +274,10 @@ class Survived:
 
     interval: int = INTERVAL
     takeovers: dict[str, list[float]] = field(default_factory=dict)  # seconds, by trouble
-    hole: float = 0.0  # seconds in which neither daemon served gauges
+    hole: float = 0.0  # seconds between two scrapes that one of them answered, at most
     oldest: float = 0.0  # seconds that the newest served verdict was old
     events: int = 0
+    compared: int = 0  # events that an undisturbed daemon tells, too
     lost: int = 0
     doubled: int = 0
     missing: list[str] = field(default_factory=list)
@@ -294,7 +298,7 @@ class Survived:
         within = sum(times for so_many, times in ticks.items() if so_many <= 2)
         lines = [
             f"{len(seconds)} troubles of the leader: {told}",
-            f"{self.events} events, {self.lost} lost, {self.doubled} doubled",
+            f"{self.events} events, {self.compared} compared, {self.lost} lost, {self.doubled} doubled",
             f"takeovers within two ticks of {self.interval} s: {within} of {len(seconds)}",
             f"  median {seconds[len(seconds) // 2]:.1f} s, longest {seconds[-1]:.1f} s",
             *(f"  {max(some):.1f} s the longest of {kind}" for kind, some in sorted(self.takeovers.items())),
@@ -302,7 +306,7 @@ class Survived:
                 f"  {ticks - 0.5:.1f} to {ticks:.1f} ticks: {times:3} {'#' * times}"
                 for ticks, times in ticks.items()
             ),
-            f"longest hole in the gauges {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s",
+            f"longest time between two answered scrapes {self.hole:.1f} s, oldest gauges {self.oldest:.1f} s",
             *(f"  {one}" for one in self.missing),
         ]
         return "\n".join(lines)
@@ -342,6 +346,7 @@ def survive(folder, url, audit, *, rounds, seed=7, interval=INTERVAL):
     kinds = [kind for _ in range(rounds) for kind in rng.sample(sorted(TROUBLES), len(TROUBLES))]
     with pair(folder, url, audit.url, interval=interval) as replicas:
         scraper = Scraper(replicas)
+        whole = time.time() + 2 * PERIOD * interval  # by then there is a period to be compared
         leader, other = replicas
         for kind in kinds:
             time.sleep(rng.uniform(0, 2 * interval))
@@ -351,6 +356,7 @@ def survive(folder, url, audit, *, rounds, seed=7, interval=INTERVAL):
             mend()
             until(lambda one=leader: follows(one), what=f"{leader.name} follows after {kind}")
             leader, other = other, leader
+        until(lambda: stepped(leader) > whole, what="a whole period")
         until(lambda: leader.figure("slo_budget_tracker_outbox_pending") == 0.0, what="an empty outbox")
         found.hole, found.oldest = scraper.stop()
         other.end()
@@ -359,6 +365,11 @@ def survive(folder, url, audit, *, rounds, seed=7, interval=INTERVAL):
         slos = load([leader.folder / "slos"], tick=interval).slos
     compare(found, url, audit, slos)
     return found
+
+
+def stepped(one):
+    """The data instant of the newest verdict that it shows."""
+    return one.figure("slo_last_evaluation_timestamp_seconds") or 0.0
 
 
 def follows(one):
@@ -391,7 +402,7 @@ def compare(found, url, audit, slos):
         ]
     sent = audit.get("/events", limit=100_000, source="slo-budget-tracker").json()
     there = Counter(one["payload"]["id"] for one in sent)
-    found.events = len(parcels)
+    found.events, found.compared = len(parcels), len(wanted)
     found.missing = [
         *(f"never concluded: {one}" for one in sorted({*wanted} - {*told})),
         *(f"never sent: {one}" for one in parcels if one.event_id not in there),
