@@ -236,12 +236,12 @@ def test_too_few_descriptors(make, empty):
         for _ in range(2 * few):
             with contextlib.suppress(OSError):
                 held.enter_context(socket.create_connection(("127.0.0.1", life.port), timeout=5))
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{life.port}/-/healthy", timeout=1, trust_env=False)
         began, cpu, stepped = time.monotonic(), burnt(), written()
         time.sleep(5)
         share = (burnt() - cpu) / (time.monotonic() - began)
         assert (True, None) == (share < 0.7, life.process.poll())
-        with pytest.raises(httpx.HTTPError):
-            httpx.get(f"http://127.0.0.1:{life.port}/-/healthy", timeout=1, trust_env=False)
         life.until(lambda: written() > stepped + 5)  # ticks of a second
     now = time.time()
     life.until(lambda: life.metric("slo_last_evaluation_timestamp_seconds") > now)
