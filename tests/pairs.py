@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -409,12 +409,20 @@ def compare(found, url, audit, slos):
     ]
     found.lost = len(found.missing)
     found.doubled = len({*told} - {*wanted}) + sum(times - 1 for times in there.values())
-    for name in {one.slo for one in parcels}:
-        chain = [one["payload"] for one in sent if (one["payload"]["slo_name"] or "*") == name]
-        assert list(range(1, len(chain) + 1)) == [one["sequence"] for one in chain]
-        assert [None, *(one["id"] for one in chain[:-1])] == [one["previous_id"] for one in chain]
+    assert {one.slo for one in parcels} == chains(sent).keys()
     assert audit.get("/verify").json()["valid"]
     assert {Outcome.OK} == {outcome for some in outcomes for outcome, seconds in some.items() if seconds}
+
+
+def chains(sent):
+    """What an audit stream has, by SLO; each is one chain, in order and without a gap."""
+    found = defaultdict(list)
+    for one in sent:
+        found[one["payload"]["slo_name"] or "*"].append(one["payload"])
+    for chain in found.values():
+        assert list(range(1, len(chain) + 1)) == [one["sequence"] for one in chain]
+        assert [None, *(one["id"] for one in chain[:-1])] == [one["previous_id"] for one in chain]
+    return found
 
 
 def ask(interval, query):

@@ -7,6 +7,7 @@ in one call are cut apart and counted one by one, so catching up is the same as 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -111,6 +112,23 @@ def scope_of(feed: RawFeed) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def _counted_elsewhere(memory: Memory, lines: Lines) -> set[int]:
+    """The keys of series that are selected again: what they grew by meanwhile was not to be counted here.
+
+    Whatever is selected is read up to `until`. Where a sample before that is newer than the remembered one,
+    and this is older than the last selection (`since`), others counted the series meanwhile, or nobody did.
+    """
+    if memory.until is None or memory.since is None:
+        return set()
+    found = set()
+    for (key, _, _), times in zip(lines.places, lines.times, strict=True):
+        row = memory.roll.index.get(key)
+        seen = bisect_right(times, memory.until)
+        if row is not None and seen and memory.times[row] < min(times[seen - 1], memory.since + 1):
+            found.add(key)
+    return found
+
+
 def _seeded(
     feed: RawFeed, sorting: Sorting, memory: Memory, at: int, scope: str
 ) -> Generator[tuple[Query, ...], tuple[Answer, ...], Memory]:
@@ -123,6 +141,7 @@ def _seeded(
     if memory.until is None or at * 1000 - memory.until > KEPT_MS:
         memory = Memory.empty()
     lines = Lines.of(feed, sorting, [one for answer in answers for one in answer.series], begin)
+    memory = memory.without(_counted_elsewhere(memory, lines))
     scan = Scan(memory, lines, sorting, begin, at * 1000)
     scan.run()
     for line in sorted(scan.new, key=lambda one: lines.times[one][-1]):

@@ -14,6 +14,7 @@ from tests.bench import (
     pair,
     peers,
     restart,
+    shards,
     stores,
     tenthousand,
     thousand,
@@ -38,6 +39,7 @@ BENCHES = {
     "latency": ("From the first failing request to gauge, page, audit event and notification", latency.main),
     "followers": ("What a follower and a page over all shards read", followers.main),
     "pair": ("A pair of daemons over one PostgreSQL, in trouble", pair.main),
+    "shards": ("Shards that change their number under load, killed while SLOs move", shards.main),
     "lowtraffic": ("Pages a month by policy where traffic is low", lowtraffic.main),
 }
 

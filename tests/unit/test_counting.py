@@ -354,6 +354,17 @@ def test_an_slo_that_is_added_begins_at_its_series_last_samples():
     assert (1, 0) == told.read()
 
 
+def test_an_slo_that_comes_back_brings_no_growth_with_it():
+    """What is selected again was counted elsewhere meanwhile, as by another shard, or was not to be counted."""
+    told, found = story(), []
+    for minute, one in enumerate((feed_of(), replace(feed_of(), members=feed_of().members[1:]), feed_of())):
+        told.feed = one
+        scrape(told, minute * 60 + 30, start=OLD, c200=200 + 10 * minute, c500=20 + minute)
+        scrape(told, minute * 60 + 55, start=OLD, c200=205 + 10 * minute, c500=20 + minute)
+        found.append(told.read())
+    assert [(115, 10), (0, 1), (11, 1)] == found
+
+
 def test_two_replicas_are_counted_once():
     """With the replica label named, one replica is read, and the other takes over when it is silent."""
     told = Story(feed=feed_of(replica_label="replica"))
