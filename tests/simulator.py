@@ -68,12 +68,12 @@ class Simulator:
         for times, values in (of for key, of in self.series.items() if text in dict(key).values()):
             del times[samples], values[samples]
 
-    def forget(self, instance: str, since: int) -> None:
-        """Lose all that was stored of an instance since a time (ms)."""
+    def forget(self, instance: str, since: int, until: int) -> None:
+        """Lose what was stored of an instance between two times (ms)."""
         for key, (times, values) in self.series.items():
             if ("instance", instance) in key:
-                place = bisect_left(times, since)
-                del times[place:], values[place:]
+                part = slice(bisect_left(times, since), bisect_right(times, until))
+                del times[part], values[part]
 
     def _store(self, key: Key, time: int, value: float) -> None:
         times, values = self.series.setdefault(key, ([], []))

@@ -23,6 +23,8 @@ A_SCRAPE = (
     0.95  # of the usual spacing: a sample newer by so much was not there; less is another replica's phase
 )
 
+RARE = 1.2  # ticks from one sample of a series to the next, on average
+
 
 @dataclass(slots=True)
 class Counted:
@@ -57,7 +59,29 @@ class Comparison:
             return None
         before = self.trail.sizes.get(self.block.end)
         more = before is not None and self.size > before.read
-        return more or any(found) or self._thin_is_filled() or self.is_filled()
+        if more or any(found):
+            return True
+        filled = self._block_is_filled() if self._is_rare() else self._thin_is_filled()
+        return filled or (None if filled is None else self.is_filled())
+
+    def _had(self) -> list[int]:
+        """How many samples each tick of the block had, as far as somebody took note."""
+        return [size.read for at, size in self.trail.sizes.items() if self.block.cuts([at])]
+
+    def _is_rare(self) -> bool:
+        """Whether scrapes are rarer than ticks: what a tick lacks cannot be seen beside the tick before."""
+        start, had = self.block.start * 1000, self._had()
+        memories = [self.trail.borders[self.block.end][feed.key] for feed in self.unit.feeds]
+        series = sum(sum(time > start for time in memory.times) for memory in memories)
+        return sum(had) * RARE <= series * len(had)
+
+    def _block_is_filled(self) -> bool | None:
+        """Whether the ticks of a block have more samples than they had; None where the answer is partial."""
+        had, seconds = self._had(), self.block.end - self.block.start
+        if len(had) * self.interval < seconds:
+            return False
+        now = self._size(self.block.end, seconds)
+        return None if now is None else now > sum(had)
 
     def _thin_is_filled(self) -> bool:
         """Whether a tick that had few samples has more now."""
@@ -69,18 +93,20 @@ class Comparison:
         if trail.thin_skip:
             trail.thin_skip -= 1
             return False
-        filled = any(self._size(at) > trail.sizes[at].read for at in thin)
+        filled = any((self._size(at, self.interval) or 0) > trail.sizes[at].read for at in thin)
         trail.pause_thin(vain=not filled)
         return filled
 
-    def _size(self, end: int) -> int:
-        """How many samples a tick has now, in all feeds."""
+    def _size(self, end: int, seconds: int) -> int | None:
+        """How many samples so many seconds have now, in all feeds; None where an answer is partial."""
         found = 0
-        start = (end - self.interval) * 1000
         for feed in self.unit.feeds:
             memory = self.trail.borders[self.block.end][feed.key]
-            for query in feed.queries(self.interval, end):
-                lines = Lines.of(feed, sorting_of(feed), self.ask(query).series, start)
+            for query in feed.queries(seconds, end):
+                answer = self.ask(query)
+                if answer.partial:
+                    return None
+                lines = Lines.of(feed, sorting_of(feed), answer.series, (end - seconds) * 1000)
                 found += _size(lines, memory)
         return found
 

@@ -114,6 +114,11 @@ class Memory:
     def __len__(self) -> int:
         return len(self.times)
 
+    def spacings(self, at: int) -> list[int]:
+        """The usual times (ms) between two scrapes of the jobs that were scraped shortly before then."""
+        known = [(job.last, job.spacing) for job in self.jobs.values()]
+        return [spacing for last, spacing in known if spacing is not None and at - last <= 2 * spacing]
+
     def purged(self) -> Memory:
         """The memory without what was silent for too long."""
         assert self.until is not None

@@ -22,6 +22,7 @@ whole block again, and each tick is judged by itself (`hindsight`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -34,7 +35,6 @@ from slo_budget_tracker.outcomes import NO_DATA
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
-from slo_budget_tracker.sizes import NOTHING
 from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.trails import PATIENT, Block, Trail
 
@@ -104,15 +104,22 @@ class Rechecks:
                 trail.partial.add(tick.end)
         trail.until = last = attempt.ticks[-1].end
         known = any(counts[last].outcome.known for counts in reading.counts.values())
-        # data are there for a while after their last sample, also where the server just now has none at all
-        trail.silent = not known or reading.sizes.get(last) == NOTHING
         trail.sizes.update(reading.sizes)
+        # data are there for a while after their last sample, also where the server just now has none at all
+        trail.silent = not known or trail.is_empty(
+            last, self._expected_within(reading.memories, last), self.interval
+        )
         trail.borders.update(reading.kept)
         trail.memories = reading.memories
         waits = attempt.unit.batch is not None or trail.holes or trail.partial
         most = MOST_BORDERS if waits else BORDERS
         if len(trail.borders) > most:
             trail.forget(sorted(trail.borders)[-most])
+
+    def _expected_within(self, memories: Mapping[str, Memory], at: int) -> int:
+        """In how many ticks up to an instant there should be a sample: more where scrapes are rare."""
+        spacings = [spacing for memory in memories.values() for spacing in memory.spacings(at * 1000)]
+        return max(1, ceil(1.5 * min(spacings, default=0) / (1000 * self.interval)))
 
     def run(self, report: Tally, *, enough: Callable[[], bool] = lambda: False) -> None:
         """Compare every block that is due, until it is enough; what cannot be asked now is left alone."""

@@ -67,6 +67,11 @@ class Trail:
         """The ticks that have fewer samples than were read of them."""
         return [at for at, size in sizes.items() if size.read < self.sizes.get(at, NOTHING).read]
 
+    def is_empty(self, end: int, ticks: int, interval: int) -> bool:
+        """Whether so many ticks up to an instant brought no raw samples; expressions have none to bring."""
+        found = [self.sizes.get(end - number * interval) for number in range(ticks)]
+        return all(size == NOTHING for size in found)
+
     def thin(self, block: Block, interval: int, *, single: bool) -> list[int]:
         """The ticks of a block that lack the most samples of those that the one before lets expect.
 

@@ -205,12 +205,12 @@ class Watch:
     def tick(self, number: int, *, fault: str | None = None):
         """One tick; `restart`, `back` and `asleep` are faults of the daemon's own machine.
 
-        A server that `forgets` has nothing of the second pod's last quarter of an hour, and never again.
+        A server that `forgets` loses the second pod's last quarter of an hour; what grew before the begin stays out.
         """
         at = after(number)
         self.simulator.arrive(at + DELAY)
         if fault == "forgets":
-            self.simulator.forget("pod-1", (at - 900) * 1000)
+            self.simulator.forget("pod-1", max(at - 900, BEGIN) * 1000, at * 1000)
         if fault == "asleep":
             return None
         if fault == "restart":
