@@ -7,7 +7,8 @@ WORKERS ?= 4
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 FAST ?= tests/unit tests/stories
 # Tests that do the same very often: traced they take far longer, and tell little more about coverage.
-OFTEN := tests/worlds tests/stories tests/property tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py
+OFTEN := tests/worlds tests/stories tests/property tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py \
+  $(addprefix tests/unit/test_,$(addsuffix .py,groups_told late_groups lost_series patience rare_scrapes rechecks))
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
