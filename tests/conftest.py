@@ -37,6 +37,10 @@ settings.register_profile("soak", max_examples=2_000, deadline=None, print_blob=
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# Processes that tests start are not traced: daemons by the hundred would take twice their time.
+if "PYTEST_XDIST_WORKER" in os.environ:  # the one that distributes tests has its workers traced
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 EXPORTERS = ("haproxy", "prometheus-blackbox-exporter", "prometheus-nginx-exporter")
 TIERS = {
     "prometheus": lambda: bool(prometheus_binary() and promtool_binary()),
