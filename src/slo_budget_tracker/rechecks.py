@@ -57,7 +57,8 @@ MOST_BORDERS = (
 )
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
 WHOLE = {Outcome.OK, Outcome.NO_TRAFFIC, Outcome.NO_DATA}  # there was an answer, and not in part
-TURNS = 5  # ticks over which this is spread: all blocks end at the same tick
+TURNS = 5  # ticks over which this is spread at most: all blocks end at the same tick
+A_TURN = 10  # units that need no further tick to be spread over
 
 
 @dataclass(slots=True)
@@ -172,7 +173,8 @@ class Rechecks:
         """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
         borders = sorted(trail.borders)[:2]
         together = self.attempts.joined(unit) or unit.key
-        patience = PATIENCE + crc32(together.encode()) % TURNS
+        turns = min(TURNS, 1 + len(self.attempts.units) // A_TURN)
+        patience = PATIENCE + crc32(together.encode()) % turns
         if len(borders) < 2 or borders[1] > trail.until - patience * self.interval:  # noqa: PLR2004 - both ends
             return None
         return Block(*borders)

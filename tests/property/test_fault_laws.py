@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import WindowCounts
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-STEADY = Pod(-40, 60, frozenset(), (0, 0))
 TICKS = 28
 HEALTHY = 26  # ticks in which what came late is found: a block, its patience, and a block
 LOST = 18  # the first tick in which data may be lost: a while after the last answer in part
@@ -80,9 +79,8 @@ def assert_adds_up(watch, report, tick):
         assert stepped <= after(tick)
         waiting += max((BEGIN if report is None else report.at) - stepped, 0)
     if report is not None:
-        assert (
-            waiting <= report.pending_seconds
-        )  # what was given up is known to be missing, and still asked for
+        # what was given up is known to be missing, and still asked for
+        assert waiting <= report.pending_seconds
 
 
 @dataclass

@@ -130,7 +130,7 @@ def test_asked_while_it_starts(make, empty, number):
     assert 0 == life.start().end()[0]
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_while_it_migrates(make, empty, tmp_path, number):
     """T7, S10: asked to leave amid an upgrade it ends clean, and the next start finds the old schema or the new one."""
     path = tmp_path / "ledger.db"

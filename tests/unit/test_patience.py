@@ -104,8 +104,8 @@ def test_an_slo_without_data_makes_recounts_in_vain_no_dearer(ledger):
             watch = kind(one, history.simulate(620))
             found[kind] = sum(watch.tick(tick).samples for tick in range(1, 301))
     expressions = 2 * 300  # each value of the other is asked twice
-    assert found[Watch] - expressions <= 1.6 * 600
-    assert found[Beside] <= 1.6 * 600
+    assert found[Watch] - expressions <= 1.5 * 600
+    assert found[Beside] <= 1.5 * 600
 
 
 def test_a_server_that_cannot_answer_for_ten_ticks_is_not_asked_for_them_in_each(ledger):
