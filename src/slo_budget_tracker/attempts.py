@@ -237,7 +237,7 @@ class Attempts:
             ask = self._ask(attempt)
             reading = read(unit, attempt.ticks, memories, ask, keep=self.borders(attempt.ticks))
         except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not stop the others
-            return _failed(attempt, error)
+            return attempt.failed(error)
         return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts), memories=memories)
 
     def _parties(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, ...]]:
@@ -261,7 +261,7 @@ class Attempts:
             ]
         ).read()
         return [
-            _failed(one, reading)
+            one.failed(reading)
             if isinstance(reading, Exception)
             else Attempt(one.unit, one.ticks, reading=reading.doubting(doubts), memories=memories)
             for one, reading, (memories, doubts) in zip(attempts, found, remembered, strict=True)
@@ -392,12 +392,6 @@ class Attempts:
 def cursor_keys(unit: Unit) -> list[str]:
     """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
     return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
-
-
-def _failed(attempt: Attempt, error: Exception) -> Attempt:
-    if not isinstance(error, PrometheusError):
-        error = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
-    return Attempt(attempt.unit, attempt.ticks, error=error)
 
 
 def _expression_key(slo: str) -> str:

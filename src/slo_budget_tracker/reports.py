@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from slo_budget_tracker.errors import BadAnswer, PrometheusError
 from slo_budget_tracker.groups import is_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from slo_budget_tracker.errors import LedgerError, PrometheusError
+    from slo_budget_tracker.errors import LedgerError
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reading import Reading, Unit
     from slo_budget_tracker.snapshots import SLOSnapshot
@@ -51,6 +52,12 @@ class Attempt:
     error: PrometheusError | None = None
     memories: Mapping[str, Memory] = field(default_factory=dict)
     passable: bool = False  # it failed for long, and a newer tick can be read
+
+    def failed(self, error: Exception) -> Attempt:
+        """The attempt that came to nothing; what is no error of a server's is a fault of ours (T12)."""
+        if not isinstance(error, PrometheusError):
+            error = BadAnswer(f"internal error: {type(error).__name__}: {error}", reason="internal")
+        return Attempt(self.unit, self.ticks, error=error)
 
 
 @dataclass(slots=True)
