@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.ledger import Entry
+from slo_budget_tracker.outcomes import NO_DATA
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.slices import Part
 from slo_budget_tracker.ticks import Counts, Outcome
@@ -53,6 +54,11 @@ class Piece:
         for tick in ticks:
             counts = self.counts.setdefault(name, {})[tick.end] = Counts(0, 0, Outcome.UNKNOWN)
             self.found.setdefault(tick, {})[instance] = counts
+
+    def add_absent(self, instance: int, ticks: Iterable[Tick]) -> None:
+        """Ticks that are over, and in which one had no series: written, not stepped."""
+        for tick in ticks:
+            self.found.setdefault(tick, {})[instance] = NO_DATA
 
     def rows(self) -> list[Row]:
         """The counts by tick, oldest first."""

@@ -56,7 +56,6 @@ MOST_BORDERS = (
     7  # of expressions, which have nothing to remember there, and where ticks are known to be missing
 )
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
-WHOLE = {Outcome.OK, Outcome.NO_TRAFFIC, Outcome.NO_DATA}  # there was an answer, and not in part
 TURNS = 5  # ticks over which this is spread at most: all blocks end at the same tick
 A_TURN = 10  # units that need no further tick to be spread over
 
@@ -273,7 +272,7 @@ class Rechecks:
             name = name_of(key)
             stored = self.stepper.ledger.history.parts(self.stepper.ids[name], edges)
             said = zip(edges[1:], (one.outcome for one in stored), strict=True)
-            nothing = {end: NO_DATA for end, outcome in said if outcome in WHOLE}
+            nothing = {end: NO_DATA for end, outcome in said if outcome.whole}
             found[key] = {**nothing, **{end: now[key].get(end, NO_DATA) for end in taken[name]}}
         return found
 

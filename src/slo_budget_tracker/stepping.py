@@ -70,6 +70,8 @@ class Stepper(Judge):
                 piece.add_unknown(name, self.ids[name], ticks)
         for name in [name for name in piece.counts if self.slos[name].slices is not None]:
             self._slice(name, piece)
+        for name in [name for name in piece.counts if is_group(name)]:
+            piece.add_absent(self.ids[name], self._unsaid(name))
         corrected = self._corrected(piece)
         self.ledger.stage(piece.rows())
         for name, change in corrected.items():
@@ -103,6 +105,22 @@ class Stepper(Judge):
         else:
             found = cut(parts, slices, interval=self.interval)
         piece.put_slices(instance, found)
+
+    def _unsaid(self, name: str) -> list[Tick]:
+        """Ticks that were over when a group is stepped for the first time, and of which nothing is said.
+
+        Who enrolled it had nothing to write for them, as a fill, or no place to write to. Where its SLO had
+        an answer, the group had no series.
+        """
+        instance, until = self.ids[name], self.stepped(name)
+        begun = max(self.ledger.born(instance), self.begun(name))
+        new = self.ledger.slo_cursor(instance) is None and self.slos[name].slices is None
+        if not new or until <= begun:
+            return []
+        edges = [begun, *reversed(range(until, begun, -self.interval))]
+        own, whole = (self.ledger.history.parts(one, edges) for one in (instance, self.ids[name_of(name)]))
+        spans = zip(pairwise(edges), own, whole, strict=True)
+        return [Tick(*span) for span, mine, all_ in spans if not mine.outcome.known and all_.outcome.whole]
 
     def _corrected(self, piece: Piece) -> dict[str, Revision]:
         """What changes of ticks that were stepped before."""

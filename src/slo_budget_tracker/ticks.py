@@ -40,6 +40,11 @@ class Outcome(IntEnum):
         """Whether counts of such a tick take part in sums and coverage."""
         return self <= Outcome.PARTIAL
 
+    @property
+    def whole(self) -> bool:
+        """Whether there was an answer, and not in part: what it does not have is not there."""
+        return self in {Outcome.OK, Outcome.NO_TRAFFIC, Outcome.NO_DATA}
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

@@ -8,13 +8,14 @@ from decimal import Decimal
 
 import pytest
 
+from slo_budget_tracker.backfill import fillers
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.feeds import Slot
 from slo_budget_tracker.fillforms import fill_expression
 from slo_budget_tracker.gauges import render
 from slo_budget_tracker.groups import group_of, key_of, labels_of, name_of, readable
-from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.memory import Memory
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.replays import Grid, evaluate_at
@@ -238,6 +239,22 @@ def test_the_past_is_filled_for_groups_too():
     found = figures(evaluate_at([shop()], {"default": Server(db)}, at=BEGIN, grid=Grid()))
     assert found[None] == tuple(a + b for a, b in zip(found["/"], found["/pay"], strict=True))
     assert (WINDOW // 30 * 10, 0) == found["/"]
+
+
+def test_a_group_that_only_the_first_fill_finds_has_no_data_since(ledger):
+    """It ended before its SLO was added; of the ticks that were over until its past was read none is missing."""
+    db = serve(Archive(), {"/": (10, 0)}, first=-WINDOW - 900)
+    serve(db, {"/old": (5, 1)}, first=-WINDOW - 900, last=-600, instance="b:80")
+    one = evaluator(db, ledger)
+    one.advance(BEGIN + 5 * INTERVAL)
+    for filler in fillers(one):
+        while (filled := filler.step(one.asks)) is not None:
+            ledger.commit(Entry(rows=filled.rows_after(ledger.slo_cursor)))
+    one.advance(BEGIN + 10 * INTERVAL)
+    old = one.ids[key_of("shop", (("handler", "/old"),))]
+    edges = range(BEGIN, BEGIN + 10 * INTERVAL + 1, INTERVAL)
+    assert [INTERVAL] * 10 == [tick.absent for tick in ledger.history.parts(old, edges)]
+    assert [] == [event for event in ledger.events() if event.kind == "slo_burn_revised"]
 
 
 def test_one_query_however_many_groups():

@@ -12,6 +12,7 @@ from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.specs import SLO, PromqlSli, RequestsSli
+from slo_budget_tracker.ticks import Outcome
 from tests.property.histories import BEGIN, DELAY, INTERVAL, after
 from tests.simulator import Simulator
 
@@ -121,15 +122,22 @@ def test_a_group_that_an_expression_has_at_some_late_ticks_alone_begins_there(lo
         assert (key, expected[key]) == (key, found[key])
 
 
-def ended(simulator, *, late):
-    """What the ticks of each instance were, and what is left of its budget where silence is bad."""
+def ended(simulator, *, late, restart=False):
+    """What the ticks of each instance were, and what is left of its budget where silence is bad.
+
+    The daemon may be started again after the first tick that could not be written.
+    """
     asks = {"default": simulator.ask}
     slos = [slo.model_copy(update={"no_data": "bad"}) for slo in SLOS]
     with Ledger.open("sqlite://") as ledger:
         one = Evaluator(slos, ledger, asks, interval=INTERVAL, delay=DELAY, workers=1).prepare(BEGIN)
         for tick in range(1, TICKS + 1):
             simulator.arrive(after(tick) + DELAY if late else float("inf"))
-            snapshots = one.advance(after(tick)).snapshots
+            report = one.advance(after(tick))
+            if report.store_error is not None and restart:
+                one = Evaluator(slos, ledger, asks, interval=INTERVAL, delay=DELAY, workers=1)
+                one.prepare(after(tick))
+            snapshots = report.snapshots
         left = {key_of(s.name, s.labels.items()): s.error_budget_remaining for s in snapshots}
         return {key: (ledger.outcomes(at), left[key]) for key, at in one.ids.items()}
 
@@ -142,3 +150,44 @@ def test_a_group_whose_data_come_late_has_no_data_from_its_end_on(look_back):
         simulator.look_back = look_back
     expected, found = (ended(one, late=late) for one, late in zip(worlds, (False, True), strict=True))
     assert expected == found
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A ledger that has no place for the first rows of `/pay`: by SLO, the commits that failed."""
+    register, commit, enrolled, failed = Ledger.register_all, Ledger.commit, [], []
+
+    def register_all(self, wanted, *, at):
+        enrolled.extend(slo for slo, labels, _ in wanted if labels.get("handler") == "/pay")
+        return register(self, wanted, at=at)
+
+    def commits(self, entry, **options):
+        if enrolled:
+            failed.append(enrolled.pop())
+            raise LedgerError("disk full")
+        return commit(self, entry, **options)
+
+    monkeypatch.setattr(Ledger, "register_all", register_all)
+    monkeypatch.setattr(Ledger, "commit", commits)
+    return failed
+
+
+def test_a_late_group_whose_rows_the_ledger_has_no_place_for_is_counted_later(full):
+    """D16, S3: a disk that is full when a late group was enrolled already leaves none of its ticks missed."""
+    worlds = served(("/pay", range(12, 18))), served(("/pay", range(12, 18)), late=range(12, 18), seconds=290)
+    for simulator in worlds:
+        simulator.look_back = 60
+    found = ended(worlds[1], late=True)
+    assert {"shop", "mood"} == set(full)
+    assert {0} == {outcomes[Outcome.MISSED] for outcomes, _ in found.values()}
+    for key, (outcomes, left) in ended(worlds[0], late=False).items():
+        assert (key, outcomes[Outcome.OK], left) == (key, found[key][0][Outcome.OK], found[key][1])
+
+
+def test_a_group_whose_rows_were_never_written_has_no_data_after_a_restart(full):
+    """D16, S3: what the ledger had no place for is not asked for again; that it has no data is said all the same."""
+    simulator = served(("/pay", range(12, 18)), late=range(12, 18), seconds=290)
+    simulator.look_back = 60
+    found = ended(simulator, late=True, restart=True)
+    assert full
+    assert {0} == {outcomes[Outcome.MISSED] for outcomes, _ in found.values()}
