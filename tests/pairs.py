@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import random
@@ -16,13 +15,10 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from slo_budget_tracker.answers import Answer, Query, Series
 from slo_budget_tracker.delivery import Delivery
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
@@ -31,15 +27,14 @@ from slo_budget_tracker.settings import Audit
 from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.ticks import Outcome
 from tests.proxy import Proxy
+from tests.ratios import NAMES, PERIOD, Ratios, ask
 from tests.servers import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 INTERVAL = 2  # seconds of a tick, unless said otherwise
-PERIOD, BAD = 12, 4  # ticks: each period starts an alert and ends it
 PATIENCE = 90.0
-NAMES = ("one", "two", "three")
 BURNS = {
     "slo_burn_started",
     "slo_recovered",
@@ -51,70 +46,6 @@ SLO = """
     sli: {{promql: {{error_ratio: 'avg_over_time(ratio_{name}[$window])', window: 1m}}}}
     alerts: [{{severity: page, long: {long}s, short: {short}s, burn_rate: 20}}]
 """
-
-
-class Ratios:
-    """A Prometheus that knows only error ratios, by data instant: the same to whoever asks, whenever."""
-
-    def __init__(self, interval):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                length = int(self.headers.get("Content-Length", 0))
-                form = {key: values[-1] for key, values in parse_qs(self.rfile.read(length).decode()).items()}
-                self.answer(form)
-
-            def do_GET(self):
-                self.answer({key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()})
-
-            def answer(self, form):
-                body = json.dumps({"status": "success", "data": data(form, interval)}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # who is killed breaks off
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        """End it."""
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def ratio_at(name, at, interval):
-    """What an SLO's error ratio is at a data instant."""
-    return float((at // interval + 4 * NAMES.index(name)) % PERIOD < BAD)
-
-
-TAGGED = re.compile(r'ratio_(\w+)\[.*?"slo", "([^"]+)"')
-
-
-def data(form, interval):
-    """The `data` of an answer: each ratio that the query names."""
-    named = TAGGED.findall(form.get("query", ""))
-    if "start" in form:
-        start, end, step = (float(form[key]) for key in ("start", "end", "step"))
-        times = [int(start + n * step) for n in range(int((end - start) / step) + 1)]
-        result = [
-            {"metric": {"slo": tag}, "values": [[at, str(ratio_at(name, at, interval))] for at in times]}
-            for name, tag in named
-        ]
-        return {"resultType": "matrix", "result": result}
-    at = float(form.get("time", time.time()))
-    result = [
-        {"metric": {"slo": tag}, "value": [at, str(ratio_at(name, int(at), interval))]} for name, tag in named
-    ]
-    return {"resultType": "vector", "result": result}
 
 
 @dataclass
@@ -423,18 +354,3 @@ def chains(sent):
         assert list(range(1, len(chain) + 1)) == [one["sequence"] for one in chain]
         assert [None, *(one["id"] for one in chain[:-1])] == [one["previous_id"] for one in chain]
     return found
-
-
-def ask(interval, query):
-    """The same ratios, without a server."""
-    instants = [query.at] if isinstance(query, Query) else range(query.start, query.end + 1, query.step)
-    return Answer(
-        tuple(
-            Series(
-                {"slo": tag},
-                [at * 1000 for at in instants],
-                [ratio_at(name, at, interval) for at in instants],
-            )
-            for name, tag in TAGGED.findall(query.expression)
-        )
-    )

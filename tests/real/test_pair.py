@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pairs import INTERVAL, NAMES, survive
+from tests.pairs import INTERVAL, survive
+from tests.ratios import NAMES
 
 pytestmark = pytest.mark.postgresql
 MOST = (5, 3, 7)  # ticks: the longest takeover, the longest time between two answers, the oldest gauges
