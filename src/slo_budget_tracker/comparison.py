@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.feeds import RawFeed
     from slo_budget_tracker.memory import Memory
     from slo_budget_tracker.reading import Ask, Unit
+    from slo_budget_tracker.sorting import Sorting
     from slo_budget_tracker.trails import Block, Trail
 
 A_SCRAPE = (
@@ -117,8 +118,9 @@ class Comparison:
             return None
         series = [one for answer in answers for one in answer.series]
         memory = self.trail.borders[end][feed.key]
-        lines = Lines.of(feed, sorting_of(feed), series, (end - self.interval) * 1000)
-        newer, gone = _compare(feed, memory, lines, end - self.interval, end)
+        sorting = sorting_of(feed)
+        lines = Lines.of(feed, sorting, series, (end - self.interval) * 1000)
+        newer, gone = _compare(sorting, memory, lines, end - self.interval, end)
         self.gone += gone
         self.size += _size(lines, memory)
         return newer or self.block.cuts(self.trail.partial)
@@ -186,9 +188,8 @@ def _size(lines: Lines, memory: Memory) -> int:
     return sum(len(lines.times[at]) - lines.done[at] for at in _read(lines, memory))
 
 
-def _compare(feed: RawFeed, memory: Memory, lines: Lines, start: int, end: int) -> tuple[bool, bool]:
+def _compare(sorting: Sorting, memory: Memory, lines: Lines, start: int, end: int) -> tuple[bool, bool]:
     """Whether samples of (start, end] are newer than those remembered at `end`; whether some are gone."""
-    sorting = sorting_of(feed)
     newest: dict[int, tuple[int, float]] = {}  # by key: the newest sample and what a missing one amounts to
     for at in _read(lines, memory):
         key, _, lane = lines.places[at]

@@ -18,7 +18,7 @@ from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
 from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.scan import Scan
 from slo_budget_tracker.sizes import Size
-from slo_budget_tracker.sorting import Sorting, sorting_of
+from slo_budget_tracker.sorting import Sorting, sorting_of, trim
 from slo_budget_tracker.strays import Strays
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def count(
             memory = memory.purged()
         if tick.end in keep:
             kept[tick.end] = memory
-    sorting.trim(series)
+    trim(feed, series)
     stored = feed.stored(series)
     read = sum(len(one.times) for one in stored)
     return Tally(

@@ -19,7 +19,7 @@ from slo_budget_tracker.lines import Lines
 from slo_budget_tracker.memory import KEPT_MS, Job, Memory, Roll
 from slo_budget_tracker.scan import USUAL_SPACING
 from slo_budget_tracker.sizes import Size
-from slo_budget_tracker.sorting import sorting_of
+from slo_budget_tracker.sorting import sorting_of, trim
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Sequence
@@ -43,14 +43,14 @@ def count_samples(
 ) -> Generator[tuple[Query, ...], tuple[Answer, ...], Tally]:
     """Count the samples of contiguous ticks; `series` hold the raw samples of all of them."""
     start = ticks[0].start * 1000
-    scope = _scope(feed)
+    scope, sorting = _scope(feed), sorting_of(feed)
     if memory.until is None or memory.scope != scope or start - memory.until > KEPT_MS:
         answers = yield feed.queries(SEED_SECONDS, ticks[0].start)
         before = [one for answer in answers for one in answer.series]
-        probing = _Probing(feed, replace(Memory.empty(), scope=scope, since=start))
+        probing = _Probing(feed, replace(Memory.empty(), scope=scope, since=start), sorting)
         probing.take(before, start - SEED_SECONDS * 1000, start)
         memory = probing.memory
-    probing = _Probing(feed, memory)
+    probing = _Probing(feed, memory, sorting)
     counts: dict[int, dict[Slot, float]] = {}
     present: dict[int, frozenset[Slot]] = {}
     kept: dict[int, Memory] = {}
@@ -61,7 +61,7 @@ def count_samples(
         present[tick.end] = probing.present()
         if tick.end in keep:
             kept[tick.end] = probing.memory
-    sorting_of(feed).trim(series)
+    trim(feed, series)
     read = sum(len(one.times) for one in series)
     return Tally(
         counts,
@@ -98,17 +98,17 @@ class _Probing:
 
     feed: RawFeed
     memory: Memory
+    sorting: Sorting
     _lines: Lines | None = None
     _of: Sequence[Series] = ()
 
     def take(self, series: Sequence[Series], start: int, end: int) -> _Taken:
         """What the samples in (start, end] (ms) come to; remembers what the next tick needs."""
-        sorting = sorting_of(self.feed)
         if self._lines is None or self._of is not series:
-            self._lines, self._of = Lines.of(self.feed, sorting, series, 0), series
+            self._lines, self._of = Lines.of(self.feed, self.sorting, series, 0), series
         taken = _Taken()
         for at in self._chosen(self._lines, start, end):
-            self._add(taken, sorting, self._lines, at, (start, end))
+            self._add(taken, self._lines, at, (start, end))
         self.memory = self._remember(taken, end)
         return taken
 
@@ -138,9 +138,9 @@ class _Probing:
         active = self.memory.replicas.get(lines.places[at].key)
         return lines.replicas[at] == active, len(_within(lines.times[at], start, end))
 
-    def _add(self, taken: _Taken, sorting: Sorting, lines: Lines, at: int, span: tuple[int, int]) -> None:
+    def _add(self, taken: _Taken, lines: Lines, at: int, span: tuple[int, int]) -> None:
         key, target, lane = lines.places[at]
-        slots, job = sorting.lanes[lane]
+        slots, job = self.sorting.lanes[lane]
         part = _within(lines.times[at], *span)
         samples = [
             (lines.times[at][index], lines.values[at][index])

@@ -101,14 +101,22 @@ class Sorting:
         names = identities(plain(identity(labels[LE])))
         return frozenset(self.key({**labels, LE: name}) for name in names)
 
-    def trim(self, current: Sequence[Series]) -> None:
-        """Forget all but the current series when far more were met than there are now."""
-        if len(self.memo) <= 2 * len(current) + _SPARE:
-            return
+    def only(self, current: Sequence[Series]) -> Sorting:
+        """What is known of these series, with the lanes they need; who is at work goes on with this one."""
         spellings = (spelling(labels) for labels, *_ in current)
-        self.memo = memo = {one: self.memo[one] for one in spellings if one in self.memo}
-        keys = {place.key for place in memo.values() if place is not None}
-        self._parts = {key: self._parts[key] for key in keys if key in self._parts}
+        memo = {one: self.memo[one] for one in spellings if one in self.memo}
+        places = [place for place in memo.values() if place is not None]
+        new = {old: at for at, old in enumerate(sorted({place.lane for place in places}))}
+        kept = Sorting(self.feed_key, self.replica_label, self.histogram, [self.lanes[old] for old in new])
+        kept._lane_of = {lane: at for at, lane in enumerate(kept.lanes)}
+        kept.memo = {one: None if place is None else _moved(place, new) for one, place in memo.items()}
+        kept._parts = {one.key: self._parts[one.key] for one in places if one.key in self._parts}
+        return kept
+
+
+def _moved(place: Sorted, lanes: Mapping[int, int]) -> Sorted:
+    lane = lanes[place.lane]
+    return place if lane == place.lane else place._replace(lane=lane)
 
 
 def spelling(labels: Labels) -> Spelling:
@@ -141,3 +149,10 @@ def sorting_of(feed: RawFeed) -> Sorting:
     if found is None:
         found = _SORTINGS[feed] = Sorting(feed.key, feed.replica_label, feed.histogram is not None)
     return found
+
+
+def trim(feed: RawFeed, current: Sequence[Series]) -> None:
+    """Forget all but the current series of a feed when far more were met than there are now."""
+    found = sorting_of(feed)
+    if len(found.memo) > 2 * len(current) + _SPARE:
+        _SORTINGS[feed] = found.only(current)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -20,9 +21,10 @@ BEGIN, EACH = 1_000_000, 60
 PODS = 40
 
 
-def feed(sli):
+def feed(sli, **further):
     """What is read of one SLO."""
-    return plan([SLO(name="site", target=Decimal("0.99"), sli=sli)], replica_labels={"default": None}).raw[0]
+    slo = SLO(name="site", target=Decimal("0.99"), sli=sli, **further)
+    return plan([slo], replica_labels={"default": None}).raw[0]
 
 
 def pods(metric, tick):
@@ -58,11 +60,43 @@ def run(steps):
 def test_series_that_are_gone_are_not_known_for_long(sli, metric, counting):
     """Of a hundred generations of pods never more than two and a hundred are known, the one that lives on always."""
     one = feed(sli)
-    sorting, memory, sizes, living = sorting_of(one), Memory.empty(), [], set()
+    memory, sizes, living = Memory.empty(), [], set()
     for number in range(100):
         tick = Tick(BEGIN + number * EACH, BEGIN + (number + 1) * EACH)
         memory = run(counting(one, pods(metric, tick), memory, [tick])).memory
-        sizes.append(len(sorting.memo))
-        living.add(next(id(place) for spelled, place in sorting.memo.items() if "0" in spelled))
+        memo = sorting_of(one).memo
+        sizes.append(len(memo))
+        living.add(next(id(place) for spelled, place in memo.items() if "0" in spelled))
     assert (True, 1) == (PODS < max(sizes) <= 2 * PODS + 100, len(living))
-    assert sorting._parts.keys() <= {place.key for place in sorting.memo.values()}
+    assert sorting_of(one)._parts.keys() <= {place.key for place in sorting_of(one).memo.values()}
+
+
+@pytest.mark.parametrize(
+    ("sli", "metric", "counting"),
+    [
+        (RequestsSli(total=(parse_selector("served"),), bad=(parse_selector('served{code="5"}'),)), "served", count),
+        (ProbeSli(up=(parse_selector("probe_success"),)), "probe_success", count_samples),
+    ],
+    ids=["counters", "probes"],
+)  # fmt: skip
+def test_what_is_known_of_jobs_and_groups_that_are_gone_is_forgotten_with_their_series(sli, metric, counting):
+    """Of a hundred generations of jobs, each with a group of its own, the lanes of two and a hundred are kept; what lives counts on."""
+    one = feed(sli, group_by=("zone",), max_groups=1_000)
+    memory, sizes, grown = Memory.empty(), [], Counter()
+    for number in range(100):
+        tick = Tick(BEGIN + number * EACH, BEGIN + (number + 1) * EACH)
+        come_and_gone = [
+            series._replace(
+                labels={**series.labels, "job": series.labels["instance"], "zone": series.labels["instance"]}
+            )
+            for series in pods(metric, tick)
+        ]
+        living = come_and_gone[0]._replace(values=[float(number + 1) if counting is count else 1.0])
+        tally = run(counting(one, [*come_and_gone[1:], living], memory, [tick]))
+        memory = tally.memory
+        sizes.append(len(sorting_of(one).lanes))
+        grown.update(
+            {slot.group: value for slot, value in tally.counts[tick.end].items() if slot.role == "total"}
+        )
+    assert PODS < max(sizes) <= 2 * PODS + 100
+    assert 99 <= grown[(("zone", "0"),)] <= 100
