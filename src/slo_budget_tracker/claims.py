@@ -182,19 +182,6 @@ def refuse_shared(database: Database) -> None:
         )
 
 
-def lock(connection: Connection, namespace: str) -> bool:
-    """Take the lock of another shard's ledger where that shard does not run; it cannot start meanwhile."""
-    key = {"key": f"slo-budget-tracker/{namespace}"}
-    query = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-    return bool(connection.execute(query, key).scalar_one())
-
-
-def unlock(connection: Connection, namespace: str) -> None:
-    """Let it go again."""
-    key = {"key": f"slo-budget-tracker/{namespace}"}
-    connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-
-
 def look_into(connection: Connection, namespace: str) -> None:
     """What follows in this transaction is about another ledger's tables."""
     connection.execute(sa.text("SELECT set_config('search_path', :name, true)"), {"name": namespace})

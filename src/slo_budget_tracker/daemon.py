@@ -14,7 +14,7 @@ from slo_budget_tracker import __version__, garbage, logs
 from slo_budget_tracker.claims import refuse_shared
 from slo_budget_tracker.cycle import Cycle
 from slo_budget_tracker.density import density_of
-from slo_budget_tracker.errors import LedgerError, UsageError
+from slo_budget_tracker.errors import LedgerDeposed, LedgerError, LedgerInUse, UsageError
 from slo_budget_tracker.following import LeadersLedger
 from slo_budget_tracker.leading import Leading
 from slo_budget_tracker.ledger import Ledger
@@ -24,7 +24,7 @@ from slo_budget_tracker.moves import Moves
 from slo_budget_tracker.notifying import Notifier
 from slo_budget_tracker.onlookers import Onlooker
 from slo_budget_tracker.overviews import ShardsLedgers
-from slo_budget_tracker.postgres import holder
+from slo_budget_tracker.postgres import LOCK_SECONDS, holder
 from slo_budget_tracker.protection import Protector
 from slo_budget_tracker.publishing import Publisher
 from slo_budget_tracker.reloading import Reloader
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.shards import Shard
     from slo_budget_tracker.specs import SLO
 
+IN_USE_SECONDS = 60.0  # in which whoever was killed, or takes SLOs over, lets a ledger in PostgreSQL go
 EVENTS_KEPT = 400 * 86_400  # seconds, and as long as they may be sent again
 
 log = structlog.get_logger()
@@ -70,6 +71,7 @@ class Daemon:
     _reloader: Reloader | None = field(init=False, default=None)
     _web: WebServer | None = field(init=False, default=None)
     _digest: str = field(init=False, default="")
+    _in_use_since: float | None = field(init=False, default=None)  # monotonic, at the start
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(clock=self.clock)
@@ -219,10 +221,23 @@ class Daemon:
                 garbage.loosen()
                 self.settings, self.slos = cycle.settings, cycle.slos
         except LedgerError as error:
-            if seat is None or self._web is None:
+            if seat is None or (self._web is None and not self._passes(error)):
                 raise
-            log.warning("trouble", of="ledger", detail=str(error))
+            if self._web is not None:
+                log.warning("trouble", of="ledger", detail=str(error))
             self.stop.wait(seat.pause)
+
+    def _passes(self, error: LedgerError) -> bool:
+        """Whether a trouble at the start is one of moments, as far as it has lasted; told once."""
+        if isinstance(error, LedgerDeposed):  # another one leads now: this one follows
+            return True
+        if not isinstance(error, LedgerInUse):
+            return False
+        now = time.monotonic()
+        if self._in_use_since is None:
+            self._in_use_since = now - LOCK_SECONDS
+            log.warning("waiting for the ledger", seconds=round(IN_USE_SECONDS), detail=str(error))
+        return now - self._in_use_since < IN_USE_SECONDS
 
     def _opened(self, seat: Seat | None) -> Ledger:
         settings = self.settings

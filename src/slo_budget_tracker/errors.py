@@ -7,6 +7,7 @@ TrackerError                      exit status
 ├── SettingsError                 2   a configuration file with faults (all of them at once)
 ├── LedgerError                   3   the ledger cannot be opened, read or written
 │   ├── LedgerDamaged             it is not what was written
+│   ├── LedgerInUse               another session has its lock, perhaps for moments only
 │   └── LedgerDeposed             another daemon writes to it now
 ├── DaemonError                   3   the running daemon is out of reach or answers what cannot be used
 ├── AuditError                    3   the audit stream is out of reach or answers what cannot be used
@@ -121,6 +122,10 @@ class LedgerDamaged(LedgerError):  # noqa: N818 - the participle says what is th
     ) -> None:
         super().__init__(f"the ledger {ledger} is damaged ({why}): {then}")
         self.why = why
+
+
+class LedgerInUse(LedgerError):  # noqa: N818 - the participle says what is the case
+    """Somebody else has it open: a daemon, one that was killed, or a shard that takes SLOs over."""
 
 
 class LedgerDeposed(LedgerError):  # noqa: N818 - the participle says what is the case

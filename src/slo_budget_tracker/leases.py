@@ -92,6 +92,22 @@ def fence(connection: Connection, term: int) -> None:
         raise LedgerDeposed(f"the ledger is led by {read(connection).holder or 'another daemon'} now")
 
 
+def lock(connection: Connection, namespace: str) -> bool:
+    """Take the lock of a namespace's writer, unless another session has it."""
+    query = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+    return bool(connection.execute(query, {"key": _key(namespace)}).scalar_one())
+
+
+def unlock(connection: Connection, namespace: str) -> None:
+    """Let it go again."""
+    query = sa.text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
+    connection.execute(query, {"key": _key(namespace)})
+
+
+def _key(namespace: str) -> str:
+    return f"{APPLICATION}/{namespace}"
+
+
 def end_sessions(connection: Connection, name: str) -> None:
     """End what a daemon may have left open: a paused or cut off one holds locks."""
     query = sa.text(

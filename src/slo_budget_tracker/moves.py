@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 import structlog
 
-from slo_budget_tracker import claims, handovers, tables
+from slo_budget_tracker import claims, handovers, leases, tables
 from slo_budget_tracker.changes import remembered, to_remember
 from slo_budget_tracker.claims import UNSHARDED, Claims
 from slo_budget_tracker.composites import members_of
@@ -144,9 +144,9 @@ class Moves:
             if any(claim.released or claim.shard == self.shard.index for claim in waited):
                 return True
             holders = sorted({self._namespace(number) for number in self.waiting.values()})
-            free = [one for one in holders if claims.lock(connection, one)]
+            free = [one for one in holders if leases.lock(connection, one)]
             for one in free:
-                claims.unlock(connection, one)
+                leases.unlock(connection, one)
         return bool(free)
 
     def _namespace(self, number: int) -> str:
@@ -230,7 +230,7 @@ class Moves:
         namespace = self._namespace(number)
         told = f"the ledger {namespace} is gone"
         with self.ledger.transaction() as connection:
-            stopped = claims.lock(connection, namespace)
+            stopped = leases.lock(connection, namespace)
         if not stopped:
             raise LedgerError(f"{told}, and its shard still runs: end it")
         try:
@@ -238,14 +238,14 @@ class Moves:
                 self.claims.take(connection, names, was=number, shard=self.shard.index, stopped=True)
         finally:
             with self.ledger.transaction() as connection:
-                claims.unlock(connection, namespace)
+                leases.unlock(connection, namespace)
         log.warning("taken over without counts", shard=str(self.shard), slos=len(names), detail=told)
 
     def _take_from(
         self, number: int, namespace: str, theirs: Mapping[str, Claim], pasts: Mapping[str, int], *, at: int
     ) -> set[str]:
         with self.ledger.transaction() as connection:
-            stopped = claims.lock(connection, namespace)
+            stopped = leases.lock(connection, namespace)
         try:
             names = {name for name, claim in theirs.items() if claim.released or stopped}
             if not names:
@@ -267,7 +267,7 @@ class Moves:
         finally:
             if stopped:
                 with self.ledger.transaction() as connection:
-                    claims.unlock(connection, namespace)
+                    leases.unlock(connection, namespace)
         log.info("taken over", shard=str(self.shard), source=number, slos=len(names))
         return names
 
@@ -277,6 +277,6 @@ class Moves:
         Raises:
             LedgerError: the other shard runs again.
         """
-        if not claims.lock(connection, namespace):
+        if not leases.lock(connection, namespace):
             raise LedgerError(f"the shard of {namespace} has started again")
-        claims.unlock(connection, namespace)  # taken twice, let go once: the outer one is kept
+        leases.unlock(connection, namespace)  # taken twice, let go once: the outer one is kept

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from slo_budget_tracker import leases, schema, sessions
-from slo_budget_tracker.errors import LedgerDamaged, LedgerDeposed, LedgerError
+from slo_budget_tracker.errors import LedgerDamaged, LedgerDeposed, LedgerError, LedgerInUse
 from slo_budget_tracker.marks import Mark, lineage
 from slo_budget_tracker.plugs import Plug
 from slo_budget_tracker.processes import this_process
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.databases import Database
 
 PAUSE = 1.0  # seconds after a connection that failed, in which no other one is tried
-LOCK_SECONDS = 5.0  # in which a session that was ended lets its lock go
+LOCK_SECONDS = 5.0  # in which a session that was ended lets its lock go, as a rule
 _COUNT = sa.text(
     "INSERT INTO fact (key, value) VALUES ('commits', '1') ON CONFLICT (key) "
     "DO UPDATE SET value = CAST(CAST(fact.value AS BIGINT) + 1 AS TEXT)"
@@ -105,7 +105,8 @@ class Postgres:
         """Open the namespace, made and migrated for a writer; without a term, the writer takes the next one.
 
         Raises:
-            LedgerError: it is out of reach, in use, from a newer program or another one's.
+            LedgerError: it is out of reach, from a newer program or another one's.
+            LedgerInUse: another session has it, for LOCK_SECONDS.
             LedgerDeposed: the term is over.
         """
         store = cls(database, read_only=read_only, term=term)
@@ -251,19 +252,17 @@ class Postgres:
     def _claim(self, connection: sa.Connection) -> None:
         """Take the lock, the term where none was given, and see whether the ledger is where it was left."""
         ends = time.monotonic() + LOCK_SECONDS
-        key = {"key": f"slo-budget-tracker/{self.database.namespace}"}
-        lock = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
         with connection.begin():
             leases.end_sessions(connection, leases.application(self._token))
         while True:
             with connection.begin():
-                if connection.execute(lock, key).scalar_one():
+                if leases.lock(connection, self.database.namespace):
                     break
                 lease = leases.read(connection)
             if self._term not in {None, lease.term}:
                 raise LedgerDeposed(f"the ledger is led by {lease.holder or 'another daemon'} now")
             if time.monotonic() > ends:
-                raise LedgerError(f"the ledger {self} is in use by the {lease.holder or 'unknown process'}")
+                raise LedgerInUse(f"the ledger {self} is in use by {self._user(lease)}")
             time.sleep(0.05)
         with connection.begin():
             if self._term is None:
@@ -274,6 +273,12 @@ class Postgres:
             elif self._mark is not None:
                 leases.fence(connection, self._term)
                 self._compare(_read_mark(connection))
+
+    def _user(self, lease: leases.Lease) -> str:
+        """Who has the lock: whoever has the lease or, where that is ours, a session that is not over yet."""
+        if lease.token == self._token:
+            return "a session of a daemon that was killed, or of a shard that takes SLOs over"
+        return f"the {lease.holder or 'unknown process'}"
 
     def _compare(self, now: Mark) -> None:
         assert self._mark is not None

@@ -9,15 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import httpx
 
 from tests.servers import free_port
+from tests.small_server import SmallServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,36 +36,15 @@ def slos(*names):
     return "slos:" + "".join(SLO.format(name=name) for name in names)
 
 
-class EmptyPrometheus:
+class EmptyPrometheus(SmallServer):
     """Answers every question: there is no such series."""
 
     def __init__(self):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        def nothing(path, _):
+            kind = "matrix" if "range" in path else "vector"
+            return json.dumps({"status": "success", "data": {"resultType": kind, "result": []}}).encode()
 
-            def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                kind = "matrix" if b"range" in self.path.encode() else "vector"
-                body = json.dumps({"status": "success", "data": {"resultType": kind, "result": []}}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST  # noqa: N815 - as the base class wants it
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        """End it."""
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(nothing)
 
 
 class Abyss:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from slo_budget_tracker import appeals, migrations, postgres, tables
 from slo_budget_tracker.cli import main
 from slo_budget_tracker.databases import Database
-from slo_budget_tracker.errors import LedgerDamaged, LedgerDeposed, LedgerError
+from slo_budget_tracker.errors import LedgerDamaged, LedgerDeposed, LedgerError, LedgerInUse
 from slo_budget_tracker.ledger import Entry, Event, Ledger
 from slo_budget_tracker.outbox import Outbox
 from tests.postgresql import PASSWORD, postgresql_binary
@@ -54,7 +54,7 @@ def test_a_second_writer_is_told_who_holds_the_ledger(url, monkeypatch):
     with Ledger.open(url) as first:
         registered(first)
         first.commit(ENTRY)
-        with pytest.raises(LedgerError) as refused:
+        with pytest.raises(LedgerInUse) as refused:
             Ledger.open(url)
         who = f"process {os.getpid()} on {socket.gethostname()}"
         assert f"the ledger {Database.of(url)} is in use by the {who}" == str(refused.value)
