@@ -20,7 +20,8 @@ from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, Q
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
 from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.joints import Shared
-from slo_budget_tracker.parties import Party
+from slo_budget_tracker.parties import Party, gathered
+from slo_budget_tracker.rations import Ration, usual
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, steps
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.sorting import sorting_of
@@ -58,6 +59,7 @@ class Attempts:
     lanes: Mapping[str, int] = field(default_factory=dict)
     patience: float | None = None
     spread: Spread = AT_ONCE
+    ration: Ration = field(default_factory=Ration)
     units: list[Unit] = field(default_factory=list)
     failing_since: dict[str, int] = field(default_factory=dict)
     goals: Mapping[str, int] = field(default_factory=dict)
@@ -67,28 +69,30 @@ class Attempts:
     _piece: dict[str, int] = field(default_factory=dict)
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
-    _shared: Shared = field(default_factory=Shared)
+    shared: Shared = field(default_factory=Shared)
     _begun_units: dict[str, int] = field(default_factory=dict)  # of this call: where their live ticks begin
     _failed: set[str] = field(default_factory=set)  # while others are under way: not asked twice in a tick
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
 
     def __post_init__(self) -> None:
+        self.asks = self.ration.counted(self.asks)
         self._flights = InFlight(self._flown, self.lanes, self.workers, self.spread, self._parties)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
         self.units = [part for unit in self.planned for part in apart(unit, self._read_until)]
-        self._shared = Shared.of(unit.feeds[0] for unit in self.units if len(unit.feeds) == 1)
+        self.shared = Shared.of(unit.feeds[0] for unit in self.units if len(unit.feeds) == 1)
         return self
 
     def begin(self, goals: Mapping[str, int]) -> None:
         """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
-        self._shared.begin()
+        self.shared.begin()
         self._begun_units.clear()
         if goals != self.goals or not self._flights.datasources:
             self._failed.clear()
         if goals != self.goals:
             self._answered.clear()
+            self.ration.begin(usual(self.units, self.joined))
         self.goals = goals
         now = max(goals.values(), default=0)
         joined = self._split_at is not None and now - self._split_at >= JOIN_AFTER
@@ -104,19 +108,22 @@ class Attempts:
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
-        """The next piece of every unit that is behind, not under way and has not failed in this call."""
+        """The next piece of every unit that is behind, not under way and has not failed in this call.
+
+        The oldest first: it may have waited for its datasource's next ration.
+        """
         found = []
-        flying = self._flights.datasources
+        later = self._flights.datasources | {name for name in self.goals if self.ration.used_up(name)}
         for unit in (*self.units[self._turn :], *self.units[: self._turn]):
-            if unit.datasource in flying:
-                continue  # its next flight begins when this one is over
+            if unit.datasource in later:
+                continue  # its next flight begins when this one is over, or in the next tick
             cursor = self.cursor(unit)
             ticks = self.ticks(cursor, self.goals[unit.datasource])
             longest = max(self._piece.get(unit.key, PIECE), self.interval)
             size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
             if ticks and unit.key not in failed:
                 found.append(Attempt(unit, ticks[:size]))
-        return found
+        return sorted(found, key=lambda attempt: attempt.ticks[0].start)
 
     def ticks(self, after: int, until: int) -> list[Tick]:
         """The ticks of the grid between two data instants."""
@@ -241,15 +248,12 @@ class Attempts:
         return Attempt(unit, attempt.ticks, reading=reading.doubting(doubts), memories=memories)
 
     def _parties(self, attempts: Sequence[Attempt]) -> list[tuple[Attempt, ...]]:
-        """What is read side by side: units of one joint that are to read the same ticks."""
-        together: dict[object, list[Attempt]] = {}
-        for attempt in attempts:
-            key = self.joined(attempt.unit) or attempt.unit.key
-            together.setdefault((key, attempt.ticks[0].start, attempt.ticks[-1].end), []).append(attempt)
-        return [tuple(some) for some in together.values()]
+        """What is read side by side of one datasource."""
+        lanes = self.lanes.get(attempts[0].unit.datasource, self.workers)
+        return gathered(attempts, self.joined, lanes)
 
     def _side_by_side(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """Read units of a joint; each goes on from what it remembers."""
+        """Read units of joints; each goes on from what it remembers."""
         remembered = [self._remembered(attempt) for attempt in attempts]
         found = Party(
             [
@@ -270,27 +274,22 @@ class Attempts:
     def _ask(self, attempt: Attempt) -> Ask:
         """How to ask for an attempt: together with others that stand where it does."""
         unit, ask = attempt.unit, self.asks[attempt.unit.datasource]
-        joint = self._shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
+        joint = self.shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
         if joint is None:
             return ask
         start, end = attempt.ticks[0].start, attempt.ticks[-1].end
         mine = self.ledger.cursor(unit.feeds[0].key)
         beside = sum(self.ledger.cursor(feed.key) == mine for feed in joint.feeds)
-        return self._shared.ask(unit.feeds[0], (end - start, SEED_SECONDS), ask) if beside > 1 else ask
-
-    def asking(self, unit: Unit, seconds: int) -> Ask:
-        """How to ask about a unit once more, for samples of this length: together with others that are."""
-        ask = self.asks[unit.datasource]
-        return self._shared.ask(unit.feeds[0], (seconds,), ask) if len(unit.feeds) == 1 else ask
+        return self.shared.ask(unit.feeds[0], (end - start, SEED_SECONDS), ask) if beside > 1 else ask
 
     def joined(self, unit: Unit) -> str | None:
         """With whom a unit is read together; None where it is read alone."""
-        joint = self._shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
+        joint = self.shared.joint_of.get(unit.feeds[0].key) if len(unit.feeds) == 1 else None
         return None if joint is None else joint.key
 
     def fresh(self) -> None:
         """What is asked from now on is asked anew, whatever was answered before."""
-        self._shared.begin()
+        self.shared.begin()
 
     def borders(self, ticks: Iterable[Tick]) -> frozenset[int]:
         """The instants at which a block of ticks ends: what was remembered there is kept for a while."""
@@ -310,7 +309,7 @@ class Attempts:
     def beside(self, asks: Mapping[str, Ask]) -> Attempts:
         """The same to read with beside it, asking in another way; what is remembered is one for both."""
         other = copy(self)
-        other.asks, other._shared = asks, Shared(self._shared.joint_of)  # noqa: SLF001 - its own
+        other.asks, other.shared = self.ration.counted(asks), Shared(self.shared.joint_of)
         return other
 
     def forget(self) -> None:
@@ -366,7 +365,9 @@ class Attempts:
         return attempt.passable and self.hopeless(attempt)
 
     def _flown(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """What came of a party."""
+        """What came of a party; nothing where the tick's ration was used up before its turn."""
+        if self.ration.used_up(attempts[0].unit.datasource):
+            return []
         if len(attempts) > 1:
             return self._side_by_side(attempts)
         return [self._tried(one) for one in attempts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.evidence import is_count
@@ -29,16 +29,18 @@ RARE = 1.2  # ticks from one sample of a series to the next, on average
 
 @dataclass(slots=True)
 class Counted:
-    """A way to ask that adds up the samples it was answered."""
+    """A way to ask that adds up the samples it was answered, and asks nothing twice."""
 
     ask: Ask
     samples: int = 0
+    _answers: dict[Query | RangeQuery, Answer] = field(default_factory=dict)
 
     def __call__(self, query: Query | RangeQuery) -> Answer:
         """Ask."""
-        answer = self.ask(query)
-        self.samples += sum(len(one.times) for one in answer.series)
-        return answer
+        if query not in self._answers:
+            answer = self._answers[query] = self.ask(query)
+            self.samples += sum(len(one.times) for one in answer.series)
+        return self._answers[query]
 
 
 @dataclass(slots=True)

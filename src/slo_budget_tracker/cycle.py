@@ -18,6 +18,7 @@ from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.groups import key_of
 from slo_budget_tracker.inflight import Spread
 from slo_budget_tracker.publishing import Publisher
+from slo_budget_tracker.rations import A_TICK
 from slo_budget_tracker.readiness import INTERNAL
 from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.sources import Timebox, asks, budget, clients, probe, renewed, server_time
@@ -104,6 +105,7 @@ class Cycle:
             lanes=settings.lanes,
             patience=PATIENCE * settings.evaluation.interval,
             spread=Spread(settings.evaluation.spread_seconds, rest=stop.wait),
+            ration=A_TICK,
             replica_labels=settings.replica_labels,
             delays=settings.delays,
             surveys=True,

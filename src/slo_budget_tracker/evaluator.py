@@ -25,6 +25,7 @@ from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.inflight import AT_ONCE, Spread
 from slo_budget_tracker.queries import plan
+from slo_budget_tracker.rations import Ration
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.reports import Report, Tally
@@ -69,6 +70,7 @@ class Evaluator:
             looked for at the end of each call.
         patience: seconds that a slower datasource is waited for before the others are stepped; None: until it
             has answered. `spread` says how its requests are put apart.
+        ration: requests of a datasource in a tick, after which the rest is for the next; None: no bound.
     """
 
     slos: Sequence[SLO]
@@ -80,6 +82,7 @@ class Evaluator:
     lanes: Mapping[str, int] = field(default_factory=dict)
     patience: float | None = None
     spread: Spread = AT_ONCE
+    ration: int | None = None
     beside: Beside | None = None
     replica_labels: Mapping[str, str | None] = field(default_factory=dict)
     delays: Mapping[str, int] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Evaluator:
                 lanes=self.lanes,
                 patience=self.patience,
                 spread=self.spread,
+                ration=Ration(self.ration),
                 planned=units(plan(self.slos, replica_labels=self.replica_labels)),
             ).prepare()
             admit = self._roster.admit_late

@@ -89,6 +89,11 @@ class RawFeed:
         """What is asked for, one selector each, before texts that are too long are cut into pieces."""
         return self.selectors if self.histogram is None else tuple(self.histogram.apart(self.selectors))
 
+    @cached_property
+    def width(self) -> int:
+        """How many requests read it in a tick."""
+        return len(self.expressions(1))
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of its series, as servers send them."""

@@ -18,7 +18,7 @@ from slo_budget_tracker.errors import BadAnswer, QueryFailed, QueryRejected
 from slo_budget_tracker.index import alternation, superset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from slo_budget_tracker.answers import RangeQuery, Series
     from slo_budget_tracker.feeds import RawFeed
@@ -97,7 +97,7 @@ def joints(feeds: Iterable[RawFeed]) -> tuple[Joint, ...]:
 
 def _is_small(feed: RawFeed) -> bool:
     few = len({slot.slo for slot, _ in feed.members}) <= FEW
-    return few and not feed.gauge and len(feed.expressions(1)) == 1
+    return few and not feed.gauge and feed.width == 1
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Shared:
     """
 
     joint_of: dict[str, Joint] = field(default_factory=dict)
-    _asked: dict[tuple[str, int, int], Future[dict[str, Answer] | None]] = field(default_factory=dict)
+    _asked: dict[tuple[Joint, int, int], Future[dict[str, Answer] | None]] = field(default_factory=dict)
     _guard: Lock = field(default_factory=Lock)
 
     @classmethod
@@ -122,11 +122,15 @@ class Shared:
         with self._guard:
             self._asked.clear()
 
-    def ask(self, feed: RawFeed, lengths: Iterable[int], ask: Ask) -> Ask:
-        """How a feed asks for its raw samples of these lengths (seconds)."""
+    def ask(
+        self, feed: RawFeed, lengths: Iterable[int], ask: Ask, *, among: Container[str] | None = None
+    ) -> Ask:
+        """How a feed asks for its raw samples of these lengths (seconds): with its joint, or some of it."""
         joint = self.joint_of.get(feed.key)
         if joint is None:
             return ask
+        if among is not None:
+            joint = Joint(tuple(one for one in joint.feeds if one.key in among))
         seconds = {feed.expressions(length)[0]: length for length in lengths}
 
         def asked(query: Query | RangeQuery) -> Answer:
@@ -141,7 +145,7 @@ class Shared:
     def _part(self, joint: Joint, feed: RawFeed, seconds: int, at: int, ask: Ask) -> Answer | None:
         if feed.key not in self.joint_of:
             return None
-        key = joint.key, seconds, at
+        key = joint, seconds, at
         with self._guard:
             future = self._asked.get(key)
             first = future is None

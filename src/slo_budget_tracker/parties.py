@@ -1,6 +1,7 @@
 """Parties: units that are read side by side: what each asks about odd targets is asked for all at once.
 
-Each goes on by itself once its questions are answered; what goes wrong with one is its own.
+Each goes on by itself once its questions are answered; what goes wrong with one is its own. Where there are
+many joints a party has several: two targets of each metric are as many as one question names.
 """
 
 from __future__ import annotations
@@ -9,15 +10,43 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.errors import PrometheusError
-from slo_budget_tracker.joints import REFUSED
+from slo_budget_tracker.joints import JOINED, REFUSED
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.targets import joined, part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.answers import Answer, Query
-    from slo_budget_tracker.reading import Ask, Reading, Steps
+    from slo_budget_tracker.reading import Ask, Reading, Steps, Unit
+    from slo_budget_tracker.reports import Attempt
+
+JOINTS = 8  # in a party
+A_LANE = 4  # parties at least: a server is asked several things at once, and its requests can be spread
+
+
+def gathered(
+    attempts: Iterable[Attempt], joined: Callable[[Unit], str | None], lanes: int
+) -> list[tuple[Attempt, ...]]:
+    """Who is read side by side, in order: units that are read together and are to read the same ticks."""
+    joints: dict[tuple[str, bool, int, int], list[Attempt]] = {}
+    for one in attempts:
+        joint = joined(one.unit)
+        key = (joint or one.unit.key, joint is not None, one.ticks[0].start, one.ticks[-1].end)
+        joints.setdefault(key, []).append(one)
+    many = sum(shared for _, shared, *_ in joints)
+    most = JOINED * min(JOINTS, max(many // (A_LANE * lanes), 1))
+    found: list[list[Attempt]] = []
+    begun: dict[tuple[int, int], list[Attempt]] = {}
+    for (_, shared, start, end), some in joints.items():
+        party = begun.get((start, end)) if shared else None
+        if party is None or len(party) + len(some) > most:
+            party = []
+            found.append(party)
+        party += some
+        if shared:
+            begun[start, end] = party
+    return [tuple(party) for party in found]
 
 
 @dataclass(slots=True)

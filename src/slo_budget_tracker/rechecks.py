@@ -70,6 +70,9 @@ class Rechecks:
     interval: int
     delay: int
     trails: dict[str, Trail] = field(default_factory=dict)
+    _alike: Mapping[str, tuple[int, frozenset[str]]] = field(
+        default_factory=dict
+    )  # who asks for ticks without data together
 
     def follow(self, attempts: Iterable[Attempt]) -> None:
         """Take note of what was read and committed."""
@@ -123,10 +126,12 @@ class Rechecks:
 
     def run(self, report: Tally, *, enough: Callable[[], bool] = lambda: False) -> None:
         """Compare every block that is due, until it is enough; what cannot be asked now is left alone."""
-        for unit in self.attempts.units:
+        self._alike = self._lacking_alike()
+        for unit in self._in_turn():
             if enough():
                 return
-            self.look_at(unit, report)
+            if not self.attempts.ration.used_up(unit.datasource):
+                self.look_at(unit, report)
 
     def beside(self, datasource: str, failing: Container[str], report: Tally, ask: Ask) -> None:
         """The same for the units of one datasource that do not fail, while ticks go on at each question."""
@@ -138,10 +143,49 @@ class Rechecks:
             return answer
 
         attempts = self.attempts.beside({datasource: checked})
-        other = replace(self, attempts=attempts)
-        for unit in [one for one in attempts.units if one.datasource == datasource]:
+        other = replace(self, attempts=attempts, _alike=self._lacking_alike())
+        for unit in [one for one in self._in_turn() if one.datasource == datasource]:
+            if attempts.ration.used_up(datasource):
+                return
             if unit.key not in failing:
                 other.look_at(unit, report)
+
+    def _in_turn(self) -> list[Unit]:
+        """All units, those first whose blocks wait longest, and those that are read together in a row."""
+
+        def turn(unit: Unit) -> tuple[int, str]:
+            trail = self.trails.get(unit.key)
+            oldest = 0 if trail is None else min(trail.borders, default=0)
+            return oldest, self.attempts.joined(unit) or unit.key
+
+        return sorted(self.attempts.units, key=turn)
+
+    def _lacking_alike(self) -> dict[str, tuple[int, frozenset[str]]]:
+        """By unit: seconds up to the last tick without data, from before the first; and who lacks the same."""
+        alike: dict[tuple[str, int, int], list[Unit]] = {}
+        for unit in self.attempts.units:
+            trail, joint = self.trails.get(unit.key), self.attempts.joined(unit)
+            if trail is None or joint is None or not trail.holes or trail.silent or trail.wait:
+                continue
+            block = self._due(unit, trail)
+            holes = {} if block is None else trail.missing(block)
+            if holes and frozenset().union(*holes.values()).issuperset(unit.slos):
+                alike.setdefault((joint, min(holes), max(holes)), []).append(unit)
+        found: dict[str, tuple[int, frozenset[str]]] = {}
+        for (_, first, last), some in alike.items():
+            feeds = frozenset(unit.feeds[0].key for unit in some)
+            found |= {unit.key: (last - first + self.interval, feeds) for unit in some}
+        return found
+
+    def _asking(self, unit: Unit, block: Block) -> Ask:
+        """How to ask about a block: of ticks without data with those that lack the same, else with its joint."""
+        ask = self.attempts.asks[unit.datasource]
+        if len(unit.feeds) > 1:
+            return ask
+        shared, feed = self.attempts.shared, unit.feeds[0]
+        ask = shared.ask(feed, (self.interval, block.end - block.start), ask)
+        seconds, among = self._alike.get(unit.key, (0, None))
+        return ask if among is None else shared.ask(feed, (seconds,), ask, among=among)
 
     def look_at(self, unit: Unit, report: Tally) -> None:
         """Compare a block of one unit, if one is due."""
@@ -199,7 +243,7 @@ class Rechecks:
 
     def _is_late(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool | None:
         """Whether raw samples of a block came late; None where the server does not say."""
-        ask = Counted(self.attempts.asking(unit, self.interval))
+        ask = Counted(self._asking(unit, block))
         comparison = Comparison(unit, trail, block, ask, self.interval)
         try:
             return comparison.is_filled() if trail.pauses(block) else comparison.is_late()

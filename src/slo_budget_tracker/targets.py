@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from slo_budget_tracker.answers import Answer
 
-MOST = 200  # targets in one question
+MOST = 256  # targets in one question: as many values as Prometheus looks up without trying a regex
 NAME = "__name__"
 UP, STARTED = "up", "process_start_time_seconds"
 

@@ -1,0 +1,171 @@
+"""Rations: metrics that cannot be merged ask for no more than a tick may take; what is over is asked later, and nothing is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from slo_budget_tracker import joints
+from slo_budget_tracker.errors import Unreachable
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.ledger import Ledger
+from slo_budget_tracker.parties import gathered
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.rations import Ration, usual
+from slo_budget_tracker.reading import units
+from slo_budget_tracker.reports import Attempt
+from slo_budget_tracker.ticks import Tick
+from tests.unit.test_joints import START, slo
+from tests.unit.tsdb import Tsdb
+
+MANY = 32  # metrics: two joints
+SLOS = tuple(map(slo, range(MANY)))
+
+
+@pytest.fixture(autouse=True)
+def _together(monkeypatch):
+    monkeypatch.setattr(joints, "MANY", 20)
+
+
+def database(*, ticks, restart=None, silent=range(0), every=30):
+    """A pod of each metric; all of them restart at the begin of a tick, or nothing is scraped in some ticks."""
+    db = Tsdb()
+    born = -9_000 if restart is None else 60 * restart - 45
+    for second in range(-600, 60 * ticks, every):
+        if second // 60 in silent:
+            continue
+        begun = born if second >= born else -9_000
+        for number in range(MANY):
+            target = {"job": f"x{number}", "instance": "i"}
+            db.put("up", target, (START + second) * 1000, 1)
+            db.put("process_start_time_seconds", target, (START + second) * 1000, START + begun)
+            for code, share in (("200", 3), ("500", 1)):
+                db.put(
+                    f"m{number}", {**target, "code": code}, (START + second) * 1000, share * (second - begun)
+                )
+    return db
+
+
+class Watch:
+    """Ticks one after the other, and what each of them asked."""
+
+    def __init__(self, db, *, ration=None):
+        self.db, self.away = db, False
+        self.ledger = Ledger.open("sqlite://")
+        options = {"asks": {"default": self._ask}, "delay": 0, "workers": 1, "ration": ration}
+        self.evaluator = Evaluator(SLOS, self.ledger, **options).prepare(START)
+        self.asked, self.outcomes = [], Counter()
+
+    def _ask(self, query):
+        if self.away:
+            raise Unreachable("away", reason="connect")
+        return self.db.ask(query)
+
+    def until(self, tick):
+        """Live ticks up to this one."""
+        while len(self.asked) < tick:
+            self.db.asked.clear()
+            report = self.evaluator.advance(START + 60 * (len(self.asked) + 1))
+            self.asked.append(len(self.db.asked))
+            self.outcomes.update(report.outcomes)
+        return self
+
+    def counts(self):
+        """The windows of all ticks, by SLO."""
+        seconds = 60 * len(self.asked)
+        found = self.ledger.history.window(START + seconds, [seconds])
+        return {name: found[instance][seconds] for name, instance in self.evaluator.ids.items()}
+
+
+def test_after_a_time_without_data_for_all_metrics_are_asked_about_together():
+    """D16: a block without data is one question for all that are read together, not one for each of them."""
+    watch = Watch(database(ticks=50, silent=range(3, 17))).until(45)
+    assert [2] * 4 == watch.asked[10:14]
+    assert max(watch.asked[20:]) <= 2 + 2 * 2  # each joint's tick, the end of its block, and what it lacks
+    assert {"ok", "no_data"} == watch.outcomes.keys()
+
+
+def test_data_that_come_late_after_a_time_without_are_found_for_each_metric():
+    """D16: what lacked data together is counted as if it had come in time."""
+    whole = Watch(database(ticks=50)).until(45)
+    late = Watch(database(ticks=50, silent=range(3, 17))).until(16)
+    late.db.samples = whole.db.samples
+    assert whole.counts() == late.until(45).counts()
+
+
+def test_where_scrapes_are_rarer_than_ticks_blocks_are_compared_together():
+    """D16: all ten ticks of a block are one question for all that are read together."""
+    watch = Watch(database(ticks=50, every=120)).until(45)
+    assert max(watch.asked[5:]) <= 2 + 2 * 2
+
+
+def test_when_all_targets_restart_a_tick_asks_no_more_than_its_ration():
+    """What is over waits for the next ticks; every tick is counted, and none is unknown."""
+    free = Watch(database(ticks=20, restart=6)).until(15)
+    held = Watch(database(ticks=20, restart=6), ration=2).until(15)
+    assert [4, 2] == [free.asked[5], held.asked[5]]
+    assert max(held.asked[5:]) <= 3
+    assert free.counts() == held.counts()
+    assert free.outcomes == held.outcomes
+    assert {"ok"} == held.outcomes.keys()
+
+
+def test_a_catch_up_is_spread_over_ticks():
+    """P25: an outage of two hours is read in rations, the oldest first, and stepped in order."""
+    db = database(ticks=150)
+    whole = Watch(db).until(145)
+    watch = Watch(db, ration=2).until(3)
+    watch.away = True
+    watch.until(123)
+    watch.away = False
+    assert 2 <= max(watch.until(145).asked[123:]) <= 4
+    assert whole.counts() == watch.counts()
+    assert {"ok": MANY * 145} == dict(watch.outcomes)
+
+
+def test_a_ration_is_never_less_than_a_usual_tick_and_a_third_more():
+    """Who has more metrics than the ration has requests does not fall behind for ever."""
+    ration = Ration(2)
+    ask = ration.counted({"default": Tsdb().ask})["default"]
+    ration.begin({"default": 6})
+    used = []
+    for _ in range(9):
+        used.append(ration.used_up("default"))
+        ask(plan(SLOS[:1], replica_labels={}).raw[0].queries(60, START)[0])
+    assert [False] * 8 + [True] == used
+    ration.begin({"default": 6})
+    assert not ration.used_up("default")
+    assert not Ration().used_up("default")
+
+
+def test_the_usual_requests_are_those_of_joints_and_of_what_is_read_alone():
+    """Sixteen metrics in one, each other feed by itself."""
+    some = units(plan(SLOS, replica_labels={}))
+    joint_of = joints.Shared.of(unit.feeds[0] for unit in some).joint_of
+    assert {"default": 2} == usual(some, lambda unit: joint_of[unit.feeds[0].key].key)
+    assert {"default": MANY} == usual(some, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("many", "lanes", "sizes"),
+    [(4, 4, [1] * 4), (40, 4, [2] * 20), (625, 4, [8] * 78 + [1]), (9, 1, [2] * 4 + [1])],
+    ids=["a few", "some", "ten thousand metrics", "one request at a time"],
+)
+def test_parties_are_as_large_as_leaves_enough_of_them(many, lanes, sizes):
+    """Each lane has four parties and more where there are, and none has more than eight joints."""
+    (unit, *_) = units(plan(SLOS[:1], replica_labels={}))
+    ticks = [Tick(START, START + 60)]
+    attempts = [Attempt(unit, ticks) for _ in range(16 * many)]
+    numbers = iter(range(16 * many))
+    found = gathered(attempts, lambda _: f"joint {next(numbers) // 16}", lanes)
+    assert sizes == [len(party) // 16 for party in found]
+
+
+def test_a_party_reads_the_same_ticks():
+    """Who is behind is read by itself, and who is not read together is, too."""
+    one, two = units(plan(SLOS[:2], replica_labels={}))
+    late, now = [Tick(START, START + 120)], [Tick(START + 60, START + 120)]
+    attempts = [Attempt(one, late), Attempt(two, now), Attempt(one, now)]
+    assert 2 == len(gathered(attempts, lambda _: "joint", 1))
+    assert 3 == len(gathered(attempts, lambda _: None, 1))
