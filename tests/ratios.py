@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
 
 from slo_budget_tracker.answers import Answer, Query, Series
+from tests.small_server import SmallServer
 
 PERIOD, BAD = 12, 4  # ticks: each period starts an alert and ends it
 NAMES = ("one", "two", "three")
 
 
-class Ratios:
+class Ratios(SmallServer):
     """A Prometheus that knows only error ratios, by data instant: the same to whoever asks, whenever."""
 
     def __init__(self, interval):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                length = int(self.headers.get("Content-Length", 0))
-                form = {key: values[-1] for key, values in parse_qs(self.rfile.read(length).decode()).items()}
-                self.answer(form)
-
-            def do_GET(self):
-                self.answer({key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()})
-
-            def answer(self, form):
-                body = json.dumps({"status": "success", "data": data(form, interval)}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # who is killed breaks off
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        """End it."""
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(
+            lambda _, form: json.dumps({"status": "success", "data": data(form, interval)}).encode()
+        )
 
 
 def ratio_at(name, at, interval):

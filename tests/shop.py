@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.small_server import SmallServer
 
 STEP = 0.05  # seconds between two requests for a page, on average
 
@@ -15,34 +15,18 @@ class Shop:
     """Serves pages and counts the requests; half of those to an ailing page fail."""
 
     def __init__(self, names, *, seed):
-        shop = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = shop.text().encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
         self.random = random.Random(seed)
         self.served = {name: Counter({"200": 0, "500": 0}) for name in names}
         self.ailing = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._traffic = threading.Thread(target=self._run, daemon=True)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = SmallServer(lambda *_: self.text().encode())
 
     @property
     def address(self):
         """Where it is scraped."""
-        return f"127.0.0.1:{self.server.server_port}"
+        return self.server.address
 
     def text(self):
         """What it exports."""
@@ -77,5 +61,4 @@ class Shop:
 
     def end(self):
         """Nothing is served any more."""
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.close()

@@ -19,7 +19,7 @@ import psycopg
 
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.shards import Shard, owner
-from tests.pairs import chains
+from tests.pairs import chains, until
 from tests.real.lives import Life
 from tests.servers import PrometheusServer
 from tests.shop import Shop
@@ -131,16 +131,6 @@ class Walked:
             *(f"  {one}" for one in (*self.astray, *self.wrong, *self.lost, *self.doubled, *self.unobserved)),
         ]
         return "\n".join(lines)
-
-
-def until(true, *, what, within=PATIENCE):
-    """Wait for something; how long it took."""
-    began = time.monotonic()
-    while time.monotonic() - began < within:
-        if true():
-            return time.monotonic() - began
-        time.sleep(0.1)
-    raise AssertionError(f"it never came: {what}")
 
 
 @dataclass

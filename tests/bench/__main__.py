@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from tests.bench import (
     amplification,
+    beyond,
     churn,
     followers,
     latency,
@@ -40,6 +42,7 @@ BENCHES = {
     "followers": ("What a follower and a page over all shards read", followers.main),
     "pair": ("A pair of daemons over one PostgreSQL, in trouble", pair.main),
     "shards": ("Shards that change their number under load, killed while SLOs move", shards.main),
+    "beyond": ("To a million SLOs: a model of the points that `scale` measured", beyond.main),
     "lowtraffic": ("Pages a month by policy where traffic is low", lowtraffic.main),
 }
 
@@ -52,11 +55,20 @@ def main() -> None:
             options = wanted[word] = []
         else:
             options.append(word)
+    begun = time.monotonic()
     for name, options in (wanted or {key: [] for key in BENCHES}).items():
         title, bench = BENCHES[name]
         sys.argv = [name, *options]
         print(f"\n## {title}\n", flush=True)
+        began = time.monotonic()
         bench()
+        print(f"\n({name} took {_minutes(began)})", flush=True)
+    if len(wanted) != 1:
+        print(f"\nAll of it took {_minutes(begun)}.")
+
+
+def _minutes(began: float) -> str:
+    return f"{(time.monotonic() - began) / 60:.1f} min"
 
 
 if __name__ == "__main__":  # the thousand's own processes import this module again

@@ -6,13 +6,9 @@ python -m tests.bench pair [ROUNDS] [--interval SECONDS]
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
-from pathlib import Path
 
+from tests.bench.troubles import play
 from tests.pairs import INTERVAL, survive
-from tests.postgresql import PostgreSQLServer, postgresql_binary
-from tests.servers import AuditStreamServer
 
 
 def main() -> None:
@@ -21,13 +17,5 @@ def main() -> None:
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     parser.add_argument("--interval", type=int, default=INTERVAL, help="of a tick, seconds; the lease is 2 s")
     given = parser.parse_args()
-    if postgresql_binary() is None:
-        print("PostgreSQL is not installed: apt-get install postgresql")
-        return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        PostgreSQLServer() as server,
-        AuditStreamServer(Path(folder) / "audit") as audit,
-    ):
-        print(survive(Path(folder), server.url(), audit, rounds=given.rounds, interval=given.interval))
-        print(f"{os.cpu_count()} processors, load {os.getloadavg()[2]:.0f} over the last 15 minutes")
+    options = {"rounds": given.rounds, "interval": given.interval}
+    play(lambda folder, server, audit: survive(folder, server.url(), audit, **options))

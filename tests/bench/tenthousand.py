@@ -235,6 +235,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     """All figures of one case."""
     port = free_port()
     found: dict[str, Any] = {"slos": case.slos, "series": case.slos * fleet.PODS * case.series}
+    found["measured"] = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with scraped(case, folder) as server, _pool() as pool:
         config = write_config(case, folder, server.url, port)
         time.sleep(
@@ -252,6 +253,7 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
             found |= _looks(daemon)
             found |= _reloads(case, folder, daemon)
             between_ticks(case.interval)
+            found |= {"most_memory": memory(daemon.pid)[1], "load": os.getloadavg()[0]}
             found["stop"] = daemon.stop()
             found["ledger_bytes"] = (folder / "ledger.db").stat().st_size
             found["restart"] = daemon.start(case.slos)
@@ -339,7 +341,9 @@ def markdown(cases: list[tuple[Case, dict[str, Any]]]) -> str:
         "Prometheus CPU per tick, for the queries": lambda f: f"{f['prometheus_cpu']:.2f} s",
         "Prometheus CPU per tick, for scraping": lambda f: f"{f['scraping_cpu']:.2f} s",
         "a tick takes": lambda f: f"{f['wall']:.2f} s",
-        "memory of the daemon, now / at most": lambda f: f"{f['rss'] / 1e6:.0f} / {f['peak'] / 1e6:.0f} MB",
+        "memory of the daemon after ticks, at most; with looks and reloads": lambda f: (
+            f"{f['rss'] / 1e6:.0f} / {f['peak'] / 1e6:.0f}; {f['most_memory'] / 1e6:.0f} MB"
+        ),
         "ledger with 30 days": lambda f: f"{f['ledger_bytes'] / 1e6:.1f} MB",
         "ledger per SLO": lambda f: f"{f['ledger_bytes'] / f['slos'] / 1024:.1f} KiB",
         "restart to full gauges; CPU": lambda f: f"{f['restart']:.2f} s; {f['restart_cpu']:.2f} s",
