@@ -1,8 +1,8 @@
 """Rations: how many requests one tick may take; what is over waits for the next tick, and comes first then.
 
-A usual tick takes far less. What asks for much more at once (all targets restarted, hours to be caught up, ten
-thousand metrics to be compared with what came late) is spread over ticks: what waits is read later, never left
-out. Nobody may fall behind for ever, so a ration is never less than what a tick takes in which nothing
+A usual tick takes far less. What asks for much more at once (all targets restarted, hours to be caught up,
+ten thousand metrics to be compared with what came late) is spread over ticks: what waits is read later, never
+left out. Nobody may fall behind for ever, so a ration is never less than what a tick takes in which nothing
 happens, and a third more.
 """
 

@@ -161,7 +161,7 @@ class Rechecks:
         return sorted(self.attempts.units, key=turn)
 
     def _lacking_alike(self) -> dict[str, tuple[int, frozenset[str]]]:
-        """By unit: seconds up to the last tick without data, from before the first; and who lacks the same."""
+        """By unit: the seconds from its first tick without data to its last, and who lacks the same."""
         alike: dict[tuple[str, int, int], list[Unit]] = {}
         for unit in self.attempts.units:
             trail, joint = self.trails.get(unit.key), self.attempts.joined(unit)
@@ -178,7 +178,7 @@ class Rechecks:
         return found
 
     def _asking(self, unit: Unit, block: Block) -> Ask:
-        """How to ask about a block: of ticks without data with those that lack the same, else with its joint."""
+        """How to ask about a block: with the joint, of ticks without data with those that lack them."""
         ask = self.attempts.asks[unit.datasource]
         if len(unit.feeds) > 1:
             return ask
