@@ -18,7 +18,7 @@ from slo_budget_tracker.memory import KEPT_MS, NOTHING_SPECIAL, Memory
 from slo_budget_tracker.memos import by_identity
 from slo_budget_tracker.scan import Scan
 from slo_budget_tracker.sizes import Size
-from slo_budget_tracker.sorting import Sorting, sorting_of, trim
+from slo_budget_tracker.sorting import NO_TARGET, Sorting, sorting_of, trim
 from slo_budget_tracker.strays import Strays
 
 if TYPE_CHECKING:
@@ -117,16 +117,21 @@ def _counted_elsewhere(memory: Memory, lines: Lines) -> set[int]:
 
     Whatever is selected is read up to `until`. Where a sample before that is newer than the remembered one,
     and this is older than the last selection (`since`), others counted the series meanwhile, or nobody did.
+    Of a target that died since then nobody can tell: when it is back, its last sample is asked for, which
+    cannot be done for series without a target.
     """
     if memory.until is None or memory.since is None:
         return set()
-    found = set()
+    seen: dict[int, int] = {}  # by key: the newest sample that was read
     for (key, _, _), times in zip(lines.places, lines.times, strict=True):
-        row = memory.roll.index.get(key)
-        seen = bisect_right(times, memory.until)
-        if row is not None and seen and memory.times[row] < min(times[seen - 1], memory.since + 1):
-            found.add(key)
-    return found
+        if known := bisect_right(times, memory.until):
+            seen[key] = max(times[known - 1], seen.get(key, 0))
+    rows = zip(memory.roll.keys, memory.roll.targets, memory.times, strict=True)
+    return {
+        key
+        for key, target, time in rows
+        if time <= memory.since and (seen[key] > time if key in seen else target != NO_TARGET)
+    }
 
 
 def _seeded(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from slo_budget_tracker.counting import Memory, count
+from slo_budget_tracker.selectors import Selector
 from slo_budget_tracker.sizes import Size
 from slo_budget_tracker.ticks import Tick
 from tests.unit.tsdb import BAD, METRIC, TOTAL, Story, feed_of
@@ -363,6 +364,32 @@ def test_an_slo_that_comes_back_brings_no_growth_with_it():
         scrape(told, minute * 60 + 55, start=OLD, c200=205 + 10 * minute, c500=20 + minute)
         found.append(told.read())
     assert [(115, 10), (0, 1), (11, 1)] == found
+
+
+def test_a_target_that_died_before_its_slo_comes_back_brings_no_growth_with_it():
+    """Its last samples were read by nobody here; it is back with the same counters, as after a cut cable."""
+    told = story()
+    scrape(told, 30, start=OLD, c200=200, c500=20)
+    assert (110, 10) == told.read()
+    told.feed = replace(feed_of(), members=feed_of().members[1:])
+    scrape(told, 90, start=OLD, c200=300, c500=21)
+    assert (0, 1) == told.read(540)
+    told.feed = feed_of()
+    scrape(told, 630, start=OLD, c200=310, c500=23)
+    assert (12, 2) == told.read()
+
+
+def test_a_target_that_died_before_its_feed_changed_twice_keeps_its_growth():
+    """What was counted here all the time goes on at the last sample, whoever else came and went meanwhile."""
+    told = story()
+    scrape(told, 30, start=OLD, c200=200, c500=20)
+    assert (110, 10) == told.read()
+    for name in ("a", "b"):
+        other = (BAD._replace(slo=name), Selector("other_total"))
+        told.feed = replace(feed_of(), members=(*feed_of().members, other))
+        assert (0, 0) == told.read(360)
+    scrape(told, 810, start=OLD, c200=310, c500=23)
+    assert (113, 3) == told.read()
 
 
 def test_two_replicas_are_counted_once():
