@@ -74,7 +74,7 @@ audit: .venv/ready ## are dependencies known to be vulnerable? (needs a way to t
 
 soak: .venv/ready servers ## everything, all servers, full counts
 	@command -v npm >/dev/null || echo "npm is not installed: the dashboards are not drawn (apt-get install npm)"
-	@config/get-server.sh prometheus prometheus sid || true
+	@for suite in trixie sid; do config/get-server.sh prometheus prometheus $$suite || true; done
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest
 	$(BIN)/pytest -q --ledger postgresql -n $(WORKERS) --dist loadfile tests/unit tests/stories tests/property \
 	  tests/real/test_audit_lookups.py tests/real/test_audit_troubles.py

@@ -53,6 +53,12 @@ def prometheus_binary() -> str | None:
     return find_binary("prometheus", variable="SLO_TEST_PROMETHEUS")
 
 
+def further_prometheuses() -> dict[str, str]:
+    """The Prometheus of each other suite that config/get-server.sh unpacked, by the suite's name."""
+    unpacked = sorted((Path(__file__).parents[1] / ".cache").glob("servers-*/usr/bin/prometheus"))
+    return {path.parts[-4].removeprefix("servers-"): str(path) for path in unpacked}
+
+
 def promtool_binary() -> str | None:
     """Where promtool is (beside an explicitly chosen Prometheus first), or None."""
     chosen = os.environ.get("SLO_TEST_PROMETHEUS")

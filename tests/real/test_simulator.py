@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+from bisect import bisect_right
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
 
 import pytest
 
 from slo_budget_tracker.answers import Query
 from slo_budget_tracker.api import Source
+from slo_budget_tracker.density import Density
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.horizons import reach
 from slo_budget_tracker.ledger import Ledger
@@ -28,14 +33,17 @@ from tests.property.histories import (
     after,
     counts,
 )
+from tests.remote_write import RECEIVER, UNORDERED, send
+from tests.servers import further_prometheuses
 
 HISTORIES = 50 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 10
 TICKS = 40
 DAY = 24 * 60  # ticks
+EACH_TICK = Density.of(interval=INTERVAL, longest_short=2 * DAY * INTERVAL)  # none is merged for two days
 
 
 def random_history(dice, job, scrapes):
-    """Up to four pods that come, go, crash and fail, and gaps in the scrapes."""
+    """Up to four pods that come, go, crash and fail, gaps in the scrapes, and scrapes that are late."""
     pods = []
     for _ in range(dice.randint(1, 4)):
         born = dice.choice([-40, dice.randint(2, scrapes - 4)])
@@ -44,7 +52,11 @@ def random_history(dice, job, scrapes):
         first = dice.randint(0, scrapes)
         pods.append(Pod(born, dies, crashes, (first, first + dice.randint(0, 25))))
     gaps = [(first, first + dice.randint(1, 12)) for first in dice.sample(range(scrapes), dice.randint(0, 2))]
-    return History(tuple(pods), tuple(gaps), job=job)
+    late = [
+        (first, first + dice.randint(1, 8), dice.randint(20, 280))
+        for first in dice.sample(range(scrapes), dice.randint(0, 2))
+    ]
+    return History(tuple(pods), tuple(gaps), tuple(late), job=job)
 
 
 def write(simulators, path):
@@ -86,21 +98,43 @@ def slos(job):
     )
 
 
-def live(ask, job, ticks):
-    """Live ticks: the counts, what was told, and every query that was asked."""
+@dataclass
+class Fed:
+    """A real server that is given the samples of a simulator, each when it arrives there."""
+
+    url: str
+    on_the_way: list
+
+    @classmethod
+    def with_what_is_there(cls, url, simulator):
+        """What is in time is stored at once, so that whatever comes later is out of order."""
+        send(url, [(dict(key), zip(*of, strict=True)) for key, of in simulator.series.items()])
+        return cls(url, [*simulator.on_the_way])
+
+    def arrive(self, now):
+        """Let time pass."""
+        due = bisect_right(self.on_the_way, now, key=itemgetter(0))
+        send(self.url, [(dict(key), [(time, value)]) for _, key, time, value in self.on_the_way[:due]])
+        del self.on_the_way[:due]
+
+
+def live(ask, job, ticks, *, arrive):
+    """Live ticks: the counts, what was told, and every query that was asked with the answer of its time."""
     asked = []
 
     def noting(query):
-        asked.append(query)
-        return ask(query)
+        answer = ask(query)
+        asked.append((query, comparable(answer)))
+        return answer
 
     with Ledger.open("sqlite://") as ledger:
         one = Evaluator(slos(job), ledger, {"default": noting}, interval=INTERVAL, delay=DELAY, workers=1)
         one.prepare(BEGIN)
         for tick in range(1, ticks + 1):
+            arrive(after(tick) + DELAY)
             assert {} == one.advance(after(tick)).errors
-        events = [(event.slo, event.kind, event.created) for event in ledger.events()]
-        return [counts(ledger, instance, ticks) for instance in (1, 2)], events, asked
+        events = [(event.event_id, event.slo, event.kind, event.created) for event in ledger.events()]
+        return [counts(ledger, instance, ticks) for instance in (1, 2)], ledger.states, events, asked
 
 
 def comparable(answer):
@@ -109,31 +143,43 @@ def comparable(answer):
 
 
 @pytest.mark.prometheus
-def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, tmp_path, show):
-    """D15, D24: random histories, read tick by tick: equal answers to every query, equal counts, equal events."""
+@pytest.mark.parametrize(
+    "binary",
+    [
+        pytest.param(None, id="installed"),
+        *(
+            pytest.param(path, id=suite, marks=pytest.mark.long)
+            for suite, path in further_prometheuses().items()
+        ),
+    ],
+)
+def test_the_simulator_agrees_with_a_real_prometheus(make_prometheus, show, binary):
+    """D15, D16, D24: random histories, some scrapes late: equal answers to every query at its time, counts, states, events."""
     dice = random.Random(7)
     jobs = [f"job-{number}" for number in range(HISTORIES)]
-    histories = [random_history(dice, job, 2 * TICKS) for job in jobs]
-    simulators = [history.simulate(2 * TICKS) for history in histories]
-    write(simulators, tmp_path / "history.txt")
-    server = make_prometheus()
-    server.load(tmp_path / "history.txt")
+    simulators = [random_history(dice, job, 2 * TICKS).simulate(2 * TICKS) for job in jobs]
+    late, compared, kinds = [len(one.on_the_way) for one in simulators], 0, Counter()
+    server = make_prometheus(binary=binary, flags=(RECEIVER,), config=UNORDERED)
     with server, asking(server.url) as ask:
         version = server.get("/api/v1/status/buildinfo").json()["data"]["version"]
-        compared = 0
         for job, simulator in zip(jobs, simulators, strict=True):
             simulator.left_closed = version.startswith("2.")
-            real = live(ask, job, TICKS)
-            simulated = live(simulator.ask, job, TICKS)
-            assert real == simulated, job
+            fed = Fed.with_what_is_there(server.url, simulator)
+            real = live(ask, job, TICKS, arrive=fed.arrive)
+            assert real == live(simulator.ask, job, TICKS, arrive=simulator.arrive), job
+            kinds.update(kind for _, _, kind, _ in real[2])
             extra = [
                 Query(f'http_requests_total{{job="{job}"}}[{seconds}s]', after(dice.randint(1, TICKS)))
                 for seconds in (30, 60, 300, 3_600)
             ]
-            for query in (*real[2], *extra):
+            for query in extra:
                 assert comparable(ask(query)) == comparable(simulator.ask(query)), query
-                compared += 1
-    show(f"{HISTORIES} histories, {compared} queries compared with Prometheus {version}")
+            compared += len(real[3]) + len(extra)
+    show(
+        f"{HISTORIES} histories, {sum(map(bool, late))} of them with {sum(late)} late samples, "
+        f"{compared} queries compared with Prometheus {version}; {dict(kinds)}"
+    )
+    assert {"slo_burn_started", "slo_recovered", "slo_burn_revised"} <= kinds.keys()
 
 
 @pytest.mark.prometheus
@@ -169,7 +215,7 @@ def test_a_day_without_prometheus_ends_like_a_day_with_it(make_prometheus, tmp_p
     server = make_prometheus()
     server.load(tmp_path / "history.txt")
     last = DAY + 40
-    with Ledger.open("sqlite://") as ledger, server, asking(server.url) as ask:
+    with Ledger.open("sqlite://", density=EACH_TICK) as ledger, server, asking(server.url) as ask:
         one = Evaluator(slos("shop"), ledger, {"default": ask}, interval=INTERVAL, delay=DELAY)
         one.prepare(BEGIN)
         for tick in range(1, 21):
@@ -186,29 +232,68 @@ def test_a_day_without_prometheus_ends_like_a_day_with_it(make_prometheus, tmp_p
         for tick in range(DAY + 2, last + 1):
             report = one.advance(after(tick))
         assert ({}, 0) == (report.errors, report.pending_seconds)
-        found = [counts(ledger, instance, last) for instance in (1, 2)]
-        events = sorted(ledger.events(limit=10_000), key=lambda event: event.sequence)
-    expected, told = undisturbed(simulator, last)
-    assert expected == found
+        found = Conclusions.of(ledger, last)
+    expected = undisturbed(simulator, last)
+    assert expected.slos == found.slos
+    # of the outage itself each SLO's loss of data is told while it lasts, and taken back once by the first tick read
     kinds = ("slo_data_lost", "slo_data_restored")
     by_hand = [
-        event for event in events if (event.created - BEGIN) // INTERVAL in (25, 26) and event.kind in kinds
+        event
+        for event in found.events
+        if event.kind in kinds and (event.created - BEGIN) // INTERVAL in (25, 26)
     ]
-    assert [False, False, True, True] == sorted(event.payload["late"] for event in by_hand)
-    rest = [(event.slo, event.kind, event.created) for event in events if event not in by_hand]
-    assert sorted(told) == sorted(rest)
-    during = [e for e in events if after(20) < e.created < after(DAY) and e not in by_hand]
-    assert len(during) > 20
-    assert {True} == {event.payload["late"] for event in during}
+    assert [(slo, kind, kind == kinds[1]) for slo in ("mood", "shop") for kind in kinds] == sorted(
+        (event.slo, event.kind, event.payload["late"]) for event in by_hand
+    )
+    rest = [event for event in found.events if event not in by_hand]
+    assert [said(event) for event in expected.events] == [said(event) for event in rest]
+    late = {event.event_id for event in rest if event.payload["late"]}
+    assert late == {event.event_id for event in rest if after(20) < event.created < after(DAY)}
+    assert len(late) > 20
+    assert len(found.events) == len({event.event_id for event in found.events})
+    for slo in ("shop", "mood"):
+        numbers = [event.sequence for event in found.events if event.slo == slo]
+        assert list(range(1, len(numbers) + 1)) == numbers
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    """What a ledger has in the end: of each SLO how far, counts and outcome of each tick, seconds by outcome, states."""
+
+    slos: dict
+    events: list
+
+    @classmethod
+    def of(cls, ledger, ticks):
+        """All of them, events in their order by SLO."""
+        edges = [after(tick) for tick in range(ticks + 1)]
+        assert {*edges} <= {*ledger.history.points.tolist()}  # no tick was merged with its neighbours
+        slos = {}
+        for number, one in ledger.instances.items():
+            parts = ledger.history.parts(number, edges)
+            slos[one.slo] = {
+                "cursor": ledger.slo_cursor(number),
+                "counts": parts,
+                "outcomes": ([part.outcome for part in parts], ledger.outcomes(number)),
+                "states": ledger.states[number],
+            }
+        events = ledger.events(limit=10_000)
+        return cls(slos, sorted(events, key=lambda event: (event.slo, event.sequence)))
+
+
+def said(event):
+    """An event with all that it says, but for its place in the ledger and for being late."""
+    own = {"sequence", "previous_id", "instance", "late"}
+    payload = {key: value for key, value in event.payload.items() if key not in own}
+    return event.event_id, event.slo, event.kind, event.created, payload
 
 
 def undisturbed(simulator, ticks):
-    """Counts and events of live ticks without an outage, on the simulator."""
+    """What is concluded from live ticks without an outage, on the simulator."""
     simulator.left_closed = True
-    with Ledger.open("sqlite://") as ledger:
+    with Ledger.open("sqlite://", density=EACH_TICK) as ledger:
         one = Evaluator(slos("shop"), ledger, {"default": simulator.ask}, interval=INTERVAL, delay=DELAY)
         one.prepare(BEGIN)
         for tick in range(1, ticks + 1):
             one.advance(after(tick))
-        told = [(event.slo, event.kind, event.created) for event in ledger.events(limit=10_000)]
-        return [counts(ledger, instance, ticks) for instance in (1, 2)], told
+        return Conclusions.of(ledger, ticks)
