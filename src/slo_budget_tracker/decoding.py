@@ -86,12 +86,13 @@ def _known_again(
     found = spellings.apart(body, question.at)
     if found is None:
         return None
-    frame, labels, samples = found
     try:
-        data = orjson.loads(frame)["data"]
+        data = orjson.loads(found.frame)["data"]
         if data["resultType"] != "matrix" or data["result"] != []:
             return None
-        return frame, tuple(_sampled(labels, samples, question))
+        numbers = np.array(found.flat, np.float64)
+        times = _times(numbers[::2], None, question.at * 1_000)
+        return found.frame, tuple(_joined(found.labels, found.lengths, times, numbers[1::2].tolist()))
     except (BadAnswer, TypeError, LookupError, AttributeError, ValueError, OverflowError):
         return None
 
@@ -199,17 +200,23 @@ def _sampled(
     pairs = list(chain.from_iterable(samples))
     raw = isinstance(question, Query)
     first, last = (None, question.at) if isinstance(question, Query) else (question.start, question.end)
-    stamps = _times([stamp for stamp, _ in pairs], None if first is None else first * 1_000, last * 1_000)
+    times = _times([stamp for stamp, _ in pairs], None if first is None else first * 1_000, last * 1_000)
     numbers, finite = _numbers([text for _, text in pairs])
-    lengths = list(map(len, samples))
-    _refuse_disorder(stamps, lengths)
-    flat = stamps.tolist()
-    ends = list(accumulate(lengths))
-    spans = list(map(slice, [0, *ends], ends))
-    times, values = map(flat.__getitem__, spans), map(numbers.__getitem__, spans)
-    series = map(make, repeat(Series), zip(found, times, values, strict=True))
+    series = _joined(found, list(map(len, samples)), times, numbers)
     gaps = raw and not finite and any(map(math.isnan, numbers))
     return map(_without_nan, series) if gaps else series
+
+
+def _joined(
+    found: Sequence[Mapping[str, str]], lengths: Sequence[int], times: NDArray[np.int64], numbers: list[float]
+) -> Iterator[Series]:
+    """Labels and the samples that follow on each other as series, each of so many samples."""
+    _refuse_disorder(times, lengths)
+    flat = times.tolist()
+    ends = list(accumulate(lengths))
+    spans = list(map(slice, [0, *ends], ends))
+    stamps, values = map(flat.__getitem__, spans), map(numbers.__getitem__, spans)
+    return map(make, repeat(Series), zip(found, stamps, values, strict=True))
 
 
 def _without_nan(series: Series) -> Series:
@@ -235,11 +242,11 @@ def _plainly_distinct(found: list[dict[str, str]]) -> bool:
     ) == len(found)
 
 
-def _times(stamps: list[Any], earliest: int | None, latest: int) -> NDArray[np.int64]:
+def _times(stamps: list[Any] | NDArray[np.float64], earliest: int | None, latest: int) -> NDArray[np.int64]:
     """Milliseconds of the seconds that stand in JSON, between the first and the last instant asked about."""
-    if not {int, float}.issuperset(map(type, stamps)):
+    if isinstance(stamps, list) and not {int, float}.issuperset(map(type, stamps)):
         raise TypeError
-    times = np.rint(np.array(stamps, np.float64) * 1_000)
+    times = np.rint(np.asarray(stamps, np.float64) * 1_000)
     too_early = earliest is not None and bool((times < earliest - TOLERANCE).any())
     if too_early or bool((times > latest + TOLERANCE).any()):
         raise BadAnswer("samples of another time than was asked for", reason="stale_sample")

@@ -23,7 +23,22 @@ SERIES = st.lists(
     st.tuples(LABELS, SAMPLES.map(sorted)), max_size=6, unique_by=lambda one: frozenset(one[0].items())
 )
 
-MARKS = [b'{"metric":', b',"values":', b"]]}", b"]]},", b"}", b"[", b'"']
+MARKS = [
+    b'{"metric":',
+    b',"values":',
+    b"]]}",
+    b"]]},",
+    b"}",
+    b"[",
+    b'"',
+    b"4",
+    b'"4',
+    b'4"',
+    b"4,",
+    b",4",
+    b"4]",
+    b"[4",
+]
 
 
 def written(series, **style):

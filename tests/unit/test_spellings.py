@@ -94,6 +94,43 @@ def test_what_is_refused_is_refused_with_spellings(text, reason):
     assert reason.replace("not_json", "bad_json") == caught.value.reason
 
 
+TWO = body(SHOP, {"job": "mail"}, samples=((AT - 1, "1"), (AT, "2")))
+
+
+@pytest.mark.parametrize(
+    ("where", "digit_there"),
+    [
+        (b":[[", b":4[["),
+        (b":[[", b":[4["),
+        (b',"1"', b',4"1"'),
+        (b'"1"]', b'"1"4]'),
+        (b"],[", b"]4,["),
+        (b"],[", b"],4["),
+        (b"]]}", b"]4]}"),
+        (b"]]},", b"]]4},"),
+        (b"]]},", b"]]}4,"),
+    ],
+)
+def test_a_digit_where_none_belongs_is_broken_json(where, digit_there):
+    """Numbers are read without what stands around them only where all of that is as it should be (P9)."""
+    assert where in TWO
+    spellings = Spellings()
+    decode(TWO, QUESTION, spellings)
+    with pytest.raises(BadAnswer) as caught:
+        decode(TWO.replace(where, digit_there, 1), QUESTION, spellings)
+    assert "bad_json" == caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "-1.5", "1e+06", "2.5e-07", "123456789012345678901234567890", "1e400", "5.", "+3"]
+)
+def test_numbers_mean_the_same_however_they_are_read(number):
+    """As one list of JSON, or each by itself: the nearest double."""
+    text = body(SHOP, samples=((AT, number),))
+    expected, found = (decode(text, QUESTION, *some).series[0].values for some in ((), (Spellings(),)))
+    assert [float(number)] == list(expected) == list(found)
+
+
 @pytest.mark.parametrize("last", ["shop", "<shop>"], ids=["as we spell", "escaped by the server"])
 def test_labels_that_are_gone_are_forgotten(last):
     """What many others took the place of is no longer kept in mind, whether answers could be taken apart or not."""
