@@ -210,17 +210,14 @@ class Rechecks:
             trail.wait -= 1
             return
         if (self._compare if unit.batch is None else self._look_back)(unit, trail, block, report):
-            self.trails[unit.key].forget(block.end)  # else: no whole answer now, or no place to write to
+            self.trails[unit.key].done(block)  # else: no whole answer now, or no place to write to
 
     def _due(self, unit: Unit, trail: Trail) -> Block | None:
-        """The oldest block, if it ended long enough ago; the first one after a restart may be short."""
-        borders = sorted(trail.borders)[:2]
+        """The oldest block that ended long enough ago; the first one after a restart may be short."""
         together = self.attempts.joined(unit) or unit.key
         turns = min(TURNS, 1 + len(self.attempts.units) // A_TURN)
         patience = PATIENCE + crc32(together.encode()) % turns
-        if len(borders) < 2 or borders[1] > trail.until - patience * self.interval:  # noqa: PLR2004 - both ends
-            return None
-        return Block(*borders)
+        return trail.due(trail.until - patience * self.interval)
 
     # comparing
 
@@ -230,7 +227,7 @@ class Rechecks:
         Where recounts were in vain for long, only ticks without data are asked about for some blocks.
         """
         late = self._is_late(unit, trail, block, report)
-        trail.wait = 1 if late is None else 0
+        trail.wait = 1 if late is None and not trail.waits(block) else 0
         if late:
             return self._recount(unit, trail, block, report)
         if late is None:
@@ -252,6 +249,8 @@ class Rechecks:
         finally:
             report.samples += ask.samples
             report.doubts["inconsistent"] += comparison.gone
+            if comparison.gone:
+                trail.put_aside(block, self.interval, recounted=False)
 
     def _look_back(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
         """Ask expressions about a block once more, and correct its ticks one by one; whether that is done.
@@ -295,7 +294,7 @@ class Rechecks:
             if report.store_error is not None:
                 return False
         if seen.gone:  # it may be a backend that is short of memory just now
-            trail.put_off()
+            trail.put_aside(block, self.interval)
             return False
         if trail.skip:
             trail.skip -= 1
@@ -347,7 +346,7 @@ class Rechecks:
         )
         if changes and (lost or any(change.takes_away for change in changes.values())):
             report.doubts["inconsistent"] += 1
-            trail.put_off()  # it may be a backend that is short of memory just now
+            trail.put_aside(block, self.interval)  # it may be a backend that is short of memory just now
             return False
         if not changes:
             trail.pause(patience=PATIENT)
@@ -360,7 +359,7 @@ class Rechecks:
         if report.store_error is not None:
             return False
         self.attempts.remember(remembered)
-        fresh = self.trails[unit.key] = Trail(block.start)
+        fresh = self.trails[unit.key] = trail.before(block.start)
         for found in results:
             self._extend(fresh, found)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from slo_budget_tracker.sizes import NOTHING, Size
@@ -28,6 +29,16 @@ class Block(NamedTuple):
         return any(self.start < at <= self.end for at in instants)
 
 
+class Aside(NamedTuple):
+    """Until which data instant a block waits, and how often it was put aside."""
+
+    until: int = 0
+    times: int = 0
+
+
+NOT_ASIDE = Aside()
+
+
 @dataclass(slots=True)
 class Trail:
     """A unit's last ticks: what was remembered at the borders of blocks, and which ticks had no data."""
@@ -45,6 +56,37 @@ class Trail:
     worse: int = 0
     thin_skip: int = 0
     thin_vain: int = 0
+    aside: dict[int, Aside] = field(default_factory=dict)  # by the end of blocks that others go before
+    passed: set[int] = field(default_factory=set)  # ends of blocks behind these that were compared
+
+    def due(self, last: int) -> Block | None:
+        """The oldest block up to an instant that is still to be compared, and not put aside just now."""
+        blocks = [Block(*ends) for ends in pairwise(sorted(self.borders)) if ends[1] <= last]
+        return next((one for one in blocks if one.end not in self.passed and not self.waits(one)), None)
+
+    def waits(self, block: Block) -> bool:
+        """Whether a block is put aside."""
+        return self.aside.get(block.end, NOT_ASIDE).until > self.until
+
+    def done(self, block: Block) -> None:
+        """A block needs no further look; what lies before the oldest one that does is forgotten."""
+        self.passed.add(block.end)
+        for end in sorted(self.borders)[1:]:
+            if end not in self.passed:
+                return
+            self.forget(end)
+
+    def before(self, start: int) -> Trail:
+        """What is still to be compared of the ticks before a border."""
+        return Trail(
+            start,
+            {at: memories for at, memories in self.borders.items() if at <= start},
+            {at: names for at, names in self.holes.items() if at <= start},
+            {at for at in self.partial if at <= start},
+            sizes={at: size for at, size in self.sizes.items() if at <= start},
+            aside={at: one for at, one in self.aside.items() if at <= start},
+            passed={at for at in self.passed if at <= start},
+        )
 
     def missing(self, block: Block) -> dict[int, frozenset[str]]:
         """The SLOs without data, by the end of each tick of a block that had such."""
@@ -62,6 +104,8 @@ class Trail:
         self.holes = {at: names for at, names in self.holes.items() if at > before}
         self.partial = {at for at in self.partial if at > before}
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
+        self.aside = {at: one for at, one in self.aside.items() if at > before}
+        self.passed = {at for at in self.passed if at > before}
 
     def fewer(self, sizes: Mapping[int, Size]) -> list[int]:
         """The ticks that have fewer samples than were read of them."""
@@ -90,9 +134,16 @@ class Trail:
         self.skip = 2 ** max(self.vain - patience, 0) - 1
 
     def put_off(self) -> None:
-        """No answer that could be taken over: the next tries are further and further apart."""
+        """No whole answer: the next tries are further and further apart."""
         self.worse += 1
         self.wait = 2 ** min(self.worse, MOST_SKIPPED)
+
+    def put_aside(self, block: Block, interval: int, *, recounted: bool = True) -> None:
+        """There is less than there was: the next tries are as far apart, and blocks behind go before."""
+        self.worse += recounted
+        times = self.aside.get(block.end, NOT_ASIDE).times + 1
+        ticks = 1 + 2 ** min(max(times, self.worse if recounted else 0), MOST_SKIPPED)
+        self.aside[block.end] = Aside(self.until + ticks * interval, times)
 
     def is_well(self) -> None:
         """A whole block was compared, and is what it was: whatever was in vain before is forgotten."""

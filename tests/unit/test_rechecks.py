@@ -283,6 +283,36 @@ def test_a_source_with_less_than_before_takes_nothing_away(ledger):
     assert [] == revisions(ledger)
 
 
+@pytest.mark.parametrize(
+    "dies", [pytest.param(14, id="in its middle"), pytest.param(20, id="up to its last tick")]
+)
+def test_a_block_that_lost_samples_keeps_nothing_behind_it_waiting(ledger, dies):
+    """D16, P19, P23: one with a hole is tried again for an hour, and what is late in the next one is counted at once."""
+    history = History((STEADY, Pod(-40, dies, frozenset(), (6, 14)), DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(80))
+    for tick in range(1, 31):
+        if tick == 13:
+            one.simulator.lose("pod-1")
+        one.tick(tick, fault="empty" if tick == 5 else None)
+    assert truth(history, 30)[0][11:] == counts(ledger, 1, 30)[11:]
+    assert 0 == counts(ledger, 1, 5)[-1][2]
+
+
+def test_a_block_that_waited_is_counted_when_its_samples_are_back(ledger):
+    """D16, P19, P23: what was counted behind it meanwhile stays, and all of it is told once."""
+    history = History((STEADY, Pod(-40, 14, frozenset(), (6, 14)), DYING), late=((34, 35, 200),))
+    one = Watch(ledger, history.simulate(120))
+    stored = one.simulator.copy()
+    for tick in range(1, 51):
+        if tick == 13:
+            one.simulator.lose("pod-1")
+        if tick == 30:
+            back = {key: of for key, of in stored.series.items() if ("instance", "pod-1") in key}
+            one.simulator.series.update(back)
+        one.tick(tick, fault="empty" if tick == 5 else None)
+    assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
 def test_a_changed_expression_is_read_again(ledger):
     """D16: an expression that fills ticks that had none, block by block."""
     history = History((STEADY,))
