@@ -205,10 +205,8 @@ def _compare(sorting: Sorting, memory: Memory, lines: Lines, start: int, end: in
         job = memory.jobs.get(sorting.lanes[lane].job)
         spacing = USUAL_SPACING if job is None or job.spacing is None else job.spacing
         newest[key] = max(newest.get(key, (0, 0.0)), (kept[-1], A_SCRAPE * spacing))
-    index, times = memory.roll.index, memory.times
-    newer = any(
-        key not in index or time - times[index[key]] >= scrape for key, (time, scrape) in newest.items()
-    )
-    known = {key: times[row] for key, row in index.items() if times[row] > start * 1000}
+    times = dict(zip(memory.roll.keys, memory.times, strict=True))
+    newer = any(key not in times or time - times[key] >= scrape for key, (time, scrape) in newest.items())
+    known = {key: time for key, time in times.items() if time > start * 1000}
     gone = any(key not in newest or time - newest[key][0] >= newest[key][1] for key, time in known.items())
     return newer, gone

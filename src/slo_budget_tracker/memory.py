@@ -83,8 +83,19 @@ class Roll:
         return np.array(self.targets, np.uint64)
 
     def extended(self, keys: Sequence[int], targets: Sequence[int]) -> Roll:
-        """The roll with further series at its end."""
-        return Roll((*self.keys, *keys), (*self.targets, *targets))
+        """The roll with further series at its end, which takes over what this one was looked up with."""
+        longer = Roll((*self.keys, *keys), (*self.targets, *targets))
+        if (index := self.let_go()) is not None:
+            rows = range(len(self.keys), len(longer.keys))
+            vars(longer)["index"] = {**index, **dict(zip(keys, rows, strict=True))}
+        return longer
+
+    def let_go(self) -> dict[int, int] | None:
+        """Forget what can be made again, most of a roll's memory: it stays only where blocks begin."""
+        for name in ("order", "packed", "_targets"):
+            vars(self).pop(name, None)
+        index: dict[int, int] | None = vars(self).pop("index", None)
+        return index
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ class Memory:
 
     def _of(self, rows: Sequence[int]) -> Memory:
         roll = Roll(tuple(self.roll.keys[row] for row in rows), tuple(self.roll.targets[row] for row in rows))
+        self.roll.let_go()
         return replace(
             self,
             roll=roll,

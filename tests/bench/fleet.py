@@ -1,9 +1,9 @@
 """A fleet of services of fifty shapes, exported live by one small process, and its catalogue of SLOs.
 
-    python -m tests.bench.fleet PORT SLOS SERIES SCRAPE [alone]
+    python -m tests.bench.fleet PORT SLOS SERIES SCRAPE [alone] [life=SECONDS]
 
 Each SLO has a service of two pods with some series each; a fifth of the SLOs are about latency, the pods of a tenth
-are replaced every hour. The exporter stands in for all pods: Prometheus scrapes it in parts with `honor_labels`, so
+are replaced every hour, or those of all after so many seconds. The exporter stands in for all pods: Prometheus scrapes it in parts with `honor_labels`, so
 that every pod has its own `job`, `instance`, `up` and start time, as if it had been scraped itself.
 """
 
@@ -184,6 +184,7 @@ class Part:
     services: list[Service]
     series: int
     scrape: float
+    life: int | None = None  # seconds that each pod lives; None for LIFE, of those that churn
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
     texts: list[str] = field(init=False)
     counters: Any = field(init=False)
@@ -196,7 +197,7 @@ class Part:
         pods = [(service, pod) for service in self.services for pod in range(PODS)]
         self.texts = [service.pod(pod, 0, born=born, series=self.series) for service, pod in pods]
         self.counters = self.random.integers(10_000, 10_000_000, (len(pods), self.series))
-        self.churning = [at for at, (service, _) in enumerate(pods) if service.churns]
+        self.churning = [at for at, (service, _) in enumerate(pods) if service.churns or self.life]
         latency = np.array([service.latency for service, _ in pods], bool)
         self.counters[latency, 1] = self.counters[latency].max(axis=1)  # +Inf
         rates = np.resize([20.0, 0.02, 1.0, 0.01, 2.0, 0.1], self.series)
@@ -214,7 +215,7 @@ class Part:
         return ("".join(self.texts) % tuple(self.counters.ravel().tolist())).encode()
 
     def _churn(self) -> None:
-        self.owed += len(self.churning) * self.scrape / LIFE
+        self.owed += len(self.churning) * self.scrape / (self.life or LIFE)
         while self.owed >= 1 and self.churning:
             self.owed -= 1
             self.generation += 1
@@ -261,8 +262,9 @@ def main() -> None:
     """Serve a fleet."""
     port, count, series, scrape = map(int, sys.argv[1:5])
     fleet = services(count, alone="alone" in sys.argv[5:])
+    lives = [int(one.removeprefix("life=")) for one in sys.argv[5:] if one.startswith("life=")]
     number = min(PARTS, count)
-    serve(port, [Part(fleet[at::number], series, scrape) for at in range(number)])
+    serve(port, [Part(fleet[at::number], series, scrape, *lives) for at in range(number)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Ten thousand SLOs on one daemon: what a tick, a restart, a reload and a look at it cost, and how that grows.
 
-    python -m tests.bench.tenthousand [100 1000 10000] [--ticks 5] [--interval 30] [--growth] [--json]
+    python -m tests.bench.tenthousand [100 1000 10000] [--ticks 5] [--interval 30] [--life 600] [--growth] [--json]
 
 A fleet (tests/bench/fleet.py, 12 series per SLO) is scraped live by a real Prometheus. The ledger is given the rows of
 30 days, then the daemon runs as a process of its own. Interval and scrapes are half of what they usually are (30 s and
@@ -8,7 +8,8 @@ A fleet (tests/bench/fleet.py, 12 series per SLO) is scraped live by a real Prom
 not end in time, `--interval 60` is as usual and reads as many. CPU and memory are from /proc; the
 CPU of Prometheus is what the queries add to that of scraping alone, measured before the daemon starts. Requests are told
 as the mean of the ticks that are looked at, and as the most in one of them: late data are looked for in five of ten ticks,
-so `--ticks 20` sees all there is. Of three reloads the worst is told.
+so `--ticks 20` sees all there is. Of three reloads the worst is told. With `--life 600` each pod lives ten minutes: in 24
+minutes as many series come and go as in a day in which a tenth of all pods is replaced every hour.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Case:
     series: int = 6  # per pod; two pods per SLO
     window: str = "30d"
     alone: bool = False
+    life: int | None = None  # seconds that each pod lives, instead of an hour for a tenth of them
     ticks: int = 5
     interval: int = INTERVAL
 
@@ -63,6 +65,7 @@ class Case:
         """What tells it from the others."""
         each = fleet.PODS * self.series
         extra = ", no two merged" if self.alone else ""
+        extra += f", pods that live {self.life} s" if self.life else ""
         return f"{self.slos:,} SLOs of {each} series, window {self.window}{extra}"
 
 
@@ -216,6 +219,7 @@ def scraped(case: Case, folder: Path) -> Iterator[PrometheusServer]:
         str(case.series),
         str(case.scrape),
         *(["alone"] if case.alone else []),
+        *([f"life={case.life}"] if case.life else []),
     ]
     exporter = subprocess.Popen([sys.executable, "-m", "tests.bench.fleet", *arguments])
     jobs = fleet.scrape_configs(port, case.slos)
@@ -294,6 +298,7 @@ def _ticks(case: Case, daemon: Daemon, server: PrometheusServer, scraping: float
         "scraping_cpu": scraping,
         "missed": grown["slo_budget_tracker_ticks_missed_total"],
         "doubts": grown.get("slo_budget_tracker_counting_doubts_total", 0.0),
+        "remembered": after["slo_budget_tracker_series_remembered"],
         "rss": resident,
         "peak": most,
     }
@@ -335,6 +340,7 @@ def markdown(cases: list[tuple[Case, dict[str, Any]]]) -> str:
     lines = {
         "series": lambda f: f"{f['series']:,}",
         "requests per tick, mean / most": lambda f: f"{f['requests']:,.0f} / {f['most_requests']:,.0f}",
+        "series remembered": lambda f: f"{f['remembered']:,.0f}",
         "samples read per tick": lambda f: f"{f['samples']:,.0f}",
         "daemon CPU per tick": lambda f: f"{f['daemon_cpu']:.2f} s",
         "daemon CPU per tick and SLO": lambda f: f"{1000 * f['daemon_cpu'] / f['slos']:.2f} ms",
@@ -375,13 +381,16 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=5)
     parser.add_argument("--interval", type=int, default=INTERVAL, help="seconds between two ticks")
     parser.add_argument("--alone", action="store_true", help="also with no two SLOs that can be merged")
-    parser.add_argument("--only", action="store_true", help="not the plain case before --alone or --growth")
+    parser.add_argument("--life", type=int, help="also with pods that live so many seconds, all of them")
+    parser.add_argument("--only", action="store_true", help="not the plain case before the others")
     parser.add_argument("--growth", action="store_true", help="also four times the series, other windows")
     parser.add_argument("--json", action="store_true", help="print the raw figures")
     arguments = parser.parse_args()
     cases = [Case(count, ticks=arguments.ticks, interval=arguments.interval) for count in arguments.slos]
     if arguments.alone:
         cases.append(replace(cases[-1], alone=True))
+    if arguments.life:
+        cases.append(replace(cases[len(arguments.slos) - 1], life=arguments.life))
     if arguments.growth:
         thousand = Case(1_000, ticks=arguments.ticks, interval=arguments.interval)
         cases += [
