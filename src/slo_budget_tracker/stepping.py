@@ -70,7 +70,7 @@ class Stepper(Judge):
                 piece.add_unknown(name, self.ids[name], ticks)
         for name in [name for name in piece.counts if self.slos[name].slices is not None]:
             self._slice(name, piece)
-        for name in [name for name in piece.counts if is_group(name)]:
+        for name in filter(self._is_first, piece.counts):
             piece.add_absent(self.ids[name], self._unsaid(name))
         corrected = self._corrected(piece)
         self.ledger.stage(piece.rows())
@@ -106,6 +106,10 @@ class Stepper(Judge):
             found = cut(parts, slices, interval=self.interval)
         piece.put_slices(instance, found)
 
+    def _is_first(self, name: str) -> bool:
+        """Whether a group was never stepped before."""
+        return is_group(name) and self.ledger.slo_cursor(self.ids[name]) is None
+
     def _unsaid(self, name: str) -> list[Tick]:
         """Ticks that were over when a group is stepped for the first time, and of which nothing is said.
 
@@ -114,8 +118,7 @@ class Stepper(Judge):
         """
         instance, until = self.ids[name], self.stepped(name)
         begun = max(self.ledger.born(instance), self.begun(name))
-        new = self.ledger.slo_cursor(instance) is None and self.slos[name].slices is None
-        if not new or until <= begun:
+        if self.slos[name].slices is not None or until <= begun:
             return []
         edges = [begun, *reversed(range(until, begun, -self.interval))]
         own, whole = (self.ledger.history.parts(one, edges) for one in (instance, self.ids[name_of(name)]))
