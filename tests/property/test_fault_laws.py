@@ -288,6 +288,9 @@ def test_late_and_missing_answers_are_counted_once_they_are_there(history, troub
 @example(
     History((STEADY, Pod(24, 36, frozenset(), (24, 36)), STEADY)), [Fault("partial", 11, 12)], 19, "pod-1"
 )
+@example(
+    History((STEADY, Pod(-40, 30, frozenset(), (20, 30)), STEADY)), [Fault("empty", 13, 14)], 18, "pod-1"
+)
 @given(
     histories(TICKS + HEALTHY, watched=TICKS),
     faults({"partial", "empty"}, LOST - 4, longest=2),
