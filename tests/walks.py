@@ -31,7 +31,6 @@ INTERVAL = 4  # seconds of a tick, unless said otherwise
 COUNTS = (2, 3)  # of shards, in turn
 NAMES = [f"slo-{number}" for number in range(24)]
 PATIENCE = 180.0
-TRY_AGAIN = 3  # the exit status where something is out of reach, as a ledger that somebody else has
 MOMENT = 10.0  # for a move to begin, where it is to be cut off
 SOON = 90.0  # by then what came late was noticed
 KINDS = ("slo_burn_started", "slo_recovered")  # what falls ill and gets well again brings, in turn
@@ -172,17 +171,15 @@ class Walk:
         self.start(index, of)
 
     def until(self, true, *, what, within=PATIENCE):
-        """Wait for something; who finds its ledger still in use meanwhile is started again, as by a service manager."""
+        """Wait for something; nobody ends meanwhile, also who finds its ledger still in use: it waits, too."""
 
-        def tended():
+        def well():
             for one in self.running.values():
-                if one.process.poll() is not None:
-                    assert one.process.returncode == TRY_AGAIN, one.said
-                    one.join(one.shard)
+                assert one.process.poll() is None, one.said
             return true()
 
         try:
-            return until(tended, what=what, within=within)
+            return until(well, what=what, within=within)
         except AssertionError as error:
             error.add_note(self.told())
             raise
