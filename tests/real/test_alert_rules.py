@@ -6,9 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -17,6 +15,7 @@ import yaml
 
 from tests.real.alerting import AlertmanagerServer, Webhook
 from tests.servers import free_port, promtool_binary
+from tests.small_server import SmallServer
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "config" / "prometheus").glob("*.yaml"))
@@ -64,33 +63,21 @@ def test_every_alert_is_tested():
     assert [] == [rule["alert"] for group in groups for rule in group["rules"] if rule["alert"] not in tested]
 
 
-class Shop:
+class Shop(SmallServer):
     """Serves requests each time it is scraped; fails all of them from `failing` on."""
 
     def __init__(self):
         self.counts = {"200": 0, "500": 0}
         self.failing = self.first_failure = None
-        shop, started = self, time.time() - 3_600
+        self.started = time.time() - 3_600
+        super().__init__(self._scraped)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                shop.counts["500" if shop.failing else "200"] += BEFORE
-                if shop.failing and shop.first_failure is None:
-                    shop.first_failure = time.time()
-                lines = [f'shop_requests_total{{code="{code}"}} {n}\n' for code, n in shop.counts.items()]
-                body = "".join([*lines, f"process_start_time_seconds {started}\n"]).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def _scraped(self, *_):
+        self.counts["500" if self.failing else "200"] += BEFORE
+        if self.failing and self.first_failure is None:
+            self.first_failure = time.time()
+        lines = [f'shop_requests_total{{code="{code}"}} {n}\n' for code, n in self.counts.items()]
+        return "".join([*lines, f"process_start_time_seconds {self.started}\n"]).encode()
 
 
 @contextlib.contextmanager
@@ -155,8 +142,7 @@ def test_from_a_failing_service_to_a_notification(tmp_path, make_prometheus, sho
         show(f"from the first failing request to the notification: {at - shop.first_failure:.1f} s")
     finally:
         webhook.close()
-        shop.server.shutdown()
-        shop.server.server_close()
+        shop.close()
 
 
 @pytest.mark.alertmanager

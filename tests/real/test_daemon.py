@@ -9,17 +9,16 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.servers import free_port
+from tests.small_server import SmallServer
 
 pytestmark = pytest.mark.prometheus
 
@@ -44,34 +43,20 @@ slos:
 """
 
 
-class Exporter:
+class Exporter(SmallServer):
     """A shop that serves nine requests and fails one each time it is scraped."""
 
     def __init__(self):
-        self.scrapes = 0
-        exporter = self
-        started = time.time() - 3_600
+        self.scrapes, self.started = 0, time.time() - 3_600
+        super().__init__(self._scraped)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                exporter.scrapes += 1
-                body = (
-                    f'shop_requests_total{{code="200"}} {exporter.scrapes * 9}\n'
-                    f'shop_requests_total{{code="500"}} {exporter.scrapes}\n'
-                    f"process_start_time_seconds {started}\n"
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def _scraped(self, *_):
+        self.scrapes += 1
+        return (
+            f'shop_requests_total{{code="200"}} {self.scrapes * 9}\n'
+            f'shop_requests_total{{code="500"}} {self.scrapes}\n'
+            f"process_start_time_seconds {self.started}\n"
+        ).encode()
 
 
 @dataclass
@@ -189,8 +174,7 @@ def tracker(tmp_path, make_prometheus):
     if one.process is not None and one.process.poll() is None:
         one.process.kill()
         one.process.wait()
-    exporter.server.shutdown()
-    exporter.server.server_close()
+    exporter.close()
 
 
 def test_a_daemon_lives_restarts_and_leaves(tracker):
