@@ -27,7 +27,7 @@ KEEP_MEMORIES = 30 * DAY
 SETTLED = frozenset({"delivered", "skipped"})
 
 _SLOS = 50  # looked at in one transaction
-_EVENTS = 200  # removed for one SLO in one transaction
+_EVENTS = 200  # removed in one transaction, whosever they are
 
 
 class Retention:
@@ -50,16 +50,19 @@ class Retention:
             _forget_memories(connection, before=now - KEEP_MEMORIES)
             forget_annotations(connection, before=now - self.keep_events)
             buckets.forget_unused(connection)
+        before, room = now - self.keep_events, _EVENTS
         for _ in range(min(_SLOS, len(self._slos))):
-            before = now - self.keep_events
-            if _remove_events(connection, self._slos[-1], before=before, settled=self.settled):
+            room -= _remove_events(connection, self._slos[-1], before=before, settled=self.settled, most=room)
+            if not room:
                 return
             self._slos.pop()
         self.due = bool(self._slos)
 
 
-def _remove_events(connection: sa.Connection, slo: str, *, before: int, settled: Container[str]) -> bool:
-    """Remove the oldest events of an SLO that may go, none behind one that stays; may there be more?"""
+def _remove_events(
+    connection: sa.Connection, slo: str, *, before: int, settled: Container[str], most: int
+) -> int:
+    """Remove the oldest events of an SLO that may go, none behind one that stays; how many went."""
     event, place = tables.events.c, tables.deliveries.c
     oldest = (
         sa.select(event.event_id, event.sequence, event.created, place.state)
@@ -69,9 +72,9 @@ def _remove_events(connection: sa.Connection, slo: str, *, before: int, settled:
     )
     first = connection.execute(oldest.limit(1)).first()
     if first is None or first.created >= before:
-        return False
+        return 0
     newest = connection.execute(sa.select(sa.func.max(event.sequence)).where(event.slo == slo)).scalar_one()
-    found = connection.execute(oldest.limit(_EVENTS)).all()
+    found = connection.execute(oldest.limit(most)).all()
     gone = [
         row.event_id
         for row in takewhile(
@@ -80,7 +83,7 @@ def _remove_events(connection: sa.Connection, slo: str, *, before: int, settled:
     ]
     for table, column in ((tables.deliveries, place.event_id), (tables.events, event.event_id)):
         connection.execute(sa.delete(table).where(column.in_(gone)))
-    return len(gone) == _EVENTS
+    return len(gone)
 
 
 def _forget_memories(connection: sa.Connection, *, before: int) -> None:
