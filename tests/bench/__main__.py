@@ -6,6 +6,7 @@ import sys
 import time
 
 from tests.bench import (
+    alone,
     amplification,
     beyond,
     churn,
@@ -33,6 +34,7 @@ BENCHES = {
     "peers": ("Beside Sloth, Pyrra and slo-generator in one run", peers.main),
     "thousand": ("A thousand SLOs", thousand.main),
     "scale": ("A hundred, a thousand and ten thousand SLOs, scraped live", tenthousand.main),
+    "alone": ("What ticks ask where no two SLOs can be merged, in good times and bad", alone.main),
     "ticks": ("A steady tick by part, in one process", ticks.main),
     "churn": ("Memory over days of pods that come and go, in one process", churn.main),
     "restart": ("A restart on a ledger with 30 days, again and again", restart.main),

@@ -168,9 +168,11 @@ class Found:
     cpu: float = 0.0
 
 
-def measure(count: int, *, ration: int | None = A_TICK, phases: tuple[Phase, ...] = PHASES) -> list[Found]:
-    """Go through all phases."""
-    world, at, found = World(), 0, []
+def measure(
+    count: int, *, ration: int | None = A_TICK, phases: tuple[Phase, ...] = PHASES
+) -> Iterator[Found]:
+    """Go through all phases, and tell of each."""
+    world, at = World(), 0
     with Ledger.open("sqlite://") as ledger:
         slos = tuple(map(slo, range(count)))
         options = {"asks": {"default": world.ask}, "delay": 0, "workers": 1, "ration": ration}
@@ -179,7 +181,6 @@ def measure(count: int, *, ration: int | None = A_TICK, phases: tuple[Phase, ...
             if phase.kind:
                 world.turn(phase.kind, at)
             one = Found(phase.name)
-            found.append(one)
             for number in range(phase.ticks):
                 at += TICK
                 world.asked, began = 0, time.process_time()
@@ -189,22 +190,24 @@ def measure(count: int, *, ration: int | None = A_TICK, phases: tuple[Phase, ...
                 one.cpu += time.process_time() - began
                 if report.pending_seconds:
                     one.behind = number + 1
-    return found
+            yield one
 
 
-def markdown(count: int, found: list[Found]) -> str:
-    """The figures as a table."""
-    lines = [
-        f"| {count:,} SLOs, no two merged | ticks | requests per tick, mean / most | caught up after | ends of SLO ticks |",
-        "|---|--:|--:|--:|---|",
-    ]
-    for one in found:
-        ends = ", ".join(f"{times:,} {name}" for name, times in sorted(one.outcomes.items()))
-        lines.append(
-            f"| {one.name} | {len(one.asked)} | {sum(one.asked) / len(one.asked):,.0f} / {max(one.asked):,} "
-            f"| {f'{one.behind} ticks' if one.behind else 'at once'} | {ends or 'none'} |"
-        )
-    return "\n".join(lines)
+def head(count: int) -> str:
+    """What stands above the rows."""
+    return (
+        f"| {count:,} SLOs, no two merged | ticks | requests per tick, mean / most | behind for | SLO ticks by their end |\n"
+        "|---|--:|--:|--:|---|"
+    )
+
+
+def row(one: Found) -> str:
+    """A phase as a row of the table."""
+    ends = ", ".join(f"{times:,} {name}" for name, times in sorted(one.outcomes.items()))
+    return (
+        f"| {one.name} | {len(one.asked)} | {sum(one.asked) / len(one.asked):,.0f} / {max(one.asked):,} "
+        f"| {one.behind} ticks | {ends or 'none'} |"
+    )
 
 
 def main() -> None:
@@ -214,7 +217,9 @@ def main() -> None:
     )
     parser.add_argument("slos", type=int, nargs="?", default=10_000)
     count = parser.parse_args().slos
-    print(markdown(count, measure(count)))
+    print(head(count))
+    for one in measure(count):
+        print(row(one), flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
