@@ -32,9 +32,9 @@ def told(slo, number, *, kind=None, **payload):
     return Transition(kind, "burn:page:3600:300", NOW + 60 * number, f"number {number}", figures)
 
 
-def ledger_of(path=None, *, slos=("shop",), events=3):
-    """An open ledger with so many events per SLO; without a path one in memory."""
-    ledger = Ledger.open("sqlite://" if path is None else f"sqlite:///{path}")
+def ledger_of(url="sqlite://", *, slos=("shop",), events=3):
+    """An open ledger with so many events per SLO, in memory unless it is said where."""
+    ledger = Ledger.open(url)
     happen(ledger, slos=slos, numbers=range(1, events + 1))
     return ledger
 

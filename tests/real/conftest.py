@@ -10,7 +10,9 @@ from tests.audit_server import NearAuditStream, delivery_of, ledger_of
 from tests.real.disks import Limited, mounted
 from tests.real.fleets import alone, fleet  # noqa: F401 - fixtures
 
-# Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files.
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql))
+# Modules about ledgers, whatever keeps them: their tests run with each engine, but for those that look at files
+# and say so by taking `path`. A test that takes neither would open a ledger of its own kind unnoticed.
 EACH_ENGINE = {
     "test_ledger_commands", "test_ledger_kept", "test_ledger_merged",
     "test_ledger_retention", "test_ledger_revised", "test_ledger_sound", "test_ledger_whole",
@@ -22,9 +24,10 @@ def pytest_generate_tests(metafunc):
     """Tests of ledgers run with SQLite and with PostgreSQL."""
     module = metafunc.module.__name__.rpartition(".")[2]
     names = metafunc.fixturenames
-    if "url" in names and "path" not in names and module in EACH_ENGINE:
-        engines = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
-        metafunc.parametrize("engine", engines, indirect=True)
+    if module not in EACH_ENGINE or "path" in names:
+        return
+    assert "url" in names, f"{metafunc.function.__name__} takes no `url`: which engine would it run with?"
+    metafunc.parametrize("engine", BOTH, indirect=True)
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import json
 import sys
 
 import pytest
+import sqlalchemy as sa
 
-from slo_budget_tracker import appeals
+from slo_budget_tracker import tables
 from slo_budget_tracker.cli import main
 from slo_budget_tracker.cli.audit import State
+from slo_budget_tracker.databases import Database
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import STATES, Outbox
@@ -29,13 +31,13 @@ from tests.servers import free_port
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(monkeypatch, capsys, tmp_path, url):
     """Run an audit command in this process: exit status, standard output, standard error; never a traceback."""
 
-    def run(command, *arguments, url=None):
+    def run(command, *arguments, stream=None):
         config = tmp_path / "tracker.yaml"
-        audit = f"audit: {{url: '{url}'}}\n" if url else ""
-        config.write_text(f"ledger: {{url: 'sqlite:///{tmp_path}/ledger.db'}}\n{audit}")
+        audit = f"audit: {{url: '{stream}'}}\n" if stream else ""
+        config.write_text(f"ledger: {{url: '{url}'}}\n{audit}")
         arguments = ["slo-budget-tracker", "audit", command, "-c", str(config), *arguments]
         monkeypatch.setattr(sys, "argv", arguments)
         with pytest.raises(SystemExit) as left:
@@ -58,27 +60,47 @@ def near():
 
 
 @pytest.fixture
-def delivered(tmp_path, near):
+def delivered(url, near):
     """The ids of three events of two SLOs each that were delivered."""
-    with ledger_of(tmp_path / "ledger.db", slos=("shop", "cart")) as ledger:
+    with ledger_of(url, slos=("shop", "cart")) as ledger:
         delivery = delivery_of(ledger, near.url).start()
         drained(delivery)
         delivery.stop()
         return [parcel.event_id for parcel in Outbox(ledger.transaction).parcels()]
 
 
-def quarantine(path, sequence, *, slo="shop"):
+def quarantine(url, sequence, *, slo="shop"):
     """Put one event aside; its id."""
-    with Ledger.open(f"sqlite:///{path}") as ledger:
+    with Ledger.open(url) as ledger:
         outbox = Outbox(ledger.transaction)
         (chosen,) = [one for one in outbox.parcels(slo=slo) if one.sequence == sequence]
         outbox.quarantine(chosen.event_id, "status 422: no", at=NOW)
         return chosen.event_id
 
 
-def test_list_shows_what_became_of_each_event(call, tmp_path, delivered):
+def requests(ledger):
+    """What was left beside the ledger, or in it, and was not taken up."""
+    if ledger.path is not None:
+        return list(ledger.path.parent.glob("*retry*"))
+    fact = tables.facts.c
+    with ledger.transaction() as connection:
+        return connection.execute(sa.select(fact.key).where(fact.key.startswith("appeal/"))).all()
+
+
+def leave(ledger, *texts):
+    """Leave requests of these very texts."""
+    for number, text in enumerate(texts):
+        if ledger.path is not None:
+            ledger.path.with_name(f"{ledger.path.name}.retry-{number}").write_bytes(text)
+            continue
+        with ledger.transaction() as connection:
+            values = {"key": f"appeal/{number}", "value": text.decode(errors="replace")}
+            connection.execute(sa.insert(tables.facts).values(**values))
+
+
+def test_list_shows_what_became_of_each_event(call, url, delivered):
     """A2: visible for people."""
-    aside = quarantine(tmp_path / "ledger.db", 2)
+    aside = quarantine(url, 2)
     status, out, _ = call("list")
     assert (0, "6 events") == (status, out.splitlines()[-1])
     line = next(line for line in out.splitlines() if aside in line)
@@ -88,9 +110,9 @@ def test_list_shows_what_became_of_each_event(call, tmp_path, delivered):
     assert (sorted(times), 6) == (times, len(times))
 
 
-def test_list_is_narrowed_and_read_by_scripts(call, tmp_path, delivered):
+def test_list_is_narrowed_and_read_by_scripts(call, url, delivered):
     """Filters by SLO and state; JSON."""
-    aside = quarantine(tmp_path / "ledger.db", 2)
+    aside = quarantine(url, 2)
     _, out, _ = call("list", "--state", "quarantined", "--output", "json")
     (found,) = json.loads(out)
     assert (aside, "quarantined", "status 422: no") == (
@@ -123,7 +145,7 @@ def test_export_is_the_whole_evidence(call, near, delivered):
 
 def test_verify_says_that_all_is_there(call, near, delivered):
     """Each receipt is compared with the server's event, then its chain."""
-    status, out, _ = call("verify", url=near.url)
+    status, out, _ = call("verify", stream=near.url)
     assert 0 == status
     assert ["6 of 6 receipts are what the audit stream shows", "its chain is valid"] == out.splitlines()
 
@@ -132,7 +154,7 @@ def test_verify_says_that_all_is_there(call, near, delivered):
 def test_verify_finds_what_is_gone(call, near, delivered, output):
     """A11: exit status 1, and what it is."""
     near.restart()
-    status, out, _ = call("verify", "--output", output, url=near.url)
+    status, out, _ = call("verify", "--output", output, stream=near.url)
     assert 1 == status
     assert 6 == (json.loads(out)["missing"] if output == "json" else out.count("missing: "))
 
@@ -144,7 +166,7 @@ def test_verify_finds_what_was_altered(call, near, delivered):
     event = app.state.store._events[2]
     altered = {**event.payload, "reason": "nothing happened"}
     app.state.store._events[2] = event.model_copy(update={"payload": altered, "hash": "0" * 64})
-    status, out, _ = call("verify", url=near.url)
+    status, out, _ = call("verify", stream=near.url)
     assert (1, 1) == (status, out.count("altered: "))
     assert "5 of 6 receipts" in out
     assert "its chain is broken: hash mismatch at event #3" in out
@@ -160,20 +182,20 @@ def test_verify_without_an_audit_stream(call, delivered, monkeypatch):
     assert err.startswith("the audit stream at http://127.0.0.1:")
 
 
-def test_receipts_of_a_lost_memory_are_only_counted(call, tmp_path, near, delivered):
+def test_receipts_of_a_lost_memory_are_only_counted(call, url, near, delivered):
     """A11: what is older than `audit.resend` keeps its receipt and is no mismatch."""
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+    with Ledger.open(url) as ledger:
         Outbox(ledger.transaction).forget(since=NOW + 10_000)
-    status, out, _ = call("verify", url=near.url)
+    status, out, _ = call("verify", stream=near.url)
     assert (0, "0 of 0 receipts are what the audit stream shows") == (status, out.splitlines()[0])
     assert "6 older receipts are of a memory that the audit stream has lost" in out
 
 
-def test_retry_beside_a_running_daemon(call, tmp_path, near, delivered):
+def test_retry_beside_a_running_daemon(call, url, near, delivered):
     """A2: the daemon, the only one that writes, takes the request up and sends the event."""
-    aside = quarantine(tmp_path / "ledger.db", 2)
+    aside = quarantine(url, 2)
     near.restart()
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+    with Ledger.open(url) as ledger:
         delivery = delivery_of(ledger, near.url).start()
         wait_for(lambda: len(near.get("/events").json()) == 5)
         status, out, _ = call("retry", aside)
@@ -186,19 +208,20 @@ def test_retry_beside_a_running_daemon(call, tmp_path, near, delivered):
     assert ("shop", 2, "number 2") == story(near.get("/events").json())[-1]
 
 
-def test_retry_without_a_daemon_waits_for_it(call, tmp_path, near, delivered, monkeypatch):
+def test_retry_without_a_daemon_waits_for_it(call, url, near, delivered, monkeypatch):
     """A2: the request is kept beside the ledger until somebody has it open."""
     monkeypatch.setattr(sys.modules["slo_budget_tracker.cli.audit"], "TAKEN_UP_WITHIN", 0.1)
-    quarantine(tmp_path / "ledger.db", 1)
-    quarantine(tmp_path / "ledger.db", 2)
+    quarantine(url, 1)
+    quarantine(url, 2)
     status, out, _ = call("retry", "--all")
     assert (0, True) == (status, out.startswith("2 events wait for the daemon"))
     near.restart()
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+    with Ledger.open(url) as ledger:
+        assert 1 == len(requests(ledger))
         delivery = delivery_of(ledger, near.url).start()
         wait_for(lambda: len(near.get("/events").json()) == 6)
         delivery.stop()
-    assert [] == list(tmp_path.glob("*retry*"))
+        assert [] == requests(ledger)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +244,11 @@ def test_retry_when_nothing_is_quarantined(call, delivered):
 
 
 @pytest.mark.parametrize("answer", [(401, ()), (503, [("Retry-After", "500")])], ids=["hold", "rest"])
-def test_retry_goes_at_once(call, tmp_path, answer):
+def test_retry_goes_at_once(call, url, answer):
     """A8: what somebody has mended is tried now, however long the pause would have been."""
     status, headers = answer
     refused = ("POST", lambda handler, _: handler.answer(status, body=b"no", headers=headers))
-    with FakeAuditStream(refused) as server, ledger_of(tmp_path / "ledger.db") as ledger:
+    with FakeAuditStream(refused) as server, ledger_of(url) as ledger:
         delivery = delivery_of(ledger, server.url).start()
         wait_for(lambda: delivery.figures().target_ok is False)
         code, out, _ = call("retry", "--all")
@@ -236,21 +259,21 @@ def test_retry_goes_at_once(call, tmp_path, answer):
         assert expected([1, 2, 3]) == story(server.events)
 
 
-def test_a_retry_that_cannot_be_carried_out_waits(tmp_path, monkeypatch):
+def test_a_retry_that_cannot_be_carried_out_waits(url, monkeypatch):
     """S3, A8: while the ledger is in trouble the request stays where it is, and delivery lives on."""
-    with FakeAuditStream() as server, ledger_of(tmp_path / "ledger.db") as ledger:
+    with FakeAuditStream() as server, ledger_of(url) as ledger:
         delivery = delivery_of(ledger, server.url)
-        appeals.leave(tmp_path / "ledger.db", None)
+        leave(ledger, b"null")
         monkeypatch.setattr(Outbox, "release", lambda *_: (_ for _ in ()).throw(LedgerError("no")))
         assert not delivery._heed()
-        assert 1 == len(list(tmp_path.glob("*retry*")))
+        assert 1 == len(requests(ledger))
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_verify_gives_an_audit_stream_its_rest(call, tmp_path, status):
+def test_verify_gives_an_audit_stream_its_rest(call, url, status):
     """A9: a command comes again when it was asked to; where that is too long it says so."""
     with FakeAuditStream() as server:
-        with ledger_of(tmp_path / "ledger.db") as ledger:
+        with ledger_of(url) as ledger:
             delivery = delivery_of(ledger, server.url).start()
             drained(delivery)
             delivery.stop()
@@ -261,28 +284,28 @@ def test_verify_gives_an_audit_stream_its_rest(call, tmp_path, status):
             )
 
         rest("1")
-        code, out, _ = call("verify", url=server.url)
+        code, out, _ = call("verify", stream=server.url)
         assert (0, "3 of 3 receipts are what the audit stream shows") == (code, out.splitlines()[0])
         rest("600")
-        code, _, err = call("verify", url=server.url)
+        code, _, err = call("verify", stream=server.url)
         assert (3, True) == (code, f"status {status}" in err)
 
 
-def test_requests_that_cannot_be_read_ask_for_nothing(tmp_path, near):
+def test_requests_that_cannot_be_read_ask_for_nothing(url, near):
     """Whatever lies beside the ledger under such a name, delivery goes on."""
-    (tmp_path / "ledger.db.retry-1").write_bytes(b"\xff{")
-    (tmp_path / "ledger.db.retry-2").write_text('{"a": 1}')
-    with ledger_of(tmp_path / "ledger.db") as ledger:
+    with ledger_of(url) as ledger:
+        leave(ledger, b"\xff{", b'{"a": 1}')
+        assert 2 == len(requests(ledger))
         delivery = delivery_of(ledger, near.url).start()
         drained(delivery)
         delivery.stop()
-    assert [] == list(tmp_path.glob("*retry*"))
+        assert [] == requests(ledger)
 
 
 @pytest.mark.parametrize("command", ["list", "export", "retry", "verify"])
-def test_without_a_ledger(call, command):
-    """Exit status 3 and one sentence that names the file."""
+def test_without_a_ledger(call, url, command):
+    """Exit status 3 and one sentence that names its place."""
     arguments = ["--all"] if command == "retry" else []
-    status, out, err = call(command, *arguments, url="http://127.0.0.1:9")
+    status, out, err = call(command, *arguments, stream="http://127.0.0.1:9")
     assert (3, "", 1) == (status, out, err.count("\n"))
-    assert "ledger.db" in err
+    assert str(Database.of(url)) in err

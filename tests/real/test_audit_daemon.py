@@ -44,7 +44,7 @@ slos:
 def daemon(tmp_path):
     """Starts daemons over a ledger with three events and a Prometheus that is not there; kills what is left."""
     running = []
-    ledger_of(tmp_path / "ledger.db").close()
+    ledger_of(f"sqlite:///{tmp_path}/ledger.db").close()
 
     def start(audit, *, check=None):
         port = free_port()
@@ -109,6 +109,8 @@ def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path)
         wait_for(server.posts)
         wait_for(lambda: (metric(url, "outbox_pending") or 0) >= 3)
         wait_for(lambda: metric(url, "outbox_oldest_timestamp_seconds") == NOW + 60)
+        ticks = metric(url, "tick_duration_seconds_count")
+        wait_for(lambda: (metric(url, "tick_duration_seconds_count") or 0) >= ticks + 3)
         process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(PATIENCE)
     command = [sys.executable, "-m", "slo_budget_tracker", "audit", "list", "--state", "attempted"]
@@ -116,6 +118,28 @@ def test_a_daemon_whose_audit_stream_hangs_leaves_all_the_same(daemon, tmp_path)
         [*command, "-c", str(tmp_path / "tracker.yaml")], capture_output=True, text=True, check=True
     )
     assert "1 event" == listed.stdout.splitlines()[-1]
+
+
+def test_troubles_of_delivery_are_figures_of_the_daemon(daemon, tmp_path):
+    """A2, A8, A12: what is quarantined, shown otherwise or held is on /metrics and, where it is an error, in the log."""
+    with FakeAuditStream(("POST", lambda handler, _: handler.answer(422, {"detail": []}))) as server:
+        process, url = daemon(server.url, check=0.5)
+        wait_for(lambda: metric(url, "quarantined") == 1.0)
+        wait_for(lambda: (metric(url, "audit_target_ok"), metric(url, "outbox_pending")) == (1.0, 0.0))
+        assert [0.0, None] == [
+            metric(url, "receipt_mismatches_total"),
+            metric(url, 'deliveries_total{outcome="hold"}'),
+        ]
+        last = server.events[-1]
+        last["payload"], last["hash"] = {**last["payload"], "reason": "nothing happened"}, "f" * 64
+        wait_for(lambda: metric(url, "receipt_mismatches_total") == 1.0)
+        kinds = wait_for(lambda: [one["payload"]["event_kind"] for one in server.events[3:]])
+        server.troubles.append(("GET", lambda handler: handler.answer(403, body=b"no")))
+        wait_for(lambda: metric(url, "audit_target_ok") == 0.0)
+        assert process.poll() is None
+    assert "audit_mismatch_detected" in kinds
+    log = (tmp_path / "log").read_text()
+    assert (1, False) == (log.count("audit mismatch"), "Traceback" in log)
 
 
 @pytest.mark.parametrize(

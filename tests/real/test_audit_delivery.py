@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
+from decimal import Decimal
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import structlog
 
+from slo_budget_tracker import tables
 from slo_budget_tracker.auditstream import AuditStream
 from slo_budget_tracker.ledger import Entry, Ledger
 from slo_budget_tracker.outbox import Outbox
 from slo_budget_tracker.payloads import KEYS
+from slo_budget_tracker.specs import BurnRateAlert
 from tests.audit_server import (
     NOW,
     NearAuditStream,
@@ -29,12 +31,13 @@ from tests.audit_server import (
     wait_for,
 )
 from tests.servers import AuditStreamServer
+from tests.unit.serving import BEGIN, INTERVAL, Server, after, evaluator, ratio
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(url):
     """A ledger with three events of one SLO."""
-    with ledger_of(tmp_path / "ledger.db") as opened:
+    with ledger_of(url) as opened:
         yield opened
 
 
@@ -98,6 +101,53 @@ def test_a_server_that_is_away_gets_everything_when_it_is_there(deliver):
     with server:
         drained(delivery)
         assert expected([1, 2, 3]) == story(events_of(server))
+
+
+def test_a_week_without_an_audit_stream(url):
+    """A5: a week of events and restarts: they wait on disk, it is told how many and since when, and all go in order."""
+    server, hours = NearAuditStream(), 24
+    for day in range(7):
+        with Ledger.open(url) as ledger:
+            numbers = [61 * hour for hour in range(day * hours + 1, (day + 1) * hours + 1)]
+            happen(ledger, slos=("shop", "cart"), numbers=numbers)
+            delivery = delivery_of(ledger, server.url).start()
+            figures = wait_for(lambda one=delivery: one.figures().target_ok is False and one.figures())
+            delivery.stop()
+            assert (2 * (day + 1) * hours, NOW + 61 * 60) == (figures.pending, figures.oldest_at)
+    with Ledger.open(url) as ledger, server:
+        delivery = delivery_of(ledger, server.url).start()
+        assert {"delivered": 2 * 7 * hours} == drained(delivery).deliveries
+        delivery.stop()
+        events = [one["payload"] for one in events_of(server)]
+    for slo in ("shop", "cart"):
+        there = [(one["sequence"], one["reason"]) for one in events if one["slo_name"] == slo]
+        assert [(hour, f"number {61 * hour}") for hour in range(1, 7 * hours + 1)] == there
+
+
+@pytest.mark.parametrize(
+    ("options", "turns"),
+    [
+        pytest.param({}, 8, id="each burst"),
+        pytest.param({"keep_firing_for": 3_600}, 1, id="kept firing"),
+        pytest.param({"for_seconds": 600}, 0, id="too short to start"),
+    ],
+)
+def test_a_burn_rate_that_flaps(url, near, options, turns):
+    """D23: eight bursts of three minutes: in the audit stream each start and each end, in turn; fewer as the rule has it."""
+    bursts, period, bad = 8, 8, 3
+    rule = BurnRateAlert(severity="page", long=180, short=120, burn_rate=Decimal(20), **options)
+    slo = ratio("shop").model_copy(update={"alerts": (rule,)})
+    server = Server(values={"ratio_shop": lambda at: float((at - BEGIN) // INTERVAL % period < bad)})
+    with Ledger.open(url) as ledger:
+        evaluator(server, ledger, slo).advance(after(bursts * period - 1))
+        delivery = delivery_of(ledger, near.url).start()
+        drained(delivery)
+        delivery.stop()
+    kinds = [one["payload"]["event_kind"] for one in events_of(near)]
+    there = [kind for kind in kinds if kind in {"slo_burn_started", "slo_recovered"}]
+    assert (["slo_burn_started", "slo_recovered"] * turns)[
+        : 1 if "keep_firing_for" in options else None
+    ] == there
 
 
 def test_one_line_when_a_trouble_begins_and_one_when_it_ends(deliver):
@@ -190,10 +240,10 @@ def test_others_under_our_name_do_not_matter(ledger, deliver, near):
     assert expected([1, 2, 3]) == story(ours)
 
 
-def test_two_daemons_send_the_same_ids_under_their_own_names(ledger, deliver, tmp_path, near):
+def test_two_daemons_send_the_same_ids_under_their_own_names(ledger, deliver, near):
     """A15: a consumer keeps the first of equal ids; each daemon's sequence is whole."""
     drained(deliver(near.url))
-    with ledger_of(tmp_path / "replica.db") as replica:
+    with ledger_of() as replica:
         twin = delivery_of(replica, near.url).start()
         drained(twin)
         twin.stop()
@@ -225,16 +275,14 @@ def test_the_address_may_be_the_base_or_the_events(ledger, deliver, near, ending
     assert expected([1, 2, 3]) == story(events_of(near))
 
 
-def test_a_poisoned_row_is_put_aside(tmp_path, near):
+def test_a_poisoned_row_is_put_aside(url, near):
     """A20: a payload of a newer version, or none at all, hinders nobody else."""
-    path = tmp_path / "ledger.db"
-    ledger_of(path, slos=("shop", "cart")).close()
-    with closing(sqlite3.connect(path)) as connection:
-        change = "UPDATE event SET payload = ? WHERE slo = 'shop' AND sequence = ?"
-        connection.execute(change, ('{"schema": "slo-budget-tracker/2"}', 1))
-        connection.execute(change, ('{"schema"', 2))
-        connection.commit()
-    with Ledger.open(f"sqlite:///{path}") as ledger:
+    with ledger_of(url, slos=("shop", "cart")) as ledger, ledger.transaction() as connection:
+        for sequence, text in ((1, '{"schema": "slo-budget-tracker/2"}'), (2, '{"schema"')):
+            event = tables.events.c
+            chosen = sa.update(tables.events).where(event.slo == "shop", event.sequence == sequence)
+            connection.execute(chosen.values(payload=text))
+    with Ledger.open(url) as ledger:
         delivery = delivery_of(ledger, near.url).start()
         assert 2 == drained(delivery).quarantined
         delivery.stop()

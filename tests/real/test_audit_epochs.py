@@ -70,7 +70,7 @@ def put_back(copy, path):
 def test_the_same_copy_put_back_three_times(path, tmp_path, near, how):
     """S13: each time another epoch; what any of them sent is found, and no transition is there twice."""
     copy = tmp_path / "copy.db"
-    with ledger_of(path) as ledger:
+    with ledger_of(f"sqlite:///{path}") as ledger:
         deliver(ledger, near)
         if how == "backup":
             ledger.backup(copy)
@@ -92,7 +92,7 @@ def test_the_same_copy_put_back_three_times(path, tmp_path, near, how):
 def test_places_are_taken_once_in_an_epoch(path, tmp_path, near):
     """S13: no two events of one SLO have the same instance and sequence, whatever happened in between."""
     copy = tmp_path / "copy.db"
-    with ledger_of(path) as ledger:
+    with ledger_of(f"sqlite:///{path}") as ledger:
         deliver(ledger, near)
         ledger.backup(copy)
     live(path, near, [4, 5])
@@ -107,7 +107,7 @@ def test_places_are_taken_once_in_an_epoch(path, tmp_path, near):
 def test_an_adopted_event_is_verified_by_its_receipt(path, tmp_path):
     """A12: what was taken over from an epoch before carries its name and place; altered, it is told, once."""
     with FakeAuditStream() as server:
-        with ledger_of(path) as ledger:
+        with ledger_of(f"sqlite:///{path}") as ledger:
             deliver(ledger, server)
             ledger.backup(tmp_path / "copy.db")
         live(path, server, [4])
@@ -126,7 +126,7 @@ def test_receipts_of_a_memory_that_the_server_has_lost_are_no_alteration(path, t
     """S13, A12: the copy's receipts are of a life of the server that ended after it was made: no false alarm."""
     copy = tmp_path / "copy.db"
     with FakeAuditStream() as server:
-        with ledger_of(path) as ledger:
+        with ledger_of(f"sqlite:///{path}") as ledger:
             deliver(ledger, server)
             ledger.backup(copy)
         for event in server.events:  # the server has begun anew since, and got the same events in a new chain

@@ -27,13 +27,13 @@ PAIRS = [{"slo_burn_started", "slo_recovered"}, {"slo_budget_exhausted", "slo_bu
 AUDIT_DOWN = 0.3  # seconds at most that a process lives on while the audit server is killed and comes back
 
 
-def orders(count, *, audit_kills, seed=7):
-    """A random plan: an eighth of all kills in each of the four places, the audit server killed in each of them, too.
+def orders(count, *, each, audit_kills, seed=7):
+    """A random plan: so many kills in each of the four places, the audit server killed in each of them, too.
 
     There it is killed and comes back while the process stands still in the place; at random while it goes on.
     """
     rng = random.Random(seed)
-    places = [place for place in PLACES for _ in range(count // 8)]
+    places = [place for place in PLACES for _ in range(each)]
     places += ["random"] * (count - len(places))
     rng.shuffle(places)
     with_audit = set()
@@ -124,14 +124,13 @@ def alternating(kinds):
     return all(a != b for pair in PAIRS for a, b in pairwise(kind for kind in kinds if kind in pair))
 
 
-def killed_and_checked(tmp_path, audit, show, *, count, audit_kills):
+def killed_and_checked(url, audit, show, *, count, each, audit_kills):
     """Kill so often, and show the histograms; then check the ledger against an undisturbed one, and the audit stream against the ledger."""
     began = time.monotonic()
-    url = f"sqlite:///{tmp_path}/ledger.db"
     killer = Killer(url, audit.url)
     histogram, with_audit = Counter(), Counter()
     try:
-        for kill_audit, order in orders(count, audit_kills=audit_kills):
+        for kill_audit, order in orders(count, each=each, audit_kills=audit_kills):
             killer.send(order)
             if order["hold"]:
                 killer.answer()
@@ -177,12 +176,20 @@ def killed_and_checked(tmp_path, audit, show, *, count, audit_kills):
     assert (audit_kills, 0) == (with_audit.total(), histogram["broken"])
 
 
-def test_killed_everywhere(tmp_path, audit_stream, show):
+def test_killed_everywhere(url, audit_stream, show):
     """S1, T9: 150 kills, at least a tenth in each place, the audit server killed in each place and at random."""
-    killed_and_checked(tmp_path, audit_stream, show, count=150, audit_kills=5)
+    killed_and_checked(url, audit_stream, show, count=150, each=18, audit_kills=5)
 
 
 @pytest.mark.long
-def test_killed_a_thousand_times(tmp_path, audit_stream, show):
+@pytest.mark.postgresql
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_killed_everywhere_over_postgresql(url, audit_stream, show):
+    """S1: 40 kills, ten in each place, the ledger on a real server: what lies there is what an undisturbed one has."""
+    killed_and_checked(url, audit_stream, show, count=40, each=10, audit_kills=4)
+
+
+@pytest.mark.long
+def test_killed_a_thousand_times(url, audit_stream, show):
     """S1, the show: 1,000 kills, at least a hundred in each place, the audit server killed 20 times among them."""
-    killed_and_checked(tmp_path, audit_stream, show, count=1_000, audit_kills=20)
+    killed_and_checked(url, audit_stream, show, count=1_000, each=125, audit_kills=20)

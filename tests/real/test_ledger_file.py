@@ -14,8 +14,12 @@ from slo_budget_tracker import store
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.filesystems import Mount, mount_of
 from slo_budget_tracker.ledger import Entry, Ledger
+from slo_budget_tracker.memory import Memory
+from slo_budget_tracker.ticks import WindowCounts
 from tests.real.failing_calls import failing
-from tests.real.ledgers import NOW, figures, one, registered, row
+from tests.real.ledgers import FIRING, NOW, figures, one, registered, row
+
+REMEMBERED = Memory.empty().dumps()
 
 
 def test_the_files_are_private_and_a_wider_mode_is_told(url, path):
@@ -52,6 +56,23 @@ def test_writes_are_durable_and_one_connection_does_them(url):
         assert wanted == {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
 
 
+def test_one_connection_reads_and_writes(url, path):
+    """S8: after commits, questions, checks and thinning one descriptor is open on the file, and one on its log."""
+
+    def connections():
+        links = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.exists()]
+        return links.count(str(path)), links.count(f"{path}-wal")
+
+    with Ledger.open(url) as ledger:
+        registered(ledger)
+        for end in range(NOW, NOW + 3 * 3_600, 600):
+            ledger.commit(Entry(rows=[row(end - 600, end, {1: (10, 1)})], memories={"feed": REMEMBERED}))
+        found = (ledger.events(), ledger.memory("feed"), ledger.stats().rows, ledger.check())
+        assert ([], REMEMBERED, []) == (found[0], found[1], found[3])
+        assert (1, 1) == connections()
+    assert (0, 0) == connections()
+
+
 def test_a_second_writer_is_told_who_holds_the_ledger(url, path):
     """S7: one sentence with the holder's pid; readers are welcome; after the end it is free again."""
     with Ledger.open(url):
@@ -75,6 +96,17 @@ def test_a_reader_beside_the_writer_sees_whole_entries(url):
                 with pytest.raises(LedgerError, match="readonly database"):
                     write()
         ledger.commit(Entry(cursors={"f": NOW + 60}))
+
+
+def test_a_ledger_in_memory_works_alike():
+    """`replay` and `evaluate` keep their ledger in memory."""
+    with Ledger.open("sqlite://") as ledger:
+        first, _ = registered(ledger)
+        ledger.commit(Entry(rows=[row(NOW - 60, NOW, {first: (10, 1)})], states={first: {"burn": FIRING}}))
+        assert WindowCounts(60, 10.0, 1.0, 60.0) == one(ledger, 60)
+        assert (0, 1, []) == (ledger.stats().bytes, ledger.stats().rows, ledger.check())
+        with pytest.raises(LedgerError, match="in memory"):
+            ledger.backup(Path("nowhere"))
 
 
 def names(path):

@@ -82,7 +82,7 @@ def test_the_end_while_everything_hangs(make, abyss):
 @pytest.mark.alone
 def test_the_end_comes_within_five_seconds(make, abyss, tmp_path, show):
     """T6: Prometheus hangs, a POST to the audit stream hangs, 100 clients and a stream of events are open."""
-    ledger_of(tmp_path / "ledger.db").close()
+    ledger_of(f"sqlite:///{tmp_path}/ledger.db").close()
     with (
         FakeAuditStream(*[("POST", lambda *_: time.sleep(600))] * 9) as audit,
         contextlib.ExitStack() as held,
@@ -282,6 +282,8 @@ def test_reloads_of_a_real_daemon(make, empty, tmp_path):
     for _ in range(100):
         life.process.send_signal(signal.SIGHUP)
     life.until(lambda: life.names() == ["queue", "shop"])
+    life.until(lambda: life.lines("reloaded"))
+    assert len(life.lines("reloaded")) < 20  # of a hundred signals and a change that is watched
     more.write_text(text.replace("shop", "basket"))
     life.until(lambda: life.names() == ["basket", "shop"])
 
