@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.outbox import Outbox
 from tests.audit_server import wait_for
 from tests.real.killed import NAMES
+from tests.real.lives import EmptyPrometheus, Life
 from tests.real.test_kill import Killer, Stand, alternating, ids_of, undisturbed
 from tests.unit.serving import BEGIN, INTERVAL
 
@@ -93,3 +95,56 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(disk, audit_stream, show,
         assert told == [one["id"] for one in there]
         assert alternating(one["event_kind"] for one in there)
     assert set(NAMES) == {one["slo_name"] for one in events}
+
+
+@pytest.fixture
+def life(tmp_path):
+    """A daemon, not yet started, over a Prometheus without series; gone after the test."""
+    empty = EmptyPrometheus()
+    one = Life(tmp_path, empty.url)
+    yield one
+    one.kill()
+    empty.close()
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    "disk", ["process", pytest.param("file system", marks=pytest.mark.long)], indirect=True
+)
+def test_a_daemon_tells_of_its_full_disk(disk, life, make_prometheus):
+    """S3, S8: its errors are counted, and scraped by a real Prometheus; not ready, alive, ticking; ready when there is space."""
+    url, errors = f"sqlite:///{disk.folder / 'ledger.db'}", "slo_budget_tracker_store_errors_total"
+    life.start(env={"SLO_BUDGET_TRACKER_LEDGER__URL": url})
+    ticked = "slo_budget_tracker_tick_duration_seconds_count"
+    with make_prometheus(scrape={"tracker": [f"127.0.0.1:{life.port}"]}) as scraper:
+        life.until(lambda: life.get("/-/ready").status_code == 200 and life.metric(ticked) > 1)
+        life.until(lambda: scraper.number(errors, time.time()) == 0)
+        store = f'slo_budget_tracker_store_info{{engine="sqlite",version="{sqlite3.sqlite_version}"}}'
+        assert (0, 1) == (life.metric(errors), life.metric(store))
+        stepped = written_by(url)
+        disk.fill(life.process.pid)
+        life.until(lambda: life.metric(errors) >= 3)
+        ready, ticks = life.get("/-/ready"), life.metric(ticked)
+        assert (503, True, 200) == (
+            ready.status_code,
+            any("ledger" in reason for reason in ready.json()["reasons"]),
+            life.get("/-/healthy").status_code,
+        )
+        life.until(lambda: life.metric(ticked) > ticks + 1)
+        life.until(lambda: (scraper.number(errors, time.time()) or 0) >= 3)
+        disk.free(life.process.pid)
+        life.until(lambda: life.get("/-/ready").status_code == 200)
+        life.until(lambda: written_by(url) > stepped + 5)
+        counted, ticks = life.metric(errors), life.metric(ticked)
+        life.until(lambda: life.metric(ticked) > ticks + 2)
+        assert counted == life.metric(errors)
+    assert 0 == life.end()[0]  # the process that was started
+    with Ledger.open(url, read_only=True) as ledger:
+        assert [] == ledger.check()
+        assert ledger.slo_cursor(1) - ledger.born(1) == sum(ledger.outcomes(1).values())
+
+
+def written_by(url):
+    """How far the daemon's only SLO was stepped on disk."""
+    with Ledger.open(url, read_only=True) as ledger:
+        return ledger.slo_cursor(1) or 0
