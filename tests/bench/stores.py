@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import sqlalchemy as sa
 
+from slo_budget_tracker import garbage, tables
 from slo_budget_tracker.ledger import Entry, Event, Ledger
+from slo_budget_tracker.retention import KEEP_EVENTS
 from slo_budget_tracker.rows import Row
 from slo_budget_tracker.ticks import Tick
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400
 NOW = 1_700_000_000 // DAY * DAY - 30
+OLD = NOW - KEEP_EVENTS - 100 * DAY
 EVENTS = 2_000
 TICKS = 1_560  # a day and two hours
 
@@ -57,8 +61,10 @@ def measure(folder: Path, *, slos: int, days: int, ticks: int = TICKS) -> dict[s
         ledger = Ledger.open(url)
     with ledger:
         figures["memory"] = ledger.history.nbytes
-        figures["commit"], figures["commit_cpu"] = slowest_commit(ledger, generator, ids, ticks)
         figures["events"] = events(ledger, file)
+        with garbage.waiting():  # as in the daemon's ticks
+            figures |= commits(ledger, generator, ids, ticks)
+        figures["events_left"] = len(ledger.events(limit=EVENTS))
         with timed(figures, "backup"):
             ledger.keep_backup(time.time())
         with timed(figures, "check"):
@@ -66,10 +72,8 @@ def measure(folder: Path, *, slos: int, days: int, ticks: int = TICKS) -> dict[s
     return figures
 
 
-def slowest_commit(
-    ledger: Ledger, generator: np.random.Generator, ids: np.ndarray, ticks: int
-) -> tuple[float, float]:
-    """The slowest of a day's ticks by wall time and by CPU, with merging and retention among them."""
+def commits(ledger: Ledger, generator: np.random.Generator, ids: np.ndarray, ticks: int) -> dict[str, float]:
+    """The slowest of a day's ticks by wall time and by CPU, with merging and retention among them, and the median."""
     wall, cpu = [], []
     for end in range(NOW + 60, NOW + 60 * ticks + 60, 60):
         entry = Entry(rows=[row(generator, Tick(end - 60, end), ids)], cursors={"feed": end})
@@ -77,19 +81,22 @@ def slowest_commit(
         ledger.commit(entry)
         wall.append(time.perf_counter() - begun)
         cpu.append(time.process_time() - worked)
-    return max(wall), max(cpu)
+    return {"commit": max(wall), "commit_cpu": max(cpu), "common_commit_cpu": float(np.median(cpu))}
 
 
 def events(ledger: Ledger, file: Path) -> float:
-    """Bytes of an event with a payload of common size."""
+    """Bytes of an event with a payload of common size; all were delivered so long ago that they may go."""
     before = pages(file)
     payload = {"reason": "x" * 500}
     ledger.commit(
         Entry(
-            events=[Event(f"{n:032x}", f"slo-{n % 10}", "slo_recovered", NOW, payload) for n in range(EVENTS)]
+            events=[Event(f"{n:032x}", f"slo-{n % 10}", "slo_recovered", OLD, payload) for n in range(EVENTS)]
         )
     )
-    return (pages(file) - before) / EVENTS
+    bytes_each = (pages(file) - before) / EVENTS
+    with ledger.transaction() as connection:
+        connection.execute(sa.update(tables.deliveries).values(state="delivered"))
+    return bytes_each
 
 
 def pages(file: Path) -> int:

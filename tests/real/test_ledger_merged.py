@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from slo_budget_tracker.density import DAY, HOUR
@@ -22,8 +24,9 @@ def test_old_rows_are_merged_in_bounded_batches(url):
         while ledger._unmerged:
             ledger.commit(Entry())
             counts.append(ledger.stats().rows)
-        assert counts == sorted(counts, reverse=True)
-        assert len(counts) > 3
+        gone = [earlier - later for earlier, later in pairwise(counts)]
+        assert (True, True) == (min(gone) >= 0, sum(gone) > 1_000)
+        assert max(gone) <= 60  # some thirty in one commit, and the cell that they end in
         assert before == figures(ledger)
     with Ledger.open(url) as again:
         assert before == figures(again)
@@ -48,7 +51,7 @@ def test_rows_that_come_after_their_cell_was_merged_join_it(url):
 
 
 def test_a_thousand_slos_of_thirty_days_take_little_room(url, path):
-    """S12: at most 16 KiB per SLO; what a restart takes is a figure of the bench."""
+    """S12: at most 8 KiB per SLO; what ten years and a restart take is shown by the bench."""
     generator = np.random.default_rng(6)
     with Ledger.open(url) as ledger:
         ids = np.array(registered(ledger, 1000))
@@ -56,4 +59,4 @@ def test_a_thousand_slos_of_thirty_days_take_little_room(url, path):
         ledger.commit(Entry(rows=[lively(generator, span, ids) for span in spans]))
     with Ledger.open(url) as again:
         assert len(spans) == again.stats().rows
-    assert path.stat().st_size / 1000 < 16 * 1024
+    assert path.stat().st_size / 1000 < 8 * 1024
