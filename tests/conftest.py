@@ -69,7 +69,7 @@ def missing_tiers() -> set[str]:
 
 
 def pytest_addoption(parser):
-    """The whole suite over the other engine: ledgers in memory lie in PostgreSQL instead."""
+    """The whole suite over the other engine: ledgers in memory and in files lie in PostgreSQL instead."""
     parser.addoption(
         "--ledger", choices=["sqlite", "postgresql"], default="sqlite", help="where ledgers are kept"
     )
@@ -77,17 +77,26 @@ def pytest_addoption(parser):
 
 @pytest.fixture(autouse=True)
 def _ledgers_elsewhere(request, monkeypatch):
-    """With `--ledger postgresql` each ledger in memory is a namespace of its own on a server."""
-    if request.config.getoption("--ledger") != "postgresql":
+    """With `--ledger postgresql` each ledger in memory, and each file, is a namespace of its own on a server.
+
+    But for tests that look at the file, or whose ledger was made before: those say `in_a_file`.
+    """
+    of_a_file = request.node.get_closest_marker("in_a_file")
+    if request.config.getoption("--ledger") != "postgresql" or of_a_file:
         yield
         return
-    server, made = request.getfixturevalue("postgresql"), []
+    server, made, files = request.getfixturevalue("postgresql"), [], {}
     of = Database.of.__func__
 
     def elsewhere(cls, given):
-        if given == "sqlite://":
-            made.append(f"test_{secrets.token_hex(6)}")
-            given = server.url(namespace=made[-1])
+        where = str(given)
+        if where.startswith("sqlite://"):
+            name = files.get(where, f"test_{secrets.token_hex(6)}")
+            if where != "sqlite://":
+                files[where] = name
+            if name not in made:
+                made.append(name)
+            given = server.url(namespace=name)
         return of(cls, given)
 
     monkeypatch.setattr(Database, "of", classmethod(elsewhere))

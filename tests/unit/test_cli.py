@@ -197,6 +197,7 @@ def test_prometheus_out_of_reach_is_status_3(call, config, arguments):
     assert (3, "", True) == (status, out, "refused" in err)
 
 
+@pytest.mark.in_a_file
 def test_a_ledger_that_cannot_be_opened_is_status_3(call, config):
     """S1: the daemon says why and leaves."""
     config.write_text("ledger: {url: 'sqlite:////dev/null/tracker.db'}\nslo_files: [slos.yaml]\n")

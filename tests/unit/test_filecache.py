@@ -42,6 +42,8 @@ slos:
   sli: {composite: {members: [{slo: latency, weight: 2}, {slo: promql}]}}
 """
 
+pytestmark = pytest.mark.in_a_file  # the cache lies beside it
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:

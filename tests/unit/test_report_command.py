@@ -20,6 +20,7 @@ from slo_budget_tracker.specfiles import load
 from slo_budget_tracker.ticks import Counts, Outcome, Tick
 from tests.unit.test_cli import call  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.in_a_file  # one for all of them, made before
 HOUR = 3_600
 OCTOBER = 1_790_812_800  # 2026-10-01T00:00:00Z
 NOVEMBER = OCTOBER + 31 * DAY
