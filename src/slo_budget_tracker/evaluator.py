@@ -215,7 +215,8 @@ class Evaluator:
                 break
             first = False
             self._advance_piece(attempts, goals, report)
-            stopped = enough()
+            # a call may take long, too, that leaves nothing to be read: that is no catch-up
+            stopped = enough() and bool(self._attempts.pending(report.errors))
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not stopped:

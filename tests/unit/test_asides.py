@@ -15,7 +15,7 @@ from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.stepping import Stepper
-from tests.property.histories import BEGIN, DELAY, INTERVAL, MOOD, SHOP, History, Watch, counts
+from tests.property.histories import BEGIN, DELAY, INTERVAL, MOOD, SHOP, History, Watch, after, counts
 from tests.unit import serving
 from tests.unit.cycling import Client, Clock, settings
 from tests.unit.test_rechecks import DYING, STEADY, revisions, truth
@@ -91,6 +91,25 @@ def test_late_data_are_found_as_if_they_were_looked_for_inside(aside, ledger):
     assert sum(one.revised for one in expected) == sum(one.revised for one in reports) > 0
     kinds = [[event.kind for report in some for event in report.transitions] for some in (expected, reports)]
     assert sorted(kinds[0]) == sorted(kinds[1])
+
+
+def test_late_data_are_found_where_every_tick_takes_long(aside, ledger, monkeypatch):
+    """D16: ten thousand SLOs take more than a catch-up's turn for each tick, and leave nothing to be read."""
+    advance = Evaluator.advance
+    monkeypatch.setattr(Evaluator, "advance", lambda one, at: advance(one, at, enough=lambda: True))
+    revised = sum(aside.tick(number).revised for number in range(1, TICKS + 1))
+    assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
+    assert revised > 0
+
+
+def test_groups_grow_old_where_every_tick_takes_long(aside, monkeypatch):
+    """What is done once an hour is done, too: groups without series go."""
+    aged, advance = [], Evaluator.advance
+    monkeypatch.setattr(Evaluator, "_age_out", lambda _, until, report: aged.append(until))
+    monkeypatch.setattr(Evaluator, "advance", lambda one, at: advance(one, at, enough=lambda: True))
+    aside.tick(1)
+    aside.tick(2)
+    assert [after(1), after(2)] == aged
 
 
 @pytest.mark.parametrize("first", range(15, 19))
