@@ -324,7 +324,8 @@ class Rechecks:
     def _recount(self, unit: Unit, trail: Trail, block: Block, report: Tally) -> bool:
         """Count the block again, and what came after it, from what was remembered at its start.
 
-        Returns whether the server gave a whole answer, as far as anybody can tell, and it is on disk.
+        Returns whether the server gave a whole answer, as far as anybody can tell, and it is on disk. Where
+        the next tick's answers are still to come it is done later: they would bring again what is found now.
         """
         memories = trail.borders[block.start]
         results: list[Attempt] = []
@@ -340,6 +341,9 @@ class Rechecks:
             memories = found.reading.memories
             results.append(found)
             after = until
+        if unit.datasource in self.attempts.under_way:  # what is in the air goes on from what was remembered
+            trail.wait = 1
+            return False
         changes = self._changes(unit, trail, results)
         lost = any(
             lacks(feed, memories[feed.key], trail.memories[feed.key], block.start) for feed in unit.feeds
