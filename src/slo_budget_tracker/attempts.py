@@ -73,6 +73,8 @@ class Attempts:
     _begun_units: dict[str, int] = field(default_factory=dict)  # of this call: where their live ticks begin
     _failed: set[str] = field(default_factory=set)  # while others are under way: not asked twice in a tick
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
+    _failed_at: dict[str, int] = field(default_factory=dict)  # by SLO: when it was last tried, in vain
+    waiting: list[tuple[Unit, int]] = field(default_factory=list)  # for long, for a turn; and since when
 
     def __post_init__(self) -> None:
         self.asks = self.ration.counted(self.asks)
@@ -106,11 +108,14 @@ class Attempts:
         known = {unit.key for unit in self.units}
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
+        self._failed_at |= {name: at for name, at in other._failed_at.items() if name in self.ids}
+        self.ration.short_since |= other.ration.short_since
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
         """The next piece of every unit that is behind, not under way and has not failed in this call.
 
-        The oldest first: it may have waited for its datasource's next ration.
+        The oldest first: it may have waited for its datasource's next ration. What fails comes last, in
+        turns: its cursor stays the oldest, and others are not to wait for it.
         """
         found = []
         later = self._flights.datasources | {name for name in self.goals if self.ration.used_up(name)}
@@ -123,7 +128,19 @@ class Attempts:
             size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
             if ticks and unit.key not in failed:
                 found.append(Attempt(unit, ticks[:size]))
-        return sorted(found, key=lambda attempt: attempt.ticks[0].start)
+        return sorted(found, key=lambda one: (self._tried_in_vain(one.unit), one.ticks[0].start))
+
+    def _tried_in_vain(self, unit: Unit) -> int:
+        """When a unit of which everything fails was last tried; 0 for others."""
+        return min(self._failed_at.get(name, 0) for name in unit.slos)
+
+    def end(self) -> None:
+        """A tick is over: who is left behind by its datasource's ration may have waited for long."""
+        used_up = {name for name in self.goals if self.ration.used_up(name)}
+        units = [unit for unit in self.units if unit.datasource in used_up and not self._tried_in_vain(unit)]
+        left = [unit for unit in units if self.cursor(unit) < self.goals[unit.datasource]]
+        short = self.ration.short({unit.datasource for unit in left}, self.goals)
+        self.waiting = [(unit, short[unit.datasource]) for unit in left if unit.datasource in short]
 
     def ticks(self, after: int, until: int) -> list[Tick]:
         """The ticks of the grid between two data instants."""
@@ -213,9 +230,12 @@ class Attempts:
             assert attempt.error is not None
             self._last_errors[unit.key] = attempt.error
             self._failed.add(unit.key)
+            self._failed_at |= dict.fromkeys(unit.slos, self.goals[unit.datasource])
             return
         self.failing_since.pop(unit.key, None)
         self._last_errors.pop(unit.key, None)
+        for name in unit.slos:
+            self._failed_at.pop(name, None)
         self._answered.add(unit.datasource)
         if attempt.ticks[-1].end == self.goals[unit.datasource]:
             self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again

@@ -30,6 +30,7 @@ from slo_budget_tracker.reading import units
 from slo_budget_tracker.rechecks import Rechecks
 from slo_budget_tracker.reports import Report, Tally
 from slo_budget_tracker.rosters import Roster
+from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.stepping import Stepper
 from slo_budget_tracker.surveys import Surveys
 from slo_budget_tracker.ticks import Outcome
@@ -217,6 +218,9 @@ class Evaluator:
             self._advance_piece(attempts, goals, report)
             # a call may take long, too, that leaves nothing to be read: that is no catch-up
             stopped = enough() and bool(self._attempts.pending(report.errors))
+        if report.store_error is None and not stopped and not self._attempts.under_way:
+            self._attempts.end()
+        self._tell_waiting(report)
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not stopped:
@@ -296,6 +300,12 @@ class Evaluator:
             for name in self._roster.with_groups(unit.slos)
             if self._stepper.stepped(name) < goals[unit.datasource]
         }
+
+    def _tell_waiting(self, report: Tally) -> None:
+        """What tick after tick is left behind is in trouble, though nothing of it fails."""
+        for unit, since in self._attempts.waiting:
+            fault = f"since {instant_text(since)} each tick had more to ask {unit.datasource} than it may"
+            report.faults |= dict.fromkeys(set(unit.slos) - report.faults.keys(), fault)
 
     def look(
         self,

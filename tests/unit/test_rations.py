@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from slo_budget_tracker import joints
-from slo_budget_tracker.errors import Unreachable
+from slo_budget_tracker.errors import QueryFailed, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.parties import gathered
@@ -15,7 +15,9 @@ from slo_budget_tracker.queries import plan
 from slo_budget_tracker.rations import Ration, usual
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.reports import Attempt
+from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.ticks import Tick
+from tests.unit.serving import TAGGED, Server, advance, evaluator, ratio
 from tests.unit.test_joints import START, slo
 from tests.unit.tsdb import Tsdb
 
@@ -122,6 +124,58 @@ def test_a_catch_up_is_spread_over_ticks():
     assert 2 <= max(watch.until(145).asked[123:]) <= 4
     assert whole.counts() == watch.counts()
     assert {"ok": MANY * 145} == dict(watch.outcomes)
+
+
+def failing(*, bad, good, ration):
+    """Expressions of which the bad ones are refused from tick 5 on, and what stands where after some ticks."""
+    slos = [ratio(f"bad{n}") for n in range(bad)] + [ratio(f"good{n}") for n in range(good)]
+    refused = []
+
+    def trouble(query):
+        names = [name for _, name in TAGGED.findall(query.expression) if name.startswith("bad")]
+        if names and refused:
+            refused.append(names)
+            return QueryFailed("many-to-many", reason="execution")
+        return None
+
+    server = Server(values={f"ratio_{one.name}": lambda _: 0.0 for one in slos}, trouble=trouble)
+    one = evaluator(server, Ledger.open("sqlite://"), *slos, ration=ration, workers=1)
+    advance(one, 1, 4)
+    refused.append([])
+    return one, refused
+
+
+def test_units_that_fail_for_good_leave_the_ration_to_those_that_can_be_read():
+    """P12: their cursors stay the oldest, and nobody waits for them, also when batches are joined again."""
+    one, _ = failing(bad=20, good=5, ration=30)
+    advance(one, 5, 15)
+    for tick in range(16, 80):
+        report = advance(one, tick, tick)
+        assert {"ok"} == {one.state for one in report.snapshots if one.name.startswith("good")}
+
+
+def test_units_that_fail_are_tried_in_turns():
+    """Where a ration is less than there are failing units, each is tried as often as the others."""
+    one, refused = failing(bad=20, good=5, ration=12)
+    advance(one, 5, 40)
+    refused[1:] = []
+    advance(one, 41, 60)
+    tried = Counter(name for names in refused for name in names)
+    assert 20 == len(tried)
+    assert max(tried.values()) - min(tried.values()) <= 4  # a turn asks twice or more
+
+
+def test_what_a_ration_is_too_small_for_is_told(monkeypatch):
+    """Where for half an hour each tick has more to ask than it may, the SLOs left behind are in trouble."""
+    monkeypatch.setattr(joints, "MANY", 2 * MANY)  # each is asked alone,
+    monkeypatch.setattr("slo_budget_tracker.attempts.usual", lambda *_: {})  # and nobody knows
+    watch = Watch(database(ticks=35), ration=4)
+    reports = [watch.evaluator.advance(START + 60 * tick) for tick in range(1, 33)]
+    fault = f"since {instant_text(START + 60)} each tick had more to ask default than it may"
+    assert [set(), {fault}] == [set(reports[at].faults.values()) for at in (29, 30)]
+    states = Counter(one.state for one in reports[30].snapshots if one.name in reports[30].faults)
+    assert {"error": len(reports[30].faults)} == states
+    assert MANY // 2 < len(reports[30].faults) < MANY
 
 
 def test_a_ration_is_never_less_than_a_usual_tick_and_a_third_more():
