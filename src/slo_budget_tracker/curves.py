@@ -110,7 +110,7 @@ class Curves:
         spans = old.tolist()
         for name, known in self._channels.items():
             self._channels[name] = [
-                _between(name, known[at], known[at + 1], (point - spans[at]) / (spans[at + 1] - spans[at]))
+                _between(name, known[at], known[at + 1], point - spans[at], spans[at + 1] - spans[at])
                 if between
                 else known[at]
                 for at, between, point in sources
@@ -169,8 +169,8 @@ class Curves:
         """A straight line between two points, at those that others have between them."""
         start, end = span
         length = int(self.points[end] - self.points[start])
-        shares = {at: int(self.points[at] - self.points[start]) / length for at in range(start + 1, end)}
-        return {at: low + _whole(name, rise * share) for at, share in shares.items()}
+        parts = {at: int(self.points[at] - self.points[start]) for at in range(start + 1, end)}
+        return {at: low + _whole(name, rise * float(part) / length) for at, part in parts.items()}
 
     # --- figures --------------------------------------------------------------------------------------------
 
@@ -243,13 +243,13 @@ def _move(known: list[Level], some: slice, place: Place, shift: NDArray[np.float
     _put(known, place, {at: known[at].at(place) + shift for at in points})
 
 
-def _between(name: str, one: Level, other: Level, share: float) -> Level:
+def _between(name: str, one: Level, other: Level, part: int, length: int) -> Level:
     """The level on a straight line from one to the other."""
     place = Place.first(max(one.width, other.width))
-    part = _whole(name, (other.at(place) - one.at(place)) * share)
-    return Level(one.base, narrow(place.read(one.rise) + part))
+    rise = _whole(name, (other.at(place) - one.at(place)) * part / length)
+    return Level(one.base, narrow(place.read(one.rise) + rise))
 
 
 def _whole(name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds are whole ones."""
+    """Seconds are whole ones: of rises that were multiplied first, so that those of whole spans are exact."""
     return numbers if name in EVENTS else np.trunc(numbers)

@@ -36,7 +36,7 @@ class Piece:
     transitions: list[Transition] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     revised: int = 0
-    slices: dict[Tick, dict[int, Counts]] = field(default_factory=dict)
+    spans: dict[Tick, dict[int, Counts]] = field(default_factory=dict)  # that are no ticks
 
     def add(self, attempt: Attempt, ids: Mapping[str, int]) -> None:
         """The counts of one attempt that was read."""
@@ -55,15 +55,15 @@ class Piece:
             counts = self.counts.setdefault(name, {})[tick.end] = Counts(0, 0, Outcome.UNKNOWN)
             self.found.setdefault(tick, {})[instance] = counts
 
-    def add_absent(self, instance: int, ticks: Iterable[Tick]) -> None:
-        """Ticks that are over, and in which one had no series: written, not stepped."""
-        for tick in ticks:
-            self.found.setdefault(tick, {})[instance] = NO_DATA
+    def add_absent(self, found: Mapping[Tick, Iterable[int]]) -> None:
+        """Spans that are over, and in which some had no series: written, not stepped."""
+        for span, instances in found.items():
+            self.spans.setdefault(span, {}).update(dict.fromkeys(instances, NO_DATA))
 
     def rows(self) -> list[Row]:
-        """The counts by tick, oldest first."""
+        """The counts by tick, oldest first, then those of other spans."""
         rows = [Row.of(tick, self.found[tick]) for tick in sorted(self.found) if self.found[tick]]
-        return [*rows, *(Row.of(span, self.slices[span]) for span in sorted(self.slices))]
+        return [*rows, *(Row.of(span, self.spans[span]) for span in sorted(self.spans))]
 
     def take(self, key: str, instance: int) -> list[Part]:
         """The ticks of an SLO that counts slices; they are no rows of their own any more."""
@@ -73,7 +73,7 @@ class Piece:
     def put_slices(self, instance: int, cut: Cut) -> None:
         """Slices that are over, and the ticks of the one that is not."""
         for span, counts in cut.over.items():
-            self.slices.setdefault(span, {})[instance] = counts
+            self.spans.setdefault(span, {})[instance] = counts
         for part in (part for parts in cut.begun.values() for part in parts):
             counts = Counts(part.total, part.bad, part.outcome)
             self.found.setdefault(part.span, {})[instance] = counts

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import lulls, suspicions
+from slo_budget_tracker.absences import absences
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
 from slo_budget_tracker.attempts import cursor_keys
@@ -70,8 +71,7 @@ class Stepper(Judge):
                 piece.add_unknown(name, self.ids[name], ticks)
         for name in [name for name in piece.counts if self.slos[name].slices is not None]:
             self._slice(name, piece)
-        for name in filter(self._is_first, piece.counts):
-            piece.add_absent(self.ids[name], self._unsaid(name))
+        self._add_absences(piece)
         corrected = self._corrected(piece)
         self.ledger.stage(piece.rows())
         for name, change in corrected.items():
@@ -93,7 +93,7 @@ class Stepper(Judge):
         known = self.ledger.history.span(instance)
         left = begun if known is None else last_end(known.end, slices.width, interval=self.interval)
         if known is not None and left < known.end <= begun:  # a slice whose rest never came
-            piece.slices.setdefault(Tick(left, known.end), {})[instance] = Counts(0, 0, Outcome.UNKNOWN)
+            piece.spans.setdefault(Tick(left, known.end), {})[instance] = Counts(0, 0, Outcome.UNKNOWN)
         if begun < first.start:
             edges = [*range(begun, first.start, self.interval), first.start]
             stored = self.ledger.history.parts(instance, edges)
@@ -106,24 +106,23 @@ class Stepper(Judge):
             found = cut(parts, slices, interval=self.interval)
         piece.put_slices(instance, found)
 
+    def _add_absences(self, piece: Piece) -> None:
+        """Say of ticks that were over when groups are stepped for the first time what nobody said.
+
+        Who enrolled them had nothing to write for these, as a fill, or no place to write to. Where their SLO
+        had an answer, they had no series.
+        """
+        begun: dict[str, dict[int, int]] = {}
+        for name in filter(self._is_first, piece.counts):
+            start = max(self.ledger.born(self.ids[name]), self.begun(name))
+            if self.slos[name].slices is None and start < self.stepped(name):
+                begun.setdefault(name_of(name), {})[self.ids[name]] = start
+        for slo, starts in begun.items():
+            piece.add_absent(absences(self.ledger.history, self.ids[slo], starts, self.stepped(slo)))
+
     def _is_first(self, name: str) -> bool:
         """Whether a group was never stepped before."""
         return is_group(name) and self.ledger.slo_cursor(self.ids[name]) is None
-
-    def _unsaid(self, name: str) -> list[Tick]:
-        """Ticks that were over when a group is stepped for the first time, and of which nothing is said.
-
-        Who enrolled it had nothing to write for them, as a fill, or no place to write to. Where its SLO had
-        an answer, the group had no series.
-        """
-        instance, until = self.ids[name], self.stepped(name)
-        begun = max(self.ledger.born(instance), self.begun(name))
-        if self.slos[name].slices is not None or until <= begun:
-            return []
-        edges = [begun, *reversed(range(until, begun, -self.interval))]
-        own, whole = (self.ledger.history.parts(one, edges) for one in (instance, self.ids[name_of(name)]))
-        spans = zip(pairwise(edges), own, whole, strict=True)
-        return [Tick(*span) for span, mine, all_ in spans if not mine.outcome.known and all_.outcome.whole]
 
     def _corrected(self, piece: Piece) -> dict[str, Revision]:
         """What changes of ticks that were stepped before."""
