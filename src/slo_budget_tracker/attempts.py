@@ -67,11 +67,12 @@ class Attempts:
     _split_at: int | None = None
     _turn: int = 0  # which unit comes first: where time runs out it is not always the same that wait (T13)
     _piece: dict[str, int] = field(default_factory=dict)
+    _slow: set[str] = field(default_factory=set)  # whose piece is short because time ran out
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
     shared: Shared = field(default_factory=Shared)
     _begun_units: dict[str, int] = field(default_factory=dict)  # of this call: where their live ticks begin
-    _failed: set[str] = field(default_factory=set)  # while others are under way: not asked twice in a tick
+    _failed: set[str] = field(default_factory=set)  # in this tick, where its calls go on: not asked twice
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
     _failed_at: dict[str, int] = field(default_factory=dict)  # by SLO: when it was last tried, in vain
     waiting: list[tuple[Unit, int]] = field(default_factory=list)  # for long, for a turn; and since when
@@ -86,11 +87,14 @@ class Attempts:
         self.shared = Shared.of(unit.feeds[0] for unit in self.units if len(unit.feeds) == 1)
         return self
 
-    def begin(self, goals: Mapping[str, int]) -> None:
-        """A new call: to new goals nobody has answered yet, and what was split long ago is joined again."""
+    def begin(self, goals: Mapping[str, int], *, going_on: bool = False) -> None:
+        """A new call: to new goals nobody has answered yet, and what was split long ago is joined again.
+
+        Where it is `going_on` to the same goals, what failed on the way is not tried again.
+        """
         self.shared.begin()
         self._begun_units.clear()
-        if goals != self.goals or not self._flights.datasources:
+        if goals != self.goals or not (going_on or self._flights.datasources):
             self._failed.clear()
         if goals != self.goals:
             self._answered.clear()
@@ -108,6 +112,7 @@ class Attempts:
         known = {unit.key for unit in self.units}
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
+        self._slow |= other._slow & self._piece.keys()
         self._failed_at |= {name: at for name, at in other._failed_at.items() if name in self.ids}
         self.ration.short_since |= other.ration.short_since
 
@@ -238,7 +243,10 @@ class Attempts:
             self._failed_at.pop(name, None)
         self._answered.add(unit.datasource)
         if attempt.ticks[-1].end == self.goals[unit.datasource]:
+            self._slow.discard(unit.key)
             self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again
+        elif unit.key in self._slow:  # nor during a catch-up; doubled, little would be read of a slow server
+            self._piece[unit.key] = min(self._piece[unit.key] * 3 // 2, PIECE)
 
     def attempt(self, attempt: Attempt) -> Attempt:
         """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
@@ -367,6 +375,7 @@ class Attempts:
             return None
         half = attempt.ticks[: len(attempt.ticks) // 2]
         self._piece[attempt.unit.key] = half[-1].end - half[0].start
+        (self._slow.add if slow else self._slow.discard)(attempt.unit.key)
         return None if slow else Attempt(attempt.unit, half)
 
     def hopeless(self, attempt: Attempt) -> bool:

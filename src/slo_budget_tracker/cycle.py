@@ -275,8 +275,7 @@ class Cycle:
                 self.evaluator.rest(min(TURN, self.timebox.left()))
             else:
                 began = time.perf_counter()
-            caught_up = not turn.over() or not report.pending_seconds or report.errors
-            if (caught_up and not report.under_way) or self.timebox.over() or self.stop.wait(BREATH):
+            if not (report.stopped or report.under_way) or self.timebox.over() or self.stop.wait(BREATH):
                 break
         self.progress_at = time.monotonic()
         if report is not None and report.under_way:

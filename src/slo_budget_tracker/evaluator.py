@@ -99,6 +99,7 @@ class Evaluator:
     _looked_at: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, data instant
     _surveys: Surveys = field(init=False)
     _generation: int = field(init=False, default=0)  # of the ledger
+    _stopped: bool = field(init=False, default=False)  # in the midst of a catch-up
 
     def prepare(self, at: int) -> Evaluator:
         """Register the SLOs; the first live tick of a new one ends after `at`."""
@@ -197,7 +198,7 @@ class Evaluator:
         """Bring every SLO to the data instant `until`; what fails is left for the next call.
 
         `enough` is asked after each committed piece of a catch-up (an hour of data time at most): when it
-        says so the call ends there, with `pending_seconds` in its report, and the next call goes on.
+        says so the call ends there, its report is `stopped`, and the next one goes on with what did not fail.
         """
         report = Tally()
         generation = getattr(self.ledger, "generation", 0)
@@ -206,24 +207,24 @@ class Evaluator:
             self._attempts.forget()
             self._rechecks.trails.clear()
         goals = {name: self.goal(name, until) for name in dict.fromkeys(slo.datasource for slo in self.slos)}
-        self._attempts.begin(goals)
+        self._attempts.begin(goals, going_on=self._stopped)
         _carry(report, self._attempts.failed())
         self._stepper.spacings = self._attempts.spacings() | self._surveys.spacings
-        stopped, first = False, True
-        while not stopped and report.store_error is None:
+        self._stopped, first = False, True
+        while not self._stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
             if not attempts and not (self._attempts.under_way and first):
                 break
             first = False
             self._advance_piece(attempts, goals, report)
             # a call may take long, too, that leaves nothing to be read: that is no catch-up
-            stopped = enough() and bool(self._attempts.pending(report.errors))
-        if report.store_error is None and not stopped and not self._attempts.under_way:
+            self._stopped = enough() and bool(self._attempts.pending(report.errors))
+        if report.store_error is None and not self._stopped and not self._attempts.under_way:
             self._attempts.end()
         self._tell_waiting(report)
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
-        if report.store_error is None and not stopped:
+        if report.store_error is None and not self._stopped:
             self._look_back(goals, report, enough)
             if not self._attempts.under_way:
                 self._age_out(until, report)
@@ -371,6 +372,7 @@ class Evaluator:
             clamped=report.clamped,
             pending_seconds=pending,
             revised=report.revised,
+            stopped=self._stopped,
             under_way=bool(self._attempts.under_way),
         )
 

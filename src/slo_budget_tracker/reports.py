@@ -39,6 +39,7 @@ class Report:
         default_factory=dict
     )  # ticks by SLO in which a part exceeded the whole
     revised: int = 0  # SLO ticks whose counts were corrected by data that came late
+    stopped: bool = False  # it was enough, and there is more that can be read now
     under_way: bool = False  # a slow datasource's answers are still to come
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from slo_budget_tracker import cycle as cycling
 from slo_budget_tracker import judging
-from slo_budget_tracker.errors import LedgerError, Unreachable
+from slo_budget_tracker.errors import LedgerError, QueryRejected, Unreachable
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.listening import WebServer
 from slo_budget_tracker.readiness import MOST_IN_A_ROW
@@ -171,6 +171,45 @@ def test_days_are_caught_up_in_turns(monkeypatch):
     assert {True} == {current for _, current in seen}
     (instance,) = cycle.evaluator.ids.values()
     assert 2 * HOUR == sum(cycle.evaluator.ledger.outcomes(instance).values())
+
+
+def test_a_catch_up_goes_on_beside_what_fails_for_good(monkeypatch):
+    """T4, P12: one SLO that fails is asked once and costs the others no turn."""
+    monkeypatch.setattr(cycling, "TURN", 0.0)
+    asked = []
+
+    def refuse(query):
+        if "ratio_broken" in query.expression:
+            asked.append(query)
+            return QueryRejected("parse error", reason="bad_data")
+        return None
+
+    server = Server(traffic_db(), values={"ratio_broken": lambda _: 0.0}, trouble=refuse)
+    cycle = begin([SHOP, ratio("broken")], server=server)
+    ticks(cycle, 1)
+    asked.clear()
+    cycle.clock.now += 2 * HOUR - INTERVAL
+    cycle.tick()
+    (shop, broken) = cycle.publisher.snapshots
+    assert (BEGIN + 2 * HOUR, 1) == (cycle.evaluator._stepper.stepped("shop"), len(asked))
+    assert (shop.name, broken.state) == ("shop", "error")
+
+
+def test_where_no_request_is_left_a_tick_is_over(monkeypatch):
+    """T13: what waits for the next tick's requests is not looked for again and again in this one."""
+    monkeypatch.setattr(cycling, "TURN", 0.0)
+    monkeypatch.setattr(cycling, "A_TICK", 1)
+    names = [f"metric{number}" for number in range(6)]
+    server = Server()
+    for name in names:
+        traffic(server.db, metric=name, seconds=5 * HOUR)
+    cycle = begin([availability(name, metric=name) for name in names], server=server)
+    ticks(cycle, 1)
+    published = []
+    cycle.on_tick = lambda: published.append(len(server.asked)) or (len(published) > 20 and cycle.stop.set())
+    cycle.clock.now += 4 * HOUR
+    report = cycle.tick()
+    assert (True, sorted(set(published))) == (report.pending_seconds > 0, published)
 
 
 def test_a_catch_up_that_is_stopped_ends_soon():

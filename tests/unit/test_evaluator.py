@@ -10,6 +10,7 @@ import pytest
 from slo_budget_tracker import evaluator as evaluators
 from slo_budget_tracker import judging, lulls, stepping
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
+from slo_budget_tracker.counting import SEED_SECONDS
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.reading import RANGE_FROM
@@ -116,6 +117,20 @@ def test_a_long_catch_up_asks_for_pieces(server, ledger, undisturbed):
     one.advance(after(LAST))
     assert HOUR == max(seconds_of(query) for query in server.asked)
     assert undisturbed[0] == counts(ledger, LAST)
+
+
+def test_ranges_grow_again_in_a_catch_up(server, ledger, undisturbed):
+    """P12: what took too long while the server was in trouble is asked for again when it is well."""
+    trouble = [Unreachable("no answer", reason="timeout")] * 7
+    server.trouble = lambda _: trouble.pop() if trouble else None
+    one = evaluator(server, ledger)
+    for _ in range(7):
+        one.advance(after(80))
+    server.asked.clear()
+    one.advance(after(80))
+    lengths = [seconds_of(query) for query in server.asked if seconds_of(query) != SEED_SECONDS]
+    assert [60, 60, 120, 180] == lengths[:4]
+    assert undisturbed[0][:80] == counts(ledger, 80)
 
 
 def test_a_range_that_is_too_much_is_halved_at_once(server, ledger, undisturbed):
