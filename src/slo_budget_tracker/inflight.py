@@ -56,10 +56,11 @@ class _Flight:
     under_way: set[Future[Sequence[Attempt]]] = field(default_factory=set)
     landed: list[Attempt] = field(default_factory=list)
     late: bool = False  # it was waited for, in vain
+    begun: bool = False  # and not taken up: it may be over with nothing landed
 
     @property
     def over(self) -> bool:
-        return bool(self.landed) and not self.under_way
+        return self.begun and not self.under_way
 
 
 def _each_alone(attempts: Sequence[Attempt]) -> list[tuple[Attempt, ...]]:
@@ -110,6 +111,7 @@ class InFlight:
 
     def _watch(self, flight: _Flight, future: Future[Sequence[Attempt]]) -> None:
         """Who is answered says so: looking at ten thousand each time one of them is takes minutes."""
+        flight.begun = True
         flight.under_way.add(future)
         future.add_done_callback(lambda done: self._answered.put((flight, done)))
 
@@ -152,13 +154,14 @@ class InFlight:
         for flight in self._flights.values():
             flight.under_way.clear()
             flight.landed.clear()
+            flight.begun = False
 
     def _taken(self) -> list[Attempt]:
         taken = []
         for flight in self._flights.values():
             if flight.over:
                 taken += flight.landed
-                flight.landed, flight.late = [], False
+                flight.landed, flight.late, flight.begun = [], False, False
         return taken
 
     def _sort(self, settle: Settle) -> None:

@@ -10,12 +10,15 @@ import pytest
 from slo_budget_tracker.backfill import Backfill
 from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
-from slo_budget_tracker.inflight import Spread
+from slo_budget_tracker.inflight import InFlight, Spread
 from slo_budget_tracker.instances import fill_key
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.publishing import Publisher
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.reading import units
+from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.slis import CompositeSli, Member
-from slo_budget_tracker.ticks import Outcome
+from slo_budget_tracker.ticks import Outcome, Tick
 from tests.unit.cycling import Client, Clock, begin
 from tests.unit.serving import BEGIN, DELAY, INTERVAL, Server, availability, ratio, traffic
 
@@ -304,3 +307,26 @@ def test_a_failing_one_is_asked_once_a_tick_while_others_are_awaited(evaluate, s
     fast.trouble = lambda _: None
     assert {} == until_over(evaluator, BEGIN + 2 * INTERVAL).faults
     assert {"fast": 2, "slow": 2} == stands(evaluator)
+
+
+def test_a_flight_that_brought_nothing_is_over():
+    """T13: where a tick's requests were used up before its turn, the slow datasource is waited for no longer."""
+    opened = threading.Event()
+
+    def read(party):
+        if party[0].unit.datasource == "slow":
+            assert opened.wait(SECONDS)
+            return party
+        return []
+
+    units_of = units(plan((FAST, SLOW), replica_labels={}))
+    attempts = [Attempt(unit, [Tick(BEGIN, BEGIN + INTERVAL)]) for unit in units_of]
+    flights = InFlight(read, {"fast": 2, "slow": 2})
+    flights.start(attempts)
+    waiting = threading.Timer(5, opened.set)
+    waiting.start()
+    landed = flights.land(lambda _: (), patience=0.02)
+    assert ([], {"slow"}, False) == (landed, flights.datasources, opened.is_set())
+    waiting.cancel()
+    opened.set()
+    assert ["slow"] == [one.unit.datasource for one in flights.land(lambda _: (), patience=None)]
