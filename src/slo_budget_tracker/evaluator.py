@@ -226,8 +226,7 @@ class Evaluator:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not self._stopped:
             self._look_back(goals, report, enough)
-            if not self._attempts.under_way:
-                self._age_out(until, report)
+            self._age_out(until, report)
         for aside in () if self._asides is None else self._asides.taken():
             report.take(aside)
         return self._report(until, goals, report)
@@ -238,30 +237,38 @@ class Evaluator:
             if not self._attempts.under_way:
                 self._attempts.fresh()
                 self._rechecks.run(report, enough=enough)
-                for name, at in goals.items() if self.surveys and not report.errors else ():
-                    self._surveys.ask(name, at, self.asks[name])
+                for name in goals if self.surveys else ():
+                    if self._units_of(name) - report.errors.keys():
+                        self._surveys.ask(name, goals[name], self.asks[name])
             return
         for name in goals.keys() - self._attempts.under_way:
             if self._looked_at.get(name) == goals[name]:
                 continue
-            failing = {
-                unit.key for unit in self._attempts.units if unit.datasource == name
-            } & report.errors.keys()
-            if self._asides.start(name, partial(self._beside, name, goals[name], failing)):
+            units = self._units_of(name)
+            failing = units & report.errors.keys()
+            surveyed = self.surveys and failing != units
+            look = partial(self._beside, name, goals[name], failing, surveyed=surveyed)
+            if self._asides.start(name, look):
                 self._looked_at[name] = goals[name]
 
-    def _beside(self, name: str, at: int, failing: set[str], report: Tally, ask: Ask) -> None:
+    def _units_of(self, datasource: str) -> set[str]:
+        return {unit.key for unit in self._attempts.units if unit.datasource == datasource}
+
+    def _beside(
+        self, name: str, at: int, failing: set[str], report: Tally, ask: Ask, *, surveyed: bool
+    ) -> None:
         self._rechecks.beside(name, failing, report, ask)
-        if self.surveys and not failing:
+        if surveyed:
             self._surveys.ask(name, at, ask)
 
     def _age_out(self, until: int, report: Tally) -> None:
-        """Once an hour: groups that have no series any more."""
+        """Once an hour: groups that have no series any more; where answers are awaited, an hour later."""
         if until // AGEING == self._aged:
             return
         self._aged = until // AGEING
         try:
-            report.transitions += self._roster.age_out(until, self.data_until)
+            awaited = self._attempts.under_way
+            report.transitions += self._roster.age_out(until, self.data_until, awaited=awaited)
         except LedgerError as error:
             report.store_error = error
 

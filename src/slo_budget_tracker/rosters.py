@@ -21,7 +21,7 @@ from slo_budget_tracker.payloads import about
 from slo_budget_tracker.verdict import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from slo_budget_tracker.alerts import AlertState
     from slo_budget_tracker.ledger import Ledger
@@ -191,14 +191,18 @@ class Roster:
             for key, instance in zip(keys, self.ledger.register_all(wanted, at=at), strict=True):
                 self._add(key, instance)
 
-    def age_out(self, at: int, data_until: Mapping[str, int]) -> tuple[Transition, ...]:
-        """Retire the groups without any series for their whole SLO window."""
+    def age_out(
+        self, at: int, data_until: Mapping[str, int], *, awaited: Container[str] = ()
+    ) -> tuple[Transition, ...]:
+        """Retire the groups without any series for their whole SLO window, but of `awaited` datasources."""
         longest: dict[str, int] = {}  # a member's past is that of its composites, too
         for _, slo in self._composites():
             longest.update({name: max(longest.get(name, 0), slo.past) for name in members_of(slo)})
         keys = [key for name, some in self._groups.items() if not members_of(self.slos[name]) for key in some]
         gone = []
         for key in keys:
+            if self.slos[key].datasource in awaited:
+                continue
             instance = self.ids[key]
             window = max(self.slos[key].past, longest.get(name_of(key), 0))
             if max(data_until.get(key, 0), self.ledger.born(instance)) > at - window:

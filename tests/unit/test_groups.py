@@ -195,6 +195,18 @@ def test_a_group_without_any_series_for_a_window_is_aged_out(ledger):
     assert ["shop", 'shop{"handler": "/"}'] == evaluator(db, ledger).instances()
 
 
+def test_a_group_whose_answers_are_awaited_is_not_aged_out(ledger):
+    """C15: a slow datasource keeps its own groups, and no others."""
+    db = serve(Archive(), {"/": (10, 0)}, last=12 * HOUR, every=60)
+    serve(db, {"/old": (3, 0)}, last=900, instance="b:80")
+    one = evaluator(db, ledger)
+    one.advance(BEGIN + WINDOW)
+    at = BEGIN + 6 * HOUR
+    assert () == one._roster.age_out(at, one.data_until, awaited={"default"})
+    (event,) = one._roster.age_out(at, one.data_until, awaited={"other"})
+    assert "slo_retired" == event.kind
+
+
 @pytest.mark.parametrize("writes", range(4))
 def test_a_group_is_retired_as_a_whole_or_not_at_all(ledger, monkeypatch, writes):
     """C15, S1: event, states and instance are one transaction: an end in between tells nothing twice."""

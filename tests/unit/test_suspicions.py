@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.answers import Answer, Query, Series
-from slo_budget_tracker.errors import SpecError, Unreachable
+from slo_budget_tracker.errors import QueryRejected, SpecError, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.scraping import scrape_interval, selectors_of
@@ -204,6 +204,21 @@ def test_the_daemon_asks_about_expressions(unreachable):
     sentence = "the promql window is 3m20s, it needs at least 4m, 4 scrapes of 60s"
     assert ("" if unreachable else sentence) == suspicious(cycle)
     assert ["topk(1, count_over_time(ratio[1h]))"] == asked
+
+
+def test_expressions_are_asked_about_while_others_fail():
+    """D21: a datasource that refuses one SLO's expression for good is asked about those of others."""
+    asked = []
+
+    def refuse(query):
+        asked.extend([query.expression] if "topk" in query.expression else [])
+        return QueryRejected("parse error", reason="bad_data") if "bad" in query.expression else None
+
+    server = Server(traffic(Server().db), values={"good": lambda _: 0.0}, trouble=refuse)
+    slos = [availability(name, sli=PromqlSli(error_ratio=name, window=200)) for name in ("good", "bad")]
+    cycle = begin(slos, server=server)
+    ticks(cycle, 5)
+    assert {"topk(1, count_over_time(good[1h]))", "topk(1, count_over_time(bad[1h]))"} == set(asked)
 
 
 def test_how_often_something_is_scraped_is_the_middle_distance():
