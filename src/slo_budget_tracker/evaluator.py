@@ -296,7 +296,7 @@ class Evaluator:
             remembered = self._stepper.commit(done, gave_up, goals, report)
             if report.store_error is None:
                 self._attempts.remember(remembered)
-                self._rechecks.follow(done)
+                self._rechecks.follow(done, report)
 
     def _failing(self, goals: Mapping[str, int]) -> dict[str, int]:
         """The SLOs whose ticks wait because nobody answers, with the data instant since when."""

@@ -51,10 +51,8 @@ if TYPE_CHECKING:
     from slo_budget_tracker.stepping import Stepper
     from slo_budget_tracker.ticks import Counts, Tick
 
-BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, or was compared
-MOST_BORDERS = (
-    7  # of expressions, which have nothing to remember there, and where ticks are known to be missing
-)
+BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, compared, or is a doubt
+MOST_BORDERS = 7  # of expressions, which remember nothing there, and where something is known to be missing
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
 TURNS = 5  # ticks over which this is spread at most: all blocks end at the same tick
 A_TURN = 10  # units that need no further tick to be spread over
@@ -74,8 +72,8 @@ class Rechecks:
         default_factory=dict
     )  # who asks for ticks without data together
 
-    def follow(self, attempts: Iterable[Attempt]) -> None:
-        """Take note of what was read and committed."""
+    def follow(self, attempts: Iterable[Attempt], report: Tally) -> None:
+        """Take note of what was read and committed; what is given up uncompared is told as a doubt."""
         for attempt in attempts:
             if attempt.reading is None:
                 self.trails.pop(attempt.unit.key, None)
@@ -85,7 +83,9 @@ class Rechecks:
                 start = attempt.ticks[0].start
                 trail = self.trails[attempt.unit.key] = Trail(start, {start: attempt.memories})
                 trail.borders |= self._before(attempt.unit, start)
-            self._extend(trail, attempt)
+            uncompared = self._extend(trail, attempt)
+            if uncompared and len(attempt.ticks) < BLOCK and not trail.silent:
+                report.doubts["uncompared"] += uncompared  # else it was read late, or nobody has any data
 
     def _before(self, unit: Unit, start: int) -> dict[int, Mapping[str, Memory]]:
         """Borders before a restart: to compare expressions with, what the ledger has is all that it takes."""
@@ -95,7 +95,8 @@ class Rechecks:
         first = max(begun, start - 2 * BLOCK * self.interval)
         return {end: {} for end in (first, *self.attempts.borders(self.attempts.ticks(first, start)))}
 
-    def _extend(self, trail: Trail, attempt: Attempt) -> None:
+    def _extend(self, trail: Trail, attempt: Attempt) -> int:
+        """Go on with what was read; how many blocks are given up that nobody has compared."""
         reading = attempt.reading
         assert reading is not None
         for tick in attempt.ticks:
@@ -114,10 +115,9 @@ class Rechecks:
         )
         trail.borders.update(reading.kept)
         trail.memories = reading.memories
-        waits = attempt.unit.batch is not None or trail.holes or trail.partial
+        waits = attempt.unit.batch is not None or trail.holes or trail.partial or trail.aside
         most = MOST_BORDERS if waits else BORDERS
-        if len(trail.borders) > most:
-            trail.forget(sorted(trail.borders)[-most])
+        return trail.forget(sorted(trail.borders)[-most]) if len(trail.borders) > most else 0
 
     def _expected_within(self, memories: Mapping[str, Memory], at: int) -> int:
         """In how many ticks up to an instant there should be a sample: more where scrapes are rare."""

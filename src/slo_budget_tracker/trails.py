@@ -77,7 +77,7 @@ class Trail:
             self.forget(end)
 
     def before(self, start: int) -> Trail:
-        """What is still to be compared of the ticks before a border."""
+        """What is to be compared of the ticks before a border; blocks that were compared are not, again."""
         return Trail(
             start,
             {at: memories for at, memories in self.borders.items() if at <= start},
@@ -85,7 +85,7 @@ class Trail:
             {at for at in self.partial if at <= start},
             sizes={at: size for at, size in self.sizes.items() if at <= start},
             aside={at: one for at, one in self.aside.items() if at <= start},
-            passed={at for at in self.passed if at <= start},
+            passed=set(self.passed),
         )
 
     def missing(self, block: Block) -> dict[int, frozenset[str]]:
@@ -96,8 +96,12 @@ class Trail:
         """Whether recounts were in vain for long: then nothing but ticks without data is asked about."""
         return self.skip > 0 and not block.cuts(self.partial)
 
-    def forget(self, before: int) -> None:
-        """Drop what lies before a border; a block behind it has not been put off."""
+    def forget(self, before: int) -> int:
+        """Drop what lies before a border; how many blocks of it nobody has compared.
+
+        A block behind it has not been put off.
+        """
+        gone = [end for end in sorted(self.borders)[1:] if end <= before and end not in self.passed]
         if min(self.borders, default=before) < before:
             self.wait = 0
         self.borders = {at: memories for at, memories in self.borders.items() if at >= before}
@@ -106,6 +110,7 @@ class Trail:
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
         self.aside = {at: one for at, one in self.aside.items() if at > before}
         self.passed = {at for at in self.passed if at > before}
+        return len(gone)
 
     def fewer(self, sizes: Mapping[int, Size]) -> list[int]:
         """The ticks that have fewer samples than were read of them."""

@@ -7,7 +7,7 @@ from bisect import bisect_right
 import pytest
 
 from slo_budget_tracker.answers import Answer, Series
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.rechecks import Rechecks
@@ -20,6 +20,7 @@ from tests.simulator import Simulator
 
 STEADY = Pod(-40, 400, frozenset(), (0, 0))
 DYING = Pod(-40, 35, frozenset(), (28, 35))  # its last scrape is in tick 18, and everything fails at the end
+EARLIER = Pod(-40, 19, frozenset(), (12, 19))  # in tick 10
 TICKS = 30
 
 
@@ -45,6 +46,11 @@ def truth(history, ticks):
     with Ledger.open("sqlite://") as ledger:
         Watch(ledger, simulator).tick(ticks)
         return [counts(ledger, instance, ticks) for instance in (1, 2)]
+
+
+def nobody(_):
+    """No answer."""
+    raise Unreachable("no connection", reason="refused")
 
 
 def revisions(ledger):
@@ -250,7 +256,7 @@ def test_nothing_is_read_again_without_need(ledger):
     raw = 2 * 2 * 100  # series, scrapes a tick
     read = sum(report.samples for report in reports) - 200  # an expression's value is no raw sample
     assert raw < read <= 1.2 * raw
-    assert 0 == sum(report.revised for report in reports)
+    assert 0 == sum(report.revised + report.doubts["uncompared"] for report in reports)
     assert [] == revisions(ledger)
 
 
@@ -311,6 +317,55 @@ def test_a_block_that_waited_is_counted_when_its_samples_are_back(ledger):
             one.simulator.series.update(back)
         one.tick(tick, fault="empty" if tick == 5 else None)
     assert truth(history, 50)[0] == counts(ledger, 1, 50)
+
+
+def lost(ledger, *, back=None, ticks=90):
+    """A pod dies in tick 10 and its samples are lost for some ticks, while those of another come late.
+
+    The history, and the ticks that had a doubt because something was never compared.
+    """
+    history = History((STEADY, Pod(-40, 20, frozenset(), (6, 20)), EARLIER), late=((18, 19, 200),))
+    one = Watch(ledger, history.simulate(2 * ticks))
+    stored = one.simulator.copy()
+    doubts = []
+    for tick in range(1, ticks + 1):
+        if tick == 14:
+            one.simulator.lose("pod-1")
+        if tick == back:
+            found = {key: of for key, of in stored.series.items() if ("instance", "pod-1") in key}
+            one.simulator.series.update(found)
+        doubts += [tick] * one.tick(tick).doubts["uncompared"]
+    return history, doubts
+
+
+def test_a_block_that_lost_samples_is_tried_again_for_an_hour(ledger):
+    """D16, P19, P23: also where no tick is known to be missing."""
+    history, doubts = lost(ledger, back=45, ticks=60)
+    assert (truth(history, 60)[0], []) == (counts(ledger, 1, 60), doubts)
+
+
+def test_a_block_whose_samples_never_come_back_is_told_as_a_doubt(ledger):
+    """D16, P19, I2: it is given up an hour after its end, and not in silence."""
+    _, doubts = lost(ledger)
+    assert [70] == doubts
+
+
+def test_a_server_that_never_says_what_it_has_is_told_as_a_doubt(ledger):
+    """D16, P1: ticks that nobody could compare are given up when twenty have followed them, each ten once."""
+    one = Watch(ledger, History((STEADY,)).simulate(120))
+    true, doubts = one.simulator.ask, 0
+    for tick in range(1, 61):
+        before = after(tick - 4)  # what is asked about again, and not what is new
+        one.simulator.ask = lambda query, at=before: (nobody if BEGIN < query.at < at else true)(query)
+        doubts += one.tick(tick).doubts["uncompared"]
+    assert 4 == doubts
+
+
+def test_what_was_read_late_needs_no_comparison(ledger):
+    """D16, T1: a catch-up of hours has no doubts."""
+    one = Watch(ledger, History((STEADY,)).simulate(400))
+    reports = [one.tick(tick) for tick in (1, 2, 200, *range(201, 241))]
+    assert 0 == sum(report.doubts["uncompared"] for report in reports)
 
 
 def test_a_changed_expression_is_read_again(ledger):
