@@ -17,7 +17,8 @@ def test_a_small_store_gives_every_figure(tmp_path):
 @pytest.mark.parametrize(
     ("slos", "ticks", "kib_each"),
     [
-        pytest.param(100, 130, 40, id="a hundred"),
+        pytest.param(20, 130, 60, id="twenty"),
+        pytest.param(100, 130, 40, id="a hundred", marks=pytest.mark.long),
         pytest.param(1_000, stores.TICKS, 24, id="a thousand", marks=pytest.mark.long),
     ],
 )

@@ -36,7 +36,7 @@ from tests.property.histories import (
 from tests.remote_write import RECEIVER, UNORDERED, send
 from tests.servers import further_prometheuses
 
-HISTORIES = 50 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 10
+HISTORIES = 50 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 6
 TICKS = 40
 DAY = 24 * 60  # ticks
 EACH_TICK = Density.of(interval=INTERVAL, longest_short=2 * DAY * INTERVAL)  # none is merged for two days

@@ -114,16 +114,16 @@ def test_when_all_targets_restart_a_tick_asks_no_more_than_its_ration():
 
 
 def test_a_catch_up_is_spread_over_ticks():
-    """P25: an outage of two hours is read in rations, the oldest first, and stepped in order."""
-    db = database(ticks=150)
-    whole = Watch(db).until(145)
+    """P25: an outage of more than an hour is read in rations, the oldest first, and stepped in order."""
+    db = database(ticks=90)
+    whole = Watch(db).until(85)
     watch = Watch(db, ration=2).until(3)
     watch.away = True
-    watch.until(123)
+    watch.until(73)
     watch.away = False
-    assert 2 <= max(watch.until(145).asked[123:]) <= 4
+    assert 2 <= max(watch.until(85).asked[73:]) <= 4
     assert whole.counts() == watch.counts()
-    assert {"ok": MANY * 145} == dict(watch.outcomes)
+    assert {"ok": MANY * 85} == dict(watch.outcomes)
 
 
 def failing(*, bad, good, ration):
