@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.history import History
     from slo_budget_tracker.ticks import WindowCounts
 
+YOUNG = 81  # edges, however long ticks are: of so many ticks late data are looked for
 ROUNDED = 2  # seconds that the whole ones between two points may lack of what was stored
 
 
@@ -39,6 +40,7 @@ def absences(history: History, slo: int, begun: Mapping[int, int], until: int) -
     points = history.points
     inner = points[(points > min(begun.values())) & (points < until)]
     edges: NDArray[np.int64] = np.unique(np.concatenate((list(begun.values()), inner, [until])))
+    recent = min(until - history.density.stages[0].age, int(edges[-YOUNG:][0]))
     answered = np.array([_is_answered(part) for part in history.parts(slo, edges.tolist())])
     found: dict[Tick, list[int]] = {}
     for group, start in begun.items():
@@ -48,19 +50,19 @@ def absences(history: History, slo: int, begun: Mapping[int, int], until: int) -
             if is_silent:
                 which = list(some)
                 run = edges[which[0] : which[-1] + 2]
-                for edge in pairwise(run[_kept(run, history.density, now=until)].tolist()):
+                for edge in pairwise(run[_kept(run, history.density, recent=recent)].tolist()):
                     found.setdefault(Tick(*edge), []).append(group)
     return found
 
 
 def _is_answered(part: WindowCounts) -> bool:
     """Whether there was a whole answer at all ticks of a part: what it does not have is not there."""
-    return not part.partial and part.window - part.known - part.absent < ROUNDED
+    return not part.partial and part.window - part.known - part.absent < min(ROUNDED, part.window)
 
 
-def _kept(edges: NDArray[np.int64], density: Density, *, now: int) -> NDArray[np.bool_]:
+def _kept(edges: NDArray[np.int64], density: Density, *, recent: int) -> NDArray[np.bool_]:
     """Which edges stay: the young ones, and before them the last one that ends a cell of each size."""
-    kept = edges > now - density.stages[0].age
+    kept = edges > recent
     kept[[0, -1]] = True
     young = 1 + int(np.argmax(kept[1:]))
     for stage in density.stages:

@@ -67,7 +67,6 @@ class Attempts:
     _split_at: int | None = None
     _turn: int = 0  # which unit comes first: where time runs out it is not always the same that wait (T13)
     _piece: dict[str, int] = field(default_factory=dict)
-    _slow: set[str] = field(default_factory=set)  # whose piece is short because time ran out
     _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
     shared: Shared = field(default_factory=Shared)
@@ -93,6 +92,7 @@ class Attempts:
         Where it is `going_on` to the same goals, what failed on the way is not tried again.
         """
         self.shared.begin()
+        self._flights.begin()
         self._begun_units.clear()
         if goals != self.goals or not (going_on or self._flights.datasources):
             self._failed.clear()
@@ -112,7 +112,6 @@ class Attempts:
         known = {unit.key for unit in self.units}
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
-        self._slow |= other._slow & self._piece.keys()
         self._failed_at |= {name: at for name, at in other._failed_at.items() if name in self.ids}
         self.ration.short_since |= other.ration.short_since
 
@@ -238,15 +237,21 @@ class Attempts:
             self._failed_at |= dict.fromkeys(unit.slos, self.goals[unit.datasource])
             return
         self.failing_since.pop(unit.key, None)
-        self._last_errors.pop(unit.key, None)
+        self.pass_over(unit)
         for name in unit.slos:
             self._failed_at.pop(name, None)
         self._answered.add(unit.datasource)
         if attempt.ticks[-1].end == self.goals[unit.datasource]:
-            self._slow.discard(unit.key)
             self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again
-        elif unit.key in self._slow:  # nor during a catch-up; doubled, little would be read of a slow server
-            self._piece[unit.key] = min(self._piece[unit.key] * 3 // 2, PIECE)
+
+    def pass_over(self, unit: Unit) -> None:
+        """It was read, or its hole is left behind: it is read on in this call."""
+        self._last_errors.pop(unit.key, None)
+        self._failed.discard(unit.key)
+
+    def failing_slos(self) -> set[str]:
+        """The SLOs of which something fails just now."""
+        return {name for unit in self.units if unit.key in self.failing_since for name in unit.slos}
 
     def attempt(self, attempt: Attempt) -> Attempt:
         """Read a unit; whatever goes wrong is its own (T12), but for the ledger."""
@@ -375,7 +380,6 @@ class Attempts:
             return None
         half = attempt.ticks[: len(attempt.ticks) // 2]
         self._piece[attempt.unit.key] = half[-1].end - half[0].start
-        (self._slow.add if slow else self._slow.discard)(attempt.unit.key)
         return None if slow else Attempt(attempt.unit, half)
 
     def hopeless(self, attempt: Attempt) -> bool:

@@ -94,7 +94,7 @@ class Evaluator:
     _stepper: Stepper = field(init=False)
     _roster: Roster = field(init=False)
     _planned: tuple[Attempts, Rechecks] | None = field(init=False, default=None)
-    _aged: int = field(init=False, default=0)
+    _aged: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, the hour
     _asides: Asides | None = field(init=False, default=None)
     _looked_at: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, data instant
     _surveys: Surveys = field(init=False)
@@ -262,13 +262,16 @@ class Evaluator:
             self._surveys.ask(name, at, ask)
 
     def _age_out(self, until: int, report: Tally) -> None:
-        """Once an hour: groups that have no series any more; where answers are awaited, an hour later."""
-        if until // AGEING == self._aged:
+        """Once an hour: groups without series, where all is answered; what fails may have some."""
+        hour, sources = until // AGEING, self._attempts.goals.keys()
+        due = {name for name in sources - self._attempts.under_way if self._aged.get(name) != hour}
+        if not due:
             return
-        self._aged = until // AGEING
+        self._aged |= dict.fromkeys(due, hour)
         try:
-            awaited = self._attempts.under_way
-            report.transitions += self._roster.age_out(until, self.data_until, awaited=awaited)
+            report.transitions += self._roster.age_out(
+                until, self.data_until, awaited=sources - due, failing=self._attempts.failing_slos()
+            )
         except LedgerError as error:
             report.store_error = error
 
@@ -287,6 +290,7 @@ class Evaluator:
             elif self._attempts.is_hole_given_up(result):
                 done.append(result)
                 del report.errors[result.unit.key]
+                self._attempts.pass_over(result.unit)
             elif self._attempts.hopeless(result):
                 stepped = min(map(self._stepper.stepped, result.unit.slos))
                 gave_up.append(self._attempts.unread(result.unit, stepped))

@@ -115,6 +115,11 @@ class InFlight:
         flight.under_way.add(future)
         future.add_done_callback(lambda done: self._answered.put((flight, done)))
 
+    def begin(self) -> None:
+        """A new call waits again for whoever was late, and has answered since."""
+        for flight in self._flights.values():
+            flight.late = flight.late and bool(flight.under_way or flight.landed)
+
     def land(self, settle: Settle, *, patience: float | None) -> list[Attempt]:
         """The attempts of all flights that are over by now.
 
@@ -135,7 +140,7 @@ class InFlight:
                 break
             self.rest(left)
         for flight in self._flights.values():
-            flight.late = bool(flight.under_way)
+            flight.late = flight.late or bool(flight.under_way)
         return self._taken()
 
     def look(self, settle: Settle) -> list[Attempt]:
@@ -161,7 +166,7 @@ class InFlight:
         for flight in self._flights.values():
             if flight.over:
                 taken += flight.landed
-                flight.landed, flight.late, flight.begun = [], False, False
+                flight.landed, flight.begun = [], False
         return taken
 
     def _sort(self, settle: Settle) -> None:

@@ -192,16 +192,24 @@ class Roster:
                 self._add(key, instance)
 
     def age_out(
-        self, at: int, data_until: Mapping[str, int], *, awaited: Container[str] = ()
+        self,
+        at: int,
+        data_until: Mapping[str, int],
+        *,
+        awaited: Container[str] = (),
+        failing: Container[str] = (),
     ) -> tuple[Transition, ...]:
-        """Retire the groups without any series for their whole SLO window, but of `awaited` datasources."""
+        """Retire the groups without any series for their whole SLO window.
+
+        Not those of `awaited` datasources and of SLOs that are `failing`: nobody knows what they have.
+        """
         longest: dict[str, int] = {}  # a member's past is that of its composites, too
         for _, slo in self._composites():
             longest.update({name: max(longest.get(name, 0), slo.past) for name in members_of(slo)})
         keys = [key for name, some in self._groups.items() if not members_of(self.slos[name]) for key in some]
         gone = []
         for key in keys:
-            if self.slos[key].datasource in awaited:
+            if self.slos[key].datasource in awaited or name_of(key) in failing:
                 continue
             instance = self.ids[key]
             window = max(self.slos[key].past, longest.get(name_of(key), 0))

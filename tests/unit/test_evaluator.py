@@ -9,8 +9,8 @@ import pytest
 
 from slo_budget_tracker import evaluator as evaluators
 from slo_budget_tracker import judging, lulls, stepping
+from slo_budget_tracker.answers import Query
 from slo_budget_tracker.attempts import GIVE_UP_AFTER
-from slo_budget_tracker.counting import SEED_SECONDS
 from slo_budget_tracker.errors import BadAnswer, LedgerError, QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.reading import RANGE_FROM
@@ -119,20 +119,6 @@ def test_a_long_catch_up_asks_for_pieces(server, ledger, undisturbed):
     assert undisturbed[0] == counts(ledger, LAST)
 
 
-def test_ranges_grow_again_in_a_catch_up(server, ledger, undisturbed):
-    """P12: what took too long while the server was in trouble is asked for again when it is well."""
-    trouble = [Unreachable("no answer", reason="timeout")] * 7
-    server.trouble = lambda _: trouble.pop() if trouble else None
-    one = evaluator(server, ledger)
-    for _ in range(7):
-        one.advance(after(80))
-    server.asked.clear()
-    one.advance(after(80))
-    lengths = [seconds_of(query) for query in server.asked if seconds_of(query) != SEED_SECONDS]
-    assert [60, 60, 120, 180] == lengths[:4]
-    assert undisturbed[0][:80] == counts(ledger, 80)
-
-
 def test_a_range_that_is_too_much_is_halved_at_once(server, ledger, undisturbed):
     """P12: 422 on more than ten minutes; the catch-up still ends in the same call."""
     server.trouble = lambda query: (
@@ -222,6 +208,28 @@ def test_an_expression_that_fails_at_one_old_tick_leaves_a_hole(server, ledger):
     report = advance(one, 1, 12)
     assert (0, "ok", {}) == (report.pending_seconds, report.snapshots[0].state, report.errors)
     assert [tick for tick, one in enumerate(counts(ledger, 12), 1) if one[2] == 0] == [3]
+
+
+def test_a_catch_up_goes_on_behind_a_hole_call_by_call(server, ledger):
+    """P12: once the failing tick is left behind, the expression fails no more, in whatever call that is."""
+    broken = after(5)
+
+    def trouble(query):
+        first = query.at if isinstance(query, Query) else query.start
+        last = query.at if isinstance(query, Query) else query.end
+        wrong = "ratio_mood" in query.expression and first <= broken <= last
+        return QueryFailed("many-to-many", reason="execution") if wrong else None
+
+    server.values = {"ratio_mood": lambda _: 0.0}
+    one = evaluator(server, ledger, ratio("mood"))
+    advance(one, 1, 4)
+    server.trouble = trouble
+    for tick in range(5, 20):
+        pieces = iter((False, False, True))
+        report = one.advance(after(tick), enough=lambda pieces=pieces: next(pieces, True))
+        while report.stopped:
+            report = one.advance(after(tick), enough=lambda: True)
+    assert ({}, after(19)) == (report.errors, ledger.slo_cursor(1))
 
 
 class Watched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -9,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from slo_budget_tracker.backfill import fillers
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.feeds import Slot
 from slo_budget_tracker.fillforms import fill_expression
@@ -205,6 +206,54 @@ def test_a_group_whose_answers_are_awaited_is_not_aged_out(ledger):
     assert () == one._roster.age_out(at, one.data_until, awaited={"default"})
     (event,) = one._roster.age_out(at, one.data_until, awaited={"other"})
     assert "slo_retired" == event.kind
+
+
+def test_groups_of_a_slower_datasource_are_aged_out_too(ledger):
+    """C15: its answers come a moment after the others' in every tick; an hour of one is none of the other's."""
+    db = serve(Archive(), {"/": (10, 0)}, last=8 * HOUR, every=120)
+    server = Server(serve(db, {"/old": (3, 0)}, last=900, instance="b:80"))
+
+    def slow(query):
+        time.sleep(0.01)
+        return server(query)
+
+    slos = (shop(name="slow", datasource="slow"), availability("quick", datasource="fast"))
+    asks = {"slow": slow, "fast": Server(serve(Archive(), {"/": (10, 0)}, last=8 * HOUR, every=120))}
+    one = Evaluator(
+        slos=slos,
+        ledger=ledger,
+        asks=asks,
+        interval=INTERVAL,
+        delay=DELAY,
+        lanes={"slow": 1, "fast": 1},
+        patience=0.0001,
+    ).prepare(BEGIN)
+    for hour in range(1, 8):
+        while one.advance(BEGIN + hour * HOUR).under_way:
+            one.rest(1)
+    assert [key_of("slow", (("handler", "/"),))] == [
+        key for key in one.instances() if key.startswith("slow{")
+    ]
+
+
+def test_groups_of_an_slo_that_fails_are_not_aged_out(ledger):
+    """P22: who refuses connections for longer than the window says nothing of groups; they are there afterwards."""
+    server = Server(serve(Archive(), {"/": (10, 1), "/a": (5, 5)}, last=9 * HOUR, every=60))
+    one = Evaluator(
+        slos=(shop(),), ledger=ledger, asks={"default": server}, interval=INTERVAL, delay=DELAY
+    ).prepare(BEGIN)
+    one.advance(BEGIN + HOUR)
+    before = one.instances()
+    server.trouble = lambda _: Unreachable("refused", reason="connection")
+    for hour in range(2, 8):
+        one.advance(BEGIN + hour * HOUR)
+        assert before == one.instances()
+    server.trouble = lambda _: None
+    one.advance(BEGIN + 8 * HOUR)
+    assert (before, []) == (
+        one.instances(),
+        [event.kind for event in ledger.events() if event.kind == "slo_retired"],
+    )
 
 
 @pytest.mark.parametrize("writes", range(4))

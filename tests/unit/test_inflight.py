@@ -111,6 +111,20 @@ def test_ticks_of_the_slow_one_are_missed_by_nobody(evaluate, slow):
         assert 3 * INTERVAL == sum(evaluator.ledger.outcomes(instance).values())
 
 
+def test_what_the_slow_one_is_asked_next_is_not_waited_for_in_the_same_call(evaluate, slow):
+    """Its late answer is there, its next one is not: the others' tick is shown meanwhile."""
+    evaluator = evaluate(FAST, SLOW)
+    slow.open.clear()
+    assert evaluator.advance(BEGIN + INTERVAL).under_way
+    slow.open.set()
+    evaluator.rest(SECONDS)
+    slow.open.clear()
+    began = time.monotonic()
+    assert evaluator.advance(BEGIN + 2 * INTERVAL).under_way
+    assert time.monotonic() - began < SECONDS
+    assert {"fast": 2, "slow": 1} == stands(evaluator)
+
+
 def test_figures_of_the_slow_one_stay_as_they_were(evaluate, slow):
     """Not yet answered is no data missing: its figures are those of its last tick, its state too."""
     evaluator = evaluate(FAST, SLOW)
