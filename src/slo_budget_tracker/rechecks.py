@@ -83,7 +83,7 @@ class Rechecks:
                 start = attempt.ticks[0].start
                 trail = self.trails[attempt.unit.key] = Trail(start, {start: attempt.memories})
                 trail.borders |= self._before(attempt.unit, start)
-            uncompared = self._extend(trail, attempt)
+            uncompared = self._extend(trail, _as_one_block(attempt))
             if uncompared and len(attempt.ticks) < BLOCK and not trail.silent:
                 report.doubts["uncompared"] += uncompared  # else it was read late, or nobody has any data
 
@@ -392,6 +392,15 @@ class Rechecks:
         begun = stepper.begun(name)
         live = [tick for tick in ticks if tick.end > begun]
         return revision(stepper.ledger.history, stepper.ids[name], live, counts, fewer=fewer)
+
+
+def _as_one_block(attempt: Attempt) -> Attempt:
+    """Of many ticks that were read at once, and late: they push no older block out."""
+    reading = attempt.reading
+    if reading is None or not reading.kept or len(attempt.ticks) < BLOCK:
+        return attempt
+    end = max(reading.kept)
+    return replace(attempt, reading=replace(reading, kept={end: reading.kept[end]}))
 
 
 def _is_slow(error: PrometheusError | None) -> bool:
