@@ -20,6 +20,7 @@ from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, Q
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
 from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.joints import Shared
+from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.parties import Party, gathered
 from slo_budget_tracker.rations import Ration, usual
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, steps
@@ -40,7 +41,7 @@ JOIN_AFTER = 3_600  # seconds after which batches that were split are tried toge
 NOT_ASKED = "no_time"  # the reason of an error where a tick's time was used up before a unit's turn
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Attempts:
     """Reads units piece by piece from where the ledger says they stand; writes nothing.
 
@@ -78,7 +79,8 @@ class Attempts:
 
     def __post_init__(self) -> None:
         self.asks = self.ration.counted(self.asks)
-        self._flights = InFlight(self._flown, self.lanes, self.workers, self.spread, self._parties)
+        flown, parties = while_alive(self._flown), while_alive(self._parties)
+        self._flights = InFlight(flown, self.lanes, self.workers, self.spread, parties)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
@@ -108,12 +110,15 @@ class Attempts:
         self._turn = (self._turn + 1) % max(len(self.units), 1)
 
     def inherit(self, other: Attempts) -> None:
-        """Go on with another's patience: since when units fail, and how long their pieces may be."""
+        """Go on with another's patience, and with what it remembers of feeds that are the same."""
         known = {unit.key for unit in self.units}
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
         self._failed_at |= {name: at for name, at in other._failed_at.items() if name in self.ids}
         self.ration.short_since |= other.ration.short_since
+        feeds = {feed.key: feed for unit in other.units for feed in unit.feeds}
+        same = [feed.key for unit in self.units for feed in unit.feeds if feeds.get(feed.key) == feed]
+        self._memories |= {key: other._memories[key] for key in same if key in other._memories}
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
         """The next piece of every unit that is behind, not under way and has not failed in this call.

@@ -239,6 +239,7 @@ class Cycle:
             changes, events = rollcall.call(evaluator, at=at, taken=self.taken)
             ledger.grow(density_of(slos, interval=evaluator.interval))
             running = {slo.name: slo for slo in self.evaluator.slos}
+            self.evaluator.end()
             self.settings, self.evaluator, self.sources = settings, evaluator, sources
             if self.moves is not None:
                 self.moves.settle(whole)

@@ -171,8 +171,9 @@ class Evaluator:
         """Go on where an evaluator of the catalogue before was; call it once prepared.
 
         What fails since long ago still does, and units that are the same go on comparing what came late.
+        The old one may go on, too, where this one is not taken over in the end.
         """
-        old.end()
+        self._generation = old._generation
         self._attempts.inherit(old._attempts)
         self._surveys.inherit(old._surveys)
         feeds = {feed.key: feed for unit in old._attempts.units for feed in unit.feeds}

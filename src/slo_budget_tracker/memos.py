@@ -1,4 +1,4 @@
-"""Memos: what a function of a large frozen value gave, kept as long as that very value lives."""
+"""Memos: what a function of a large frozen value gave, kept as long as that very value lives, no longer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -57,3 +57,17 @@ class Memo(Generic[K, V]):
 def by_identity(function: Callable[[K], V]) -> Memo[K, V]:
     """Calls a pure function once for each object: comparing two SLOs would take as long as hashing one."""
     return Memo(function)
+
+
+def while_alive(method: Callable[[K], Sequence[V]]) -> Callable[[K], Sequence[V]]:
+    """A method for a part of its object to call, without a cycle that garbage is to be looked for in.
+
+    When the object is gone it gives nothing.
+    """
+    held = weakref.WeakMethod(method)
+
+    def called(subject: K) -> Sequence[V]:
+        found = held()
+        return () if found is None else found(subject)
+
+    return called

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 from slo_budget_tracker import recordings
 from slo_budget_tracker.answers import Answer, Query, RangeQuery, Series
@@ -119,23 +120,16 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
             members = list(_expressions(slo.name, slo.sli, slo.group_by))
             ticked = all(member.slot.role in TICKED for member in members)
             expressions.setdefault((slo.datasource, ticked), []).append(members)
-    covers = _COVERS.of({key: [selector for _, selector in members] for key, members in feeds.items()})
     return Plan(
         raw=tuple(
-            RawFeed(
-                key=f"{datasource}/{_read_as(metric, kind)}",
-                datasource=datasource,
-                metric=metric,
-                members=tuple(dict.fromkeys(members)),
-                selectors=covering,
-                replica_label=replica_labels.get(datasource),
-                gauge=kind == PROBE,
-                groups=tuple(
-                    sorted({(slot.slo, grouped[slot.slo]) for slot, _ in members if slot.slo in grouped})
-                ),
-                histogram=_histogram(metric, kind, bounds.get((datasource, metric, kind), ())),
+            _feed(
+                _Key(*key),
+                tuple(dict.fromkeys(members)),
+                replica_labels.get(key[0]),
+                tuple(sorted({(slot.slo, grouped[slot.slo]) for slot, _ in members if slot.slo in grouped})),
+                _histogram(key[1], key[2], bounds.get(key, ())),
             )
-            for ((datasource, metric, kind), members), covering in zip(feeds.items(), covers, strict=True)
+            for key, members in feeds.items()
         ),
         expressions=tuple(
             ExpressionBatch.of(
@@ -147,27 +141,43 @@ def plan(slos: Sequence[SLO], *, replica_labels: Mapping[str, str | None]) -> Pl
     )
 
 
-class _Covers:
-    """What covers the selectors of each feed, remembered from one plan to the next.
+class _Key(NamedTuple):
+    """What is read as one: a metric of a datasource, and how it is read."""
 
-    Most of a catalogue is the same after a reload, and most of its selectors are the very same objects, which
-    are compared at once.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], tuple[Sequence[Selector], tuple[Selector, ...]]] = {}
-
-    def of(self, wanted: Mapping[tuple[str, str, str], list[Selector]]) -> list[tuple[Selector, ...]]:
-        """The cover of each of these lists; what is not among them is forgotten."""
-        found = {}
-        for key, selectors in wanted.items():
-            known = self._known.get(key)
-            found[key] = known if known and known[0] == selectors else (selectors, cover(selectors))
-        self._known = found
-        return [covering for _, covering in found.values()]
+    datasource: str
+    metric: str
+    kind: str
 
 
-_COVERS = _Covers()
+# While somebody reads a feed, further plans have that very one, with all that was worked out for it: most of
+# a catalogue is the same after a reload.
+_FEEDS: WeakValueDictionary[_Key, RawFeed] = WeakValueDictionary()
+
+
+def _feed(
+    key: _Key,
+    members: tuple[tuple[Slot, Selector], ...],
+    replica_label: str | None,
+    groups: tuple[tuple[str, tuple[str, ...]], ...],
+    histogram: Histogram | None,
+) -> RawFeed:
+    """The feed for these; members that are the very same objects are compared at once."""
+    known = _FEEDS.get(key)
+    wanted = members, replica_label, groups, histogram
+    if known and (known.members, known.replica_label, known.groups, known.histogram) == wanted:
+        return known
+    feed = _FEEDS[key] = RawFeed(
+        key=f"{key.datasource}/{_read_as(key.metric, key.kind)}",
+        datasource=key.datasource,
+        metric=key.metric,
+        members=members,
+        selectors=cover([selector for _, selector in members]),
+        replica_label=replica_label,
+        gauge=key.kind == PROBE,
+        groups=groups,
+        histogram=histogram,
+    )
+    return feed
 
 
 def _kind(sli: RequestsSli | LatencySli | ProbeSli) -> str:

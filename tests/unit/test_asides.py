@@ -152,6 +152,7 @@ def test_another_catalogue_makes_a_look_void(aside, ledger):
             with aside.guard:
                 aside.restart(BEGIN + 17 * INTERVAL)
                 aside.evaluator.inherit(old)
+                old.end()
             aside.open.set()
             until(lambda old=old: not old._asides._busy)
             assert 0 == sum(tally.revised for tally in old._asides.taken())

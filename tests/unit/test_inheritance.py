@@ -1,0 +1,112 @@
+"""What a reload hands on, and what it leaves behind: one catalogue is in memory, not one for each reload."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from slo_budget_tracker import garbage
+from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.memos import while_alive
+from slo_budget_tracker.queries import plan
+from slo_budget_tracker.reading import units
+from tests.unit.cycling import begin, ticks
+from tests.unit.serving import availability, ratio
+
+SHOP, CART, OTHER = (
+    availability(name, metric=f"{name}_requests_total") for name in ("shop", "cart", "other")
+)
+STRICTER = SHOP.model_copy(update={"target": SHOP.target / 2})
+
+
+def feeds(cycle):
+    """The feeds that are read, by metric."""
+    return {feed.metric: feed for unit in cycle.evaluator._attempts.units for feed in unit.feeds}
+
+
+def plain(slo):
+    """The same series with other failures."""
+    sli = slo.sli.model_copy(update={"bad": slo.sli.total})
+    return slo.model_copy(update={"sli": sli})
+
+
+def test_feeds_that_are_the_same_are_the_very_same():
+    """Reload: whose SLI changed has a feed of its own; that of another target and those of others are kept."""
+    cycle = begin([SHOP, CART])
+    ticks(cycle, 1)
+    before = feeds(cycle)
+    cycle.adopt(cycle.settings, [STRICTER, plain(CART), OTHER])
+    after = feeds(cycle)
+    assert before["shop_requests_total"] is after["shop_requests_total"]
+    assert before["cart_requests_total"] != after["cart_requests_total"]
+    assert "other_requests_total" in after
+
+
+def test_what_is_remembered_goes_on_without_the_ledger():
+    """Reload: memories of feeds that are the same are not read from the ledger again; others begin there."""
+    cycle = begin([SHOP, CART])
+    ticks(cycle, 3)
+    before = dict(cycle.evaluator._attempts._memories)
+    cycle.adopt(cycle.settings, [STRICTER, plain(CART)])
+    after = cycle.evaluator._attempts._memories
+    key = feeds(cycle)["shop_requests_total"].key
+    assert [key] == list(after)
+    assert before[key] is after[key]
+
+
+@pytest.mark.parametrize("slos", [[SHOP], [SHOP, ratio("ratio")]], ids=["samples", "expressions too"])
+def test_a_reload_leaves_nothing_of_the_catalogue_before(slos):
+    """Memory: whoever read it ends with the reload, though nobody looks for garbage then."""
+    cycle = begin(slos)
+    ticks(cycle, 2)
+    gc.collect()
+    with garbage.waiting():
+        old = weakref.ref(cycle.evaluator._attempts)
+        cycle.adopt(cycle.settings, [STRICTER])
+        garbage.loosen()
+        assert old() is None
+
+
+def test_a_feed_that_nobody_reads_is_forgotten():
+    """Memory: plans share feeds only as long as one of them is there."""
+    read = units(plan([SHOP], replica_labels={}))
+    feed = weakref.ref(read[0].feeds[0])
+    assert plan([SHOP], replica_labels={}).raw[0] is feed()
+    assert plan([SHOP], replica_labels={"default": "replica"}).raw[0] is not feed()
+    del read
+    assert feed() is None
+
+
+def test_a_reload_that_fails_takes_nothing_from_what_runs(monkeypatch):
+    """C21, S3: with a ledger that cannot be written, what runs keeps what it knows and looks for late data."""
+    cycle = begin([SHOP, CART])
+    ticks(cycle, 2)
+    attempts, ended = cycle.evaluator._attempts, []
+    before = dict(attempts._memories), list(attempts.units)
+
+    def full(entry):
+        raise LedgerError("no space left on device")
+
+    monkeypatch.setattr(type(cycle.evaluator), "end", ended.append)
+    with monkeypatch.context() as broken:
+        broken.setattr(cycle.evaluator.ledger, "commit", full)
+        with pytest.raises(LedgerError):
+            cycle.adopt(cycle.settings, [plain(SHOP)])
+    assert (before, []) == ((attempts._memories, attempts.units), ended)
+    assert attempts is cycle.evaluator._attempts
+
+
+def test_a_method_of_what_is_gone_gives_nothing():
+    """It keeps its object alive only while it runs."""
+
+    class Doubling:
+        def double(self, value):
+            return (value, value)
+
+    doubling = Doubling()
+    double = while_alive(doubling.double)
+    assert (2, 2) == double(2)
+    del doubling
+    assert () == double(2)
