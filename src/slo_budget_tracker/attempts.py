@@ -15,22 +15,24 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.counting import SEED_SECONDS, Memory
+from slo_budget_tracker.counting import SEED_SECONDS
+from slo_budget_tracker.cursors import Cursors
 from slo_budget_tracker.errors import BadAnswer, PrometheusError, QueryFailed, QueryRejected
 from slo_budget_tracker.inflight import AT_ONCE, InFlight, Spread
-from slo_budget_tracker.instances import added_key
 from slo_budget_tracker.joints import Shared
 from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.parties import Party, gathered
 from slo_budget_tracker.rations import Ration, usual
 from slo_budget_tracker.reading import PERMANENT, SLOW, Unit, apart, read, split, steps
+from slo_budget_tracker.recollection import Recollection
 from slo_budget_tracker.reports import Attempt
-from slo_budget_tracker.sorting import sorting_of
 from slo_budget_tracker.ticks import Tick, ticks_between
+from slo_budget_tracker.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
+    from slo_budget_tracker.counting import Memory
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reading import Ask
 
@@ -66,25 +68,26 @@ class Attempts:
     goals: Mapping[str, int] = field(default_factory=dict)
     _answered: set[str] = field(default_factory=set)  # datasources, in this call
     _split_at: int | None = None
-    _turn: int = 0  # which unit comes first: where time runs out it is not always the same that wait (T13)
     _piece: dict[str, int] = field(default_factory=dict)
-    _memories: dict[str, Memory] = field(default_factory=dict)
     _flights: InFlight = field(init=False)
     shared: Shared = field(default_factory=Shared)
-    _begun_units: dict[str, int] = field(default_factory=dict)  # of this call: where their live ticks begin
     _failed: set[str] = field(default_factory=set)  # in this tick, where its calls go on: not asked twice
     _last_errors: dict[str, PrometheusError] = field(default_factory=dict)  # of units that fail
-    _failed_at: dict[str, int] = field(default_factory=dict)  # by SLO: when it was last tried, in vain
-    waiting: list[tuple[Unit, int]] = field(default_factory=list)  # for long, for a turn; and since when
+    turns: Turns = field(init=False)
+    cursors: Cursors = field(init=False)
+    recollection: Recollection = field(init=False)
 
     def __post_init__(self) -> None:
+        self.turns = Turns(self.interval)
+        self.cursors = Cursors(self.ledger, self.ids)
+        self.recollection = Recollection(self.ledger)
         self.asks = self.ration.counted(self.asks)
         flown, parties = while_alive(self._flown), while_alive(self._parties)
         self._flights = InFlight(flown, self.lanes, self.workers, self.spread, parties)
 
     def prepare(self) -> Attempts:
         """The planned units, batches apart where their SLOs were read up to different instants."""
-        self.units = [part for unit in self.planned for part in apart(unit, self._read_until)]
+        self.units = [part for unit in self.planned for part in apart(unit, self.cursors.of_expressions)]
         self.shared = Shared.of(unit.feeds[0] for unit in self.units if len(unit.feeds) == 1)
         return self
 
@@ -95,7 +98,7 @@ class Attempts:
         """
         self.shared.begin()
         self._flights.begin()
-        self._begun_units.clear()
+        self.cursors.begin()
         if goals != self.goals or not (going_on or self._flights.datasources):
             self._failed.clear()
         if goals != self.goals:
@@ -107,78 +110,55 @@ class Attempts:
         if joined and not self._flights.datasources:
             self._split_at = None
             self.prepare()
-        self._turn = (self._turn + 1) % max(len(self.units), 1)
+        self.turns.begin()
 
     def inherit(self, other: Attempts) -> None:
-        """Go on with another's patience, and with what it remembers of feeds that are the same."""
+        """Go on with another's patience, turns, and what it remembers of feeds that are the same."""
         known = {unit.key for unit in self.units}
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
-        self._failed_at |= {name: at for name, at in other._failed_at.items() if name in self.ids}
-        self.ration.short_since |= other.ration.short_since
+        self._last_errors |= {key: error for key, error in other._last_errors.items() if key in known}
+        self.turns.inherit(other.turns, self.ids)
         feeds = {feed.key: feed for unit in other.units for feed in unit.feeds}
-        same = [feed.key for unit in self.units for feed in unit.feeds if feeds.get(feed.key) == feed]
-        self._memories |= {key: other._memories[key] for key in same if key in other._memories}
+        every = (feed for unit in self.units for feed in unit.feeds)
+        self.recollection.inherit(other.recollection, (one for one in every if feeds.get(one.key) == one))
 
     def pending(self, failed: Container[str]) -> list[Attempt]:
-        """The next piece of every unit that is behind, not under way and has not failed in this call.
-
-        The oldest first: it may have waited for its datasource's next ration. What fails comes last, in
-        turns: its cursor stays the oldest, and others are not to wait for it.
-        """
+        """The next piece of every unit that is behind, not under way and has not failed in this call."""
         found = []
-        later = self._flights.datasources | {name for name in self.goals if self.ration.used_up(name)}
-        for unit in (*self.units[self._turn :], *self.units[: self._turn]):
+        later = self.under_way | self._used_up()
+        for unit in self.turns.from_first(self.units):
             if unit.datasource in later:
                 continue  # its next flight begins when this one is over, or in the next tick
-            cursor = self.cursor(unit)
+            cursor = self.cursors.of(unit)
             ticks = self.ticks(cursor, self.goals[unit.datasource])
             longest = max(self._piece.get(unit.key, PIECE), self.interval)
             size = max(sum(tick.end - cursor <= longest for tick in ticks), 1)
             if ticks and unit.key not in failed:
                 found.append(Attempt(unit, ticks[:size]))
-        return sorted(found, key=lambda one: (self._tried_in_vain(one.unit), one.ticks[0].start))
+        return self.turns.in_order(found, self.goals)
 
-    def _tried_in_vain(self, unit: Unit) -> int:
-        """When a unit of which everything fails was last tried; 0 for others."""
-        return min(self._failed_at.get(name, 0) for name in unit.slos)
+    def _used_up(self) -> set[str]:
+        """The datasources that are asked nothing further in this tick."""
+        return {name for name in self.goals if self.ration.used_up(name)}
 
-    def end(self) -> None:
-        """A tick is over: who is left behind by its datasource's ration may have waited for long."""
-        used_up = {name for name in self.goals if self.ration.used_up(name)}
-        units = [unit for unit in self.units if unit.datasource in used_up and not self._tried_in_vain(unit)]
-        left = [unit for unit in units if self.cursor(unit) < self.goals[unit.datasource]]
-        short = self.ration.short({unit.datasource for unit in left}, self.goals)
-        self.waiting = [(unit, short[unit.datasource]) for unit in left if unit.datasource in short]
+    def end(self, *, stopped: bool) -> None:
+        """A call is over, and with it the tick of each datasource that has answered.
+
+        Where the call was `stopped`, only of those that are asked nothing further.
+        """
+        used_up = self._used_up() - self.under_way
+        over = used_up if stopped else self.goals.keys() - self.under_way
+        left_behind: dict[str, set[str]] = {}
+        for unit in self.units if used_up else ():
+            behind = unit.datasource in used_up and self.cursors.of(unit) < self.goals[unit.datasource]
+            if behind and unit.key not in self._last_errors:  # which is told
+                left_behind.setdefault(unit.datasource, set()).update(unit.slos)
+        self.turns.end({name: self.goals[name] for name in over}, left_behind)
 
     def ticks(self, after: int, until: int) -> list[Tick]:
         """The ticks of the grid between two data instants."""
         return ticks_between(after, until, interval=self.interval, delay=self.delay)
-
-    def cursor(self, unit: Unit) -> int:
-        """Up to which data instant a unit was read.
-
-        Feeds that a changed catalogue brought together may stand at different instants. They go on at the
-        newest: what is counted already must not be counted again with a memory that is ahead of it.
-        """
-        cursors = [self.ledger.cursor(key) for key in cursor_keys(unit)]
-        known = [cursor for cursor in cursors if cursor is not None]
-        begun = self._begun_units.get(unit.key)
-        if begun is None:
-            begun = self._begun_units[unit.key] = min(map(self._begun, unit.slos))
-        if not known:
-            former = [self.ledger.cursor(feed.former) for feed in unit.feeds if feed.former is not None]
-            known = [cursor for cursor in former if cursor is not None]
-        return max([begun, *known])
-
-    def _begun(self, name: str) -> int:
-        """Where an SLO's live ticks begin; what another daemon counted before is not read again."""
-        instance = self.ids[name]
-        return max(self.ledger.born(instance), self.ledger.cursor(added_key(instance)) or 0)
-
-    def _read_until(self, name: str) -> int:
-        """Up to which data instant the expressions of an SLO were read."""
-        return max(self.ledger.cursor(_expression_key(name)) or 0, self._begun(name))
 
     def read_all(self, attempts: Sequence[Attempt]) -> list[Attempt]:
         """Read these and return what is there: all of them, or those of datasources that were fast enough.
@@ -200,10 +180,11 @@ class Attempts:
         """The datasources whose answers are still to come, or to be taken up."""
         return self._flights.datasources
 
-    def failing(self, datasources: Container[str]) -> list[tuple[Unit, PrometheusError]]:
-        """The units of these datasources that failed when they were last answered, and how."""
-        known = self._last_errors
-        return [(u, known[u.key]) for u in self.units if u.datasource in datasources and u.key in known]
+    def failing(self) -> list[tuple[Unit, PrometheusError]]:
+        """The units that failed when last tried, and how, where their next turn is still to come."""
+        datasources = self.under_way | self._used_up()
+        units = [unit for unit in self.units if unit.datasource in datasources] if self._last_errors else []
+        return [(unit, self._last_errors[unit.key]) for unit in units if unit.key in self._last_errors]
 
     def failed(self) -> list[tuple[Unit, PrometheusError]]:
         """The units that failed in this tick already, where this call goes on waiting for others."""
@@ -237,14 +218,13 @@ class Attempts:
         if attempt.reading is None:
             self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
             assert attempt.error is not None
-            self._last_errors[unit.key] = attempt.error
+            self._last_errors[unit.key] = attempt.error.with_traceback(None)  # which would hold all of this
             self._failed.add(unit.key)
-            self._failed_at |= dict.fromkeys(unit.slos, self.goals[unit.datasource])
+            self.turns.tried(unit, self.goals[unit.datasource], failed=True)
             return
         self.failing_since.pop(unit.key, None)
         self.pass_over(unit)
-        for name in unit.slos:
-            self._failed_at.pop(name, None)
+        self.turns.tried(unit, attempt.ticks[-1].end, failed=False)
         self._answered.add(unit.datasource)
         if attempt.ticks[-1].end == self.goals[unit.datasource]:
             self._piece.pop(unit.key, None)  # caught up: what was too long once need not be so again
@@ -264,16 +244,7 @@ class Attempts:
         return self.read(attempt, memories, doubts=doubts)
 
     def _remembered(self, attempt: Attempt) -> tuple[dict[str, Memory], dict[str, int]]:
-        """What the feeds of a unit remember, and the doubt where that cannot be read."""
-        memories = {}
-        damaged = 0
-        for feed in attempt.unit.feeds:
-            try:
-                memories[feed.key] = self._memory(feed.key, attempt.ticks[0].start)
-            except ValueError:  # begun anew: what a series counted while nobody remembered it is left out
-                memories[feed.key] = Memory.empty()
-                damaged += 1
-        return memories, {"memory_damaged": damaged} if damaged else {}
+        return self.recollection.at(attempt.ticks[0].start, attempt.unit.feeds)
 
     def read(self, attempt: Attempt, memories: Mapping[str, Memory], *, doubts: Mapping[str, int]) -> Attempt:
         """Read the ticks of an attempt, going on from these memories."""
@@ -334,16 +305,6 @@ class Attempts:
         ends = (tick.end for tick in ticks)
         return frozenset(end for end in ends if (end + self.delay) // self.interval % BLOCK == 0)
 
-    def _memory(self, key: str, start: int) -> Memory:
-        """What a feed remembers, if it was read exactly up to `start`; else it begins anew there."""
-        if self.ledger.cursor(key) != start:
-            return Memory.empty()
-        known = self._memories.get(key)
-        if known is not None:
-            return known
-        stored = self.ledger.memory(key)
-        return Memory.empty() if stored is None else Memory.loads(stored)
-
     def beside(self, asks: Mapping[str, Ask]) -> Attempts:
         """The same to read with beside it, asking in another way; what is remembered is one for both."""
         other = copy(self)
@@ -352,28 +313,12 @@ class Attempts:
 
     def forget(self) -> None:
         """The ledger is not what it was: what was remembered of it is read again."""
-        self._memories.clear()
+        self.recollection.forget()
         self._flights.drop()
 
     def remember(self, memories: Mapping[str, Memory]) -> None:
         """Take over what was committed."""
-        self._memories.update(memories)
-
-    def remembered(self) -> int | None:
-        """Series of which a last sample is remembered, those that are gone too; None before any was read."""
-        return sum(map(len, self._memories.values())) if self._memories else None
-
-    def spacings(self) -> dict[str, float]:
-        """The usual time between two scrapes, in seconds, of all that is counted for an SLO; the longest."""
-        found: dict[str, float] = {}
-        for unit in self.units:
-            for feed in unit.feeds:
-                jobs = memory.jobs if (memory := self._memories.get(feed.key)) is not None else {}
-                for lane in sorting_of(feed).lanes if jobs else ():
-                    spacing = jobs[lane.job].spacing if lane.job in jobs else None
-                    for slot in lane.slots if spacing is not None else ():
-                        found[slot.slo] = max(found.get(slot.slo, 0.0), (spacing or 0) / 1000)
-        return found
+        self.recollection.update(memories)
 
     def _shorter(self, attempt: Attempt) -> Attempt | None:
         """The older half of a range that was too much for the server; further ranges are as short (P12).
@@ -425,13 +370,4 @@ class Attempts:
 
     def unread(self, unit: Unit, stepped: int) -> Attempt:
         """The ticks of a unit that was given up, if not stepped before: stepped as unknown now."""
-        return Attempt(unit, self.ticks(max(self.cursor(unit), stepped), self.goals[unit.datasource]))
-
-
-def cursor_keys(unit: Unit) -> list[str]:
-    """Where the ledger keeps how far a unit was read; batches may be split, so theirs are per SLO."""
-    return [feed.key for feed in unit.feeds] or [_expression_key(slo) for slo in unit.slos]
-
-
-def _expression_key(slo: str) -> str:
-    return f"expression/{slo}"
+        return Attempt(unit, self.ticks(max(self.cursors.of(unit), stepped), self.goals[unit.datasource]))

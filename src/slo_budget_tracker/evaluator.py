@@ -210,7 +210,8 @@ class Evaluator:
         goals = {name: self.goal(name, until) for name in dict.fromkeys(slo.datasource for slo in self.slos)}
         self._attempts.begin(goals, going_on=self._stopped)
         _carry(report, self._attempts.failed())
-        self._stepper.spacings = self._attempts.spacings() | self._surveys.spacings
+        feeds = (feed for unit in self._attempts.units for feed in unit.feeds)
+        self._stepper.spacings = self._attempts.recollection.spacings(feeds) | self._surveys.spacings
         self._stopped, first = False, True
         while not self._stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
@@ -220,8 +221,9 @@ class Evaluator:
             self._advance_piece(attempts, goals, report)
             # a call may take long, too, that leaves nothing to be read: that is no catch-up
             self._stopped = enough() and bool(self._attempts.pending(report.errors))
-        if report.store_error is None and not self._stopped and not self._attempts.under_way:
-            self._attempts.end()
+        if report.store_error is None:
+            self._attempts.end(stopped=self._stopped)
+        _carry(report, self._attempts.failing())
         self._tell_waiting(report)
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
@@ -316,9 +318,9 @@ class Evaluator:
 
     def _tell_waiting(self, report: Tally) -> None:
         """What tick after tick is left behind is in trouble, though nothing of it fails."""
-        for unit, since in self._attempts.waiting:
-            fault = f"since {instant_text(since)} each tick had more to ask {unit.datasource} than it may"
-            report.faults |= dict.fromkeys(set(unit.slos) - report.faults.keys(), fault)
+        for datasource, (names, since) in self._attempts.turns.waiting.items():
+            fault = f"since {instant_text(since)} each tick had more to ask {datasource} than it may"
+            report.faults |= dict.fromkeys(names - report.faults.keys(), fault)
 
     def look(
         self,
@@ -352,7 +354,7 @@ class Evaluator:
     def _report(self, until: int, goals: Mapping[str, int], report: Tally) -> Report:
         """What came of it; an SLO that is behind shows its figures with the fault as its state."""
         keys = self.instances()
-        waiting = self._waiting(report)
+        waiting = self._waiting()
         behind = [
             key
             for key in keys
@@ -368,7 +370,7 @@ class Evaluator:
             behind, {key: self._goal_of(key, goals) for key in behind if key not in waiting}, report
         )
         pending = sum(
-            max(goals[unit.datasource] - self._attempts.cursor(unit), 0) for unit in self._attempts.units
+            max(goals[unit.datasource] - self._attempts.cursors.of(unit), 0) for unit in self._attempts.units
         )
         return Report(
             at=until,
@@ -379,7 +381,7 @@ class Evaluator:
             faults=report.faults,
             store_error=report.store_error,
             samples=report.samples,
-            series=self._attempts.remembered(),
+            series=self._attempts.recollection.series(),
             doubts=report.doubts,
             clamped=report.clamped,
             pending_seconds=pending,
@@ -392,10 +394,9 @@ class Evaluator:
         """Wait until a slow datasource has answered something, or so long."""
         self._attempts.rest(seconds)
 
-    def _waiting(self, report: Tally) -> set[str]:
+    def _waiting(self) -> set[str]:
         """The instances whose datasource's answers are still to come: until then they are as they were."""
         slow = self._attempts.under_way
-        _carry(report, self._attempts.failing(slow))
         slos = self._roster.slos
         return {
             key

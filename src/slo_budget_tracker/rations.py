@@ -3,7 +3,7 @@
 A usual tick takes far less. What asks for much more at once (all targets restarted, hours to be caught up,
 ten thousand metrics to be compared with what came late) is spread over ticks: what waits is read later, never
 left out. Nobody may fall behind for ever, so a ration is never less than what a tick takes in which nothing
-happens, and a third more. Where that is not enough for half an hour, what is left behind is told.
+happens, and a third more.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from slo_budget_tracker.answers import Answer, Query, RangeQuery
     from slo_budget_tracker.reading import Ask, Unit
 
 A_TICK = 950  # requests, after which nothing further is begun: with what is under way then, about a thousand
-SHORT_AFTER = 1_800  # seconds of ticks in which not all had a turn: no catch-up takes that long
 
 
 @dataclass(slots=True)
@@ -31,12 +30,10 @@ class Ration:
     Attributes:
         most: requests in a tick; None is no bound.
         usual: requests that a tick takes in which nothing happens, by datasource.
-        short_since: since which data instant a datasource's ration has left something behind in each tick.
     """
 
     most: int | None = None
     usual: Mapping[str, int] = field(default_factory=dict)
-    short_since: dict[str, int] = field(default_factory=dict)
     _asked: Counter[str] = field(default_factory=Counter)
     _guard: Lock = field(default_factory=Lock)
 
@@ -53,13 +50,6 @@ class Ration:
         usual = self.usual.get(datasource, 0)
         with self._guard:
             return self._asked[datasource] >= max(self.most, usual + usual // 3)
-
-    def short(self, left_behind: Container[str], goals: Mapping[str, int]) -> dict[str, int]:
-        """The datasources that have left something behind for too long, with since when, at a tick's end."""
-        self.short_since = {
-            name: self.short_since.get(name, goal) for name, goal in goals.items() if name in left_behind
-        }
-        return {name: at for name, at in self.short_since.items() if goals[name] - at >= SHORT_AFTER}
 
     def counted(self, asks: Mapping[str, Ask]) -> dict[str, Ask]:
         """The same ways to ask, each request counted."""

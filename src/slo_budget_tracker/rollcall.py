@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.applications import RULE as CORRECTION
-from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.changes import after, compare, remembered, to_remember, transitions
 from slo_budget_tracker.counting import Memory
+from slo_budget_tracker.cursors import cursor_keys
 from slo_budget_tracker.instances import added_key, canonical, fill_key
 from slo_budget_tracker.ledger import Entry
 from slo_budget_tracker.queries import plan

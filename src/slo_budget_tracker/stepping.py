@@ -13,8 +13,8 @@ from slo_budget_tracker import lulls, suspicions
 from slo_budget_tracker.absences import absences
 from slo_budget_tracker.alerts import AlertState
 from slo_budget_tracker.applications import applications
-from slo_budget_tracker.attempts import cursor_keys
 from slo_budget_tracker.composites import parts_of
+from slo_budget_tracker.cursors import cursor_keys
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import is_group, name_of
 from slo_budget_tracker.judging import Judge, shown_labels

@@ -48,9 +48,9 @@ def test_what_is_remembered_goes_on_without_the_ledger():
     """Reload: memories of feeds that are the same are not read from the ledger again; others begin there."""
     cycle = begin([SHOP, CART])
     ticks(cycle, 3)
-    before = dict(cycle.evaluator._attempts._memories)
+    before = dict(cycle.evaluator._attempts.recollection._memories)
     cycle.adopt(cycle.settings, [STRICTER, plain(CART)])
-    after = cycle.evaluator._attempts._memories
+    after = cycle.evaluator._attempts.recollection._memories
     key = feeds(cycle)["shop_requests_total"].key
     assert [key] == list(after)
     assert before[key] is after[key]
@@ -84,7 +84,7 @@ def test_a_reload_that_fails_takes_nothing_from_what_runs(monkeypatch):
     cycle = begin([SHOP, CART])
     ticks(cycle, 2)
     attempts, ended = cycle.evaluator._attempts, []
-    before = dict(attempts._memories), list(attempts.units)
+    before = dict(attempts.recollection._memories), list(attempts.units)
 
     def full(entry):
         raise LedgerError("no space left on device")
@@ -94,7 +94,7 @@ def test_a_reload_that_fails_takes_nothing_from_what_runs(monkeypatch):
         broken.setattr(cycle.evaluator.ledger, "commit", full)
         with pytest.raises(LedgerError):
             cycle.adopt(cycle.settings, [plain(SHOP)])
-    assert (before, []) == ((attempts._memories, attempts.units), ended)
+    assert (before, []) == ((attempts.recollection._memories, attempts.units), ended)
     assert attempts is cycle.evaluator._attempts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 import pytest
@@ -176,6 +177,118 @@ def test_what_a_ration_is_too_small_for_is_told(monkeypatch):
     states = Counter(one.state for one in reports[30].snapshots if one.name in reports[30].faults)
     assert {"error": len(reports[30].faults)} == states
     assert MANY // 2 < len(reports[30].faults) < MANY
+
+
+class Crowd(Watch):
+    """A watch over metrics that are each asked alone, of which a tick's ration is a few; some fail for a time."""
+
+    def __init__(self, monkeypatch, *, ticks, ration=4):
+        monkeypatch.setattr(joints, "MANY", 2 * MANY)
+        monkeypatch.setattr("slo_budget_tracker.attempts.usual", lambda *_: {})
+        self.failing = set()
+        super().__init__(database(ticks=ticks), ration=ration)
+
+    def _ask(self, query):
+        if any(query.expression.startswith(f"m{number}{{") for number in self.failing):
+            self.db.asked.append(query)
+            raise QueryFailed("many-to-many", reason="execution")
+        return super()._ask(query)
+
+    def tick(self, number):
+        """One tick; what it reports."""
+        self.asked.append(number)
+        return self.evaluator.advance(START + 60 * number)
+
+    def cursor(self, number):
+        """Up to which data instant a metric was read."""
+        attempts = self.evaluator._attempts
+        (unit,) = (unit for unit in attempts.units if unit.slos == (f"s{number}",))
+        return attempts.cursors.of(unit)
+
+
+def test_who_failed_once_has_a_turn_again_however_small_the_ration(monkeypatch):
+    """P12: it comes behind the others for ten ticks, and not as long as they use the ration up; until then its error is told."""
+    crowd = Crowd(monkeypatch, ticks=60)
+    first = next(tick for tick in range(1, 20) if crowd.tick(tick) and crowd.cursor(7) > START)
+    crowd.failing.add(7)
+    failed = next(tick for tick in range(first + 1, 60) if "s7" in crowd.tick(tick).faults)
+    crowd.failing.clear()
+    for tick in range(failed + 1, failed + 10):
+        assert "many-to-many" in crowd.tick(tick).faults["s7"]
+    stood = crowd.cursor(7)
+    assert "many-to-many" not in crowd.tick(failed + 10).faults.get("s7", "")
+    assert stood < crowd.cursor(7)
+
+
+def test_who_fails_for_good_has_one_turn_in_ten(monkeypatch):
+    """P12: nine healthy metrics are asked for each that fails, though the failing ones wait for longest."""
+    crowd = Crowd(monkeypatch, ticks=70, ration=10)
+    for tick in range(1, 12):
+        crowd.tick(tick)
+    crowd.failing |= set(range(16))
+    for tick in range(12, 60):
+        crowd.db.asked.clear()
+        crowd.tick(tick)
+        tried = sum(
+            any(query.expression.startswith(f"m{one}{{") for one in range(16)) for query in crowd.db.asked
+        )
+        assert tick < 20 or tried <= 3  # a turn asks twice, or more
+    assert all(crowd.cursor(number) >= START + 60 * (59 - 4) for number in range(16, MANY))
+
+
+def hanging(*, opened):
+    """Answers from a datasource that hangs until it is told to go on."""
+
+    def ask(query):
+        opened.wait(60)
+        raise Unreachable("away", reason="connect")
+
+    return ask
+
+
+def test_a_ration_too_small_is_told_while_another_datasource_is_always_under_way(monkeypatch):
+    """Each datasource's tick is over by itself."""
+    crowd, opened = Crowd(monkeypatch, ticks=35), threading.Event()
+    other = slo(99).model_copy(update={"datasource": "slow"})
+    crowd.evaluator = Evaluator(
+        (*SLOS, other),
+        Ledger.open("sqlite://"),
+        {"default": crowd._ask, "slow": hanging(opened=opened)},
+        delay=0,
+        lanes={"default": 1, "slow": 1},
+        patience=0.0,
+        ration=4,
+    ).prepare(START)
+    for tick in range(1, 33):
+        report = crowd.tick(tick)
+        while "default" in crowd.evaluator._attempts.under_way:
+            crowd.evaluator.rest(0.1)
+            report = crowd.evaluator.advance(START + 60 * tick)
+        assert report.under_way
+        told = {name for name, fault in report.faults.items() if "than it may" in fault}
+        assert (tick > 30) == bool(told)
+    opened.set()
+
+
+def test_a_reload_forgets_not_who_is_left_behind(monkeypatch):
+    """What waits for its turn for half an hour is told in the first report of another catalogue, too."""
+    crowd = Crowd(monkeypatch, ticks=35)
+    for tick in range(1, 33):
+        report = crowd.tick(tick)
+    opened, other = threading.Event(), slo(99).model_copy(update={"datasource": "other"})
+    later = Evaluator(
+        (*SLOS, other),
+        crowd.ledger,
+        {"default": hanging(opened=opened), "other": crowd._ask},
+        delay=0,
+        lanes={"default": 1, "other": 1},
+        patience=0.0,
+        ration=4,
+    ).prepare(START + 60 * 32)
+    found = later.inherit(crowd.evaluator).advance(START + 60 * 33)
+    opened.set()
+    assert found.under_way
+    assert report.faults == found.faults
 
 
 def test_a_ration_is_never_less_than_a_usual_tick_and_a_third_more():
