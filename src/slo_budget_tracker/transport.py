@@ -32,6 +32,7 @@ MOST_HEADERS = 100
 _CHUNK = 65_536
 _SNI = "sni_hostname"
 _HIDDEN = b"[secret]"
+_OVER = httpx.ByteStream(b"")
 _SHORTEST_SECRET = 6  # bytes: shorter ones stand in any text
 _NO_SECRET = re.compile(
     r"^content-|^accept|^user-agent$|(?:org-?id|tenant|-id)$", re.IGNORECASE
@@ -102,6 +103,7 @@ class Transport:
                     return replace(reply, body=_silenced(reply.body, headers))
                 finally:
                     response.close()
+                    response.stream = _OVER  # the one there was has the response: a cycle for each request
         except Unreachable:
             if DEADLINE.refused:
                 raise Unreachable("the connection is closed", reason="closed") from None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gc
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
+from slo_budget_tracker import garbage
 from slo_budget_tracker.errors import (
     PrometheusError,
     Unreachable,
@@ -86,6 +89,14 @@ def test_cookies_are_not_kept():
         client.ask(UP, budget_seconds=5)
         client.close()
         assert [] == [one for one in server.requests if b"Cookie" in one]
+
+
+def test_a_request_leaves_no_garbage():
+    """Memory: what an answer came in is gone with it, though nobody looks for garbage in the next sixty ticks."""
+    gc.collect()
+    with RawServer(answer()) as server, garbage.waiting():
+        ask(f"http://{server.address}/")
+        assert [] == [one for one in gc.get_objects() if isinstance(one, httpx.Response)]
 
 
 def basic(**how):
