@@ -266,18 +266,18 @@ class Attempts:
         remembered = [self._remembered(attempt) for attempt in attempts]
         found = Party(
             [
-                (
-                    steps(one.unit, one.ticks, memories, keep=self.borders(one.ticks)),
-                    self._ask(one),
-                )
+                (steps(one.unit, one.ticks, memories, keep=self.borders(one.ticks)), self._ask(one))
                 for one, (memories, _) in zip(attempts, remembered, strict=True)
-            ]
+            ],
+            alone=lambda at: self.joined(attempts[at].unit) is None,
+            used_up=lambda: self.ration.used_up(attempts[0].unit.datasource),
         ).read()
         return [
             one.failed(reading)
             if isinstance(reading, Exception)
             else Attempt(one.unit, one.ticks, reading=reading.doubting(doubts), memories=memories)
             for one, reading, (memories, doubts) in zip(attempts, found, remembered, strict=True)
+            if reading is not None
         ]
 
     def _ask(self, attempt: Attempt) -> Ask:

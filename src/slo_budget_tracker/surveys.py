@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.specs import SLO
 
 SURVEYED = 2  # expressions in a tick
+AGAIN = 600  # seconds after which one of which nothing could be told is asked again
 
 
 @dataclass(slots=True)
@@ -27,6 +27,7 @@ class Surveys:
 
     slos: Sequence[SLO]
     _asked: dict[str, float | None] = field(default_factory=dict)  # by SLO: what its source said
+    _in_vain: dict[str, int] = field(default_factory=dict)  # by SLO: when it was asked and nothing was said
 
     @property
     def spacings(self) -> dict[str, float]:
@@ -44,15 +45,20 @@ class Surveys:
 
     def ask(self, datasource: str, at: int, ask: Ask) -> None:
         """Ask about the next few of a datasource; it is good to know, and nothing is lost without it."""
-        for slo in list(islice(self._unknown(datasource), SURVEYED)):
+        for slo in list(islice(self._unknown(datasource, at), SURVEYED)):
             assert slo.sli.kind == "promql"
-            self._asked[slo.name] = None
+            seconds = None
             if any(too_short(slo, LONGEST_SCRAPE)):
-                with suppress(PrometheusError):
-                    read = selectors_of(slo.sli)
-                    self._asked[slo.name] = scrape_interval(read, lambda text: ask(Query(text, at)))
+                try:
+                    seconds = scrape_interval(selectors_of(slo.sli), lambda text: ask(Query(text, at)))
+                except PrometheusError:
+                    self._in_vain[slo.name] = at
+                    continue
+            self._asked[slo.name] = seconds
 
-    def _unknown(self, datasource: str) -> Iterator[SLO]:
+    def _unknown(self, datasource: str, at: int) -> Iterator[SLO]:
         for slo in self.slos:
             if slo.datasource == datasource and slo.sli.kind == "promql" and slo.name not in self._asked:
-                yield slo
+                tried = self._in_vain.get(slo.name)
+                if tried is None or at - tried >= AGAIN:
+                    yield slo

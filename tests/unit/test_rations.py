@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from slo_budget_tracker import joints
-from slo_budget_tracker.errors import QueryFailed, Unreachable
+from slo_budget_tracker.errors import QueryFailed, QueryRejected, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.parties import gathered
@@ -289,6 +289,38 @@ def test_a_reload_forgets_not_who_is_left_behind(monkeypatch):
     opened.set()
     assert found.under_way
     assert report.faults == found.faults
+
+
+class Refusing(Watch):
+    """A watch over metrics of which a server refuses what is asked about several at once."""
+
+    def __init__(self, db, refused, *, ration=None):
+        self.refused = refused
+        super().__init__(db, ration=ration)
+
+    def _ask(self, query):
+        if self.refused(query):
+            self.db.asked.append(query)
+            raise QueryRejected("too much", reason="bad_data")
+        return super()._ask(query)
+
+
+def _about_many(query):
+    return query.about is not None and len(query.about.metrics) * len(query.about.targets) > 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "tick"),
+    [(lambda query: query.expression.startswith("{"), 1), (_about_many, 6)],
+    ids=["their samples", "what their targets did"],
+)
+def test_metrics_that_were_to_be_read_together_ask_alone_within_the_ration(refused, tick):
+    """What is refused for all of a party is not asked for each of them at once; every tick is counted in the end."""
+    whole = Watch(database(ticks=30, restart=6)).until(25)
+    held = Refusing(database(ticks=30, restart=6), refused, ration=8).until(25)
+    assert 8 <= held.asked[tick - 1] <= 8 + 3  # what one of them asks that began within it
+    assert whole.counts() == held.counts()
+    assert {"ok"} == held.outcomes.keys()
 
 
 def test_a_ration_is_never_less_than_a_usual_tick_and_a_third_more():
