@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from slo_budget_tracker import garbage, rollcall
-from slo_budget_tracker.asides import Beside
 from slo_budget_tracker.density import density_of
+from slo_budget_tracker.errands import Beside
 from slo_budget_tracker.errors import LedgerDeposed
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.groups import key_of

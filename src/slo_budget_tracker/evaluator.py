@@ -13,17 +13,17 @@ at any time the seconds that the ledger has by outcome and those still missed ad
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker import sorting
-from slo_budget_tracker.asides import Asides
 from slo_budget_tracker.attempts import Attempts
 from slo_budget_tracker.composites import members_of
+from slo_budget_tracker.errands import Errands
 from slo_budget_tracker.errors import LedgerError
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.inflight import AT_ONCE, Spread
+from slo_budget_tracker.lookback import Lookback
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.rations import Ration
 from slo_budget_tracker.reading import units
@@ -38,7 +38,7 @@ from slo_budget_tracker.ticks import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from slo_budget_tracker.asides import Beside
+    from slo_budget_tracker.errands import Beside
     from slo_budget_tracker.errors import PrometheusError
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reading import Ask, Unit
@@ -95,9 +95,7 @@ class Evaluator:
     _roster: Roster = field(init=False)
     _planned: tuple[Attempts, Rechecks] | None = field(init=False, default=None)
     _aged: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, the hour
-    _asides: Asides | None = field(init=False, default=None)
-    _looked_at: dict[str, int] = field(init=False, default_factory=dict)  # by datasource, data instant
-    _surveys: Surveys = field(init=False)
+    _lookback: Lookback = field(init=False)
     _generation: int = field(init=False, default=0)  # of the ledger
     _stopped: bool = field(init=False, default=False)  # in the midst of a catch-up
 
@@ -117,8 +115,8 @@ class Evaluator:
             seen=self.seen,
             data_until=self.data_until,
         )
-        self._surveys = Surveys(self.slos)
-        self._asides = None if self.beside is None else Asides(self.beside)
+        errands = None if self.beside is None else Errands(self.beside)
+        self._lookback = Lookback(Surveys(self.slos), self.surveys, errands)
         self._remember()
         return self
 
@@ -175,7 +173,7 @@ class Evaluator:
         """
         self._generation = old._generation
         self._attempts.inherit(old._attempts)
-        self._surveys.inherit(old._surveys)
+        self._lookback.surveys.inherit(old._lookback.surveys)
         feeds = {feed.key: feed for unit in old._attempts.units for feed in unit.feeds}
         for feed in (feed for unit in self._attempts.units for feed in unit.feeds if feed.key in feeds):
             sorting.inherit(feed, feeds[feed.key])
@@ -187,8 +185,7 @@ class Evaluator:
 
     def end(self) -> None:
         """Nothing is asked for it any more."""
-        if self._asides is not None:
-            self._asides.end()
+        self._lookback.end()
 
     def goal(self, datasource: str, until: int) -> int:
         """The data instant that a datasource is read up to when the others are at `until`."""
@@ -211,7 +208,8 @@ class Evaluator:
         self._attempts.begin(goals, going_on=self._stopped)
         _carry(report, self._attempts.failed())
         feeds = (feed for unit in self._attempts.units for feed in unit.feeds)
-        self._stepper.spacings = self._attempts.recollection.spacings(feeds) | self._surveys.spacings
+        spacings = self._attempts.recollection.spacings(feeds)
+        self._stepper.spacings = spacings | self._lookback.surveys.spacings
         self._stopped, first = False, True
         while not self._stopped and report.store_error is None:
             attempts = self._attempts.pending(report.errors)
@@ -228,41 +226,11 @@ class Evaluator:
         if report.store_error is None:
             self._stepper.tell_losses(self._failing(goals), goals, report)
         if report.store_error is None and not self._stopped:
-            self._look_back(goals, report, enough)
+            self._lookback.run(self._rechecks, report, enough=enough)
             self._age_out(until, report)
-        for aside in () if self._asides is None else self._asides.taken():
-            report.take(aside)
+        for errand in self._lookback.taken():
+            report.take(errand)
         return self._report(until, goals, report)
-
-    def _look_back(self, goals: Mapping[str, int], report: Tally, enough: Callable[[], bool]) -> None:
-        """Look for data that came late, and how often sources are scraped: now, or beside."""
-        if self._asides is None:
-            if not self._attempts.under_way:
-                self._attempts.fresh()
-                self._rechecks.run(report, enough=enough)
-                for name in goals if self.surveys else ():
-                    if self._units_of(name) - report.errors.keys():
-                        self._surveys.ask(name, goals[name], self.asks[name])
-            return
-        for name in goals.keys() - self._attempts.under_way:
-            if self._looked_at.get(name) == goals[name]:
-                continue
-            units = self._units_of(name)
-            failing = units & report.errors.keys()
-            surveyed = self.surveys and failing != units
-            look = partial(self._beside, name, goals[name], failing, surveyed=surveyed)
-            if self._asides.start(name, look):
-                self._looked_at[name] = goals[name]
-
-    def _units_of(self, datasource: str) -> set[str]:
-        return {unit.key for unit in self._attempts.units if unit.datasource == datasource}
-
-    def _beside(
-        self, name: str, at: int, failing: set[str], report: Tally, ask: Ask, *, surveyed: bool
-    ) -> None:
-        self._rechecks.beside(name, failing, report, ask)
-        if surveyed:
-            self._surveys.ask(name, at, ask)
 
     def _age_out(self, until: int, report: Tally) -> None:
         """Once an hour: groups without series, where all is answered; what fails may have some."""

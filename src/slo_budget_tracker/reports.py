@@ -90,12 +90,12 @@ class Tally:
                         self.clamped[key] += 1
             self.faults.update(attempt.reading.faults)
 
-    def take(self, aside: Tally) -> None:
-        """Add what came of an aside; it steps nothing."""
-        self.transitions += aside.transitions
-        self.outcomes.update(aside.outcomes)
-        self.faults.update(aside.faults)
-        self.doubts.update(aside.doubts)
-        self.store_error = self.store_error or aside.store_error
-        self.samples += aside.samples
-        self.revised += aside.revised
+    def take(self, errand: Tally) -> None:
+        """Add what came of an errand; it steps nothing."""
+        self.transitions += errand.transitions
+        self.outcomes.update(errand.outcomes)
+        self.faults.update(errand.faults)
+        self.doubts.update(errand.doubts)
+        self.store_error = self.store_error or errand.store_error
+        self.samples += errand.samples
+        self.revised += errand.revised

@@ -7,11 +7,11 @@ from itertools import accumulate
 
 import pytest
 
-from slo_budget_tracker.asides import Beside
+from slo_budget_tracker.errands import Beside
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
 from tests.property.histories import DELAY, INTERVAL, MOOD, SHOP, History, Watch, after, counts
-from tests.unit.test_asides import SECONDS, until
+from tests.unit.test_errands import SECONDS, until
 from tests.unit.test_rechecks import DYING, STEADY, truth
 
 TICKS = 40
@@ -60,7 +60,7 @@ class Two(Watch):
 
     def looks(self):
         """Whether the slow datasource is asked beside the ticks."""
-        return "default" in self.evaluator._asides._busy
+        return "default" in self.evaluator._lookback.errands._busy
 
     def whole(self, number):
         """A tick, all its answers, and what is done beside it, unless that hangs."""
@@ -72,7 +72,8 @@ class Two(Watch):
                 report = self.evaluator.advance(after(number))
         until(
             lambda: (
-                not self.evaluator._asides._busy or (self.looking.waiting and not self.looking.open.is_set())
+                not self.evaluator._lookback.errands._busy
+                or (self.looking.waiting and not self.looking.open.is_set())
             )
         )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slo_budget_tracker.asides import Asides, Beside
 from slo_budget_tracker.cycle import Cycle
+from slo_budget_tracker.errands import Beside, Errands
 from slo_budget_tracker.errors import LedgerError, Unreachable
 from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
@@ -61,7 +61,7 @@ class Aside(Watch):
         """One tick, and all that is done beside it unless its server hangs."""
         with self.guard:
             report = super().tick(number, **faults)
-        until(lambda: not self.evaluator._asides._busy or (self.hanging and not self.open.is_set()))
+        until(lambda: not self.evaluator._lookback.errands._busy or (self.hanging and not self.open.is_set()))
         return report
 
 
@@ -73,16 +73,16 @@ def ledger():
 
 
 @pytest.fixture
-def aside(ledger):
+def watch(ledger):
     """A watch whose history has late data."""
     one = Aside(ledger, LATE.simulate(2 * TICKS))
     yield one
     one.open.set()
 
 
-def test_late_data_are_found_as_if_they_were_looked_for_inside(aside, ledger):
+def test_late_data_are_found_as_if_they_were_looked_for_inside(watch, ledger):
     """D16: the same counts and the same revisions, told with the next tick."""
-    reports = [aside.tick(number) for number in range(1, TICKS + 1)]
+    reports = [watch.tick(number) for number in range(1, TICKS + 1)]
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
     inside = Ledger.open("sqlite://")
     other = Watch(inside, LATE.simulate(2 * TICKS))
@@ -93,74 +93,74 @@ def test_late_data_are_found_as_if_they_were_looked_for_inside(aside, ledger):
     assert sorted(kinds[0]) == sorted(kinds[1])
 
 
-def test_late_data_are_found_where_every_tick_takes_long(aside, ledger, monkeypatch):
+def test_late_data_are_found_where_every_tick_takes_long(watch, ledger, monkeypatch):
     """D16: ten thousand SLOs take more than a catch-up's turn for each tick, and leave nothing to be read."""
     advance = Evaluator.advance
     monkeypatch.setattr(Evaluator, "advance", lambda one, at: advance(one, at, enough=lambda: True))
-    revised = sum(aside.tick(number).revised for number in range(1, TICKS + 1))
+    revised = sum(watch.tick(number).revised for number in range(1, TICKS + 1))
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
     assert revised > 0
 
 
-def test_groups_grow_old_where_every_tick_takes_long(aside, monkeypatch):
+def test_groups_grow_old_where_every_tick_takes_long(watch, monkeypatch):
     """What is done once an hour is done, too: groups without series go."""
     aged, advance = [], Evaluator.advance
     monkeypatch.setattr(Evaluator, "_age_out", lambda _, until, report: aged.append(until))
     monkeypatch.setattr(Evaluator, "advance", lambda one, at: advance(one, at, enough=lambda: True))
-    aside.tick(1)
-    aside.tick(2)
+    watch.tick(1)
+    watch.tick(2)
     assert [after(1), after(2)] == aged
 
 
 @pytest.mark.parametrize("first", range(15, 19))
-def test_ticks_go_on_while_a_look_hangs(aside, ledger, first):
+def test_ticks_go_on_while_a_look_hangs(watch, ledger, first):
     """Whichever question hangs: the ticks are counted meanwhile, and what it finds in the end is exact."""
     for number in range(1, TICKS + 1):
         if number == first:
-            aside.open.clear()
+            watch.open.clear()
         if number == first + 6:
-            aside.open.set()
-            until(lambda: not aside.evaluator._asides._busy)
-        report = aside.tick(number)
+            watch.open.set()
+            until(lambda: not watch.evaluator._lookback.errands._busy)
+        report = watch.tick(number)
         assert {BEGIN + number * INTERVAL} == {one.evaluated_at for one in report.snapshots}
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
 
 
-def test_a_ledger_that_was_read_anew_makes_a_look_void(aside, ledger):
+def test_a_ledger_that_was_read_anew_makes_a_look_void(watch, ledger):
     """What was remembered is not what was: the answer is not used, and nothing is counted twice."""
     for number in range(1, TICKS + 1):
         if number == 16:
-            aside.open.clear()
+            watch.open.clear()
         if number == 18:
             ledger.generation += 1
         if number == 20:
-            aside.open.set()
-            until(lambda: not aside.evaluator._asides._busy)
-        aside.tick(number)
+            watch.open.set()
+            until(lambda: not watch.evaluator._lookback.errands._busy)
+        watch.tick(number)
     told, known = truth(LATE, TICKS)[0], counts(ledger, 1, TICKS)
     assert sum(total for total, _, _ in known) <= sum(total for total, _, _ in told)
     assert told[20:] == known[20:]
 
 
-def test_another_catalogue_makes_a_look_void(aside, ledger):
+def test_another_catalogue_makes_a_look_void(watch, ledger):
     """A reload while it hangs: what it asked about is looked at again by who runs now."""
     for number in range(1, TICKS + 1):
         if number == 16:
-            aside.open.clear()
+            watch.open.clear()
         if number == 18:
-            old = aside.evaluator
-            with aside.guard:
-                aside.restart(BEGIN + 17 * INTERVAL)
-                aside.evaluator.inherit(old)
+            old = watch.evaluator
+            with watch.guard:
+                watch.restart(BEGIN + 17 * INTERVAL)
+                watch.evaluator.inherit(old)
                 old.end()
-            aside.open.set()
-            until(lambda old=old: not old._asides._busy)
-            assert 0 == sum(tally.revised for tally in old._asides.taken())
-        aside.tick(number)
+            watch.open.set()
+            until(lambda old=old: not old._lookback.errands._busy)
+            assert 0 == sum(tally.revised for tally in old._lookback.errands.taken())
+        watch.tick(number)
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
 
 
-def test_a_fault_of_ours_beside_is_told(aside, ledger, monkeypatch):
+def test_a_fault_of_ours_beside_is_told(watch, ledger, monkeypatch):
     """T12: with the next tick, as one inside would be; the look is made again."""
     is_late, broken = Rechecks._is_late, []
 
@@ -171,12 +171,12 @@ def test_a_fault_of_ours_beside_is_told(aside, ledger, monkeypatch):
         return is_late(*arguments)
 
     monkeypatch.setattr(Rechecks, "_is_late", faulty)
-    reports = [aside.tick(number) for number in range(1, TICKS + 1)]
+    reports = [watch.tick(number) for number in range(1, TICKS + 1)]
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
     assert 2 == sum(any("internal error" in fault for fault in one.faults.values()) for one in reports)
 
 
-def test_a_disk_that_is_full_is_told(aside, ledger, monkeypatch):
+def test_a_disk_that_is_full_is_told(watch, ledger, monkeypatch):
     """S3: a revision that cannot be written is a trouble of the next tick, which goes on; it is made later."""
     write, broken = Stepper._write, []
 
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_is_told(aside, ledger, monkeypatch):
         return write(stepper, piece, report)
 
     monkeypatch.setattr(Stepper, "_write", full)
-    reports = [aside.tick(number) for number in range(1, TICKS + 1)]
+    reports = [watch.tick(number) for number in range(1, TICKS + 1)]
     assert ["the disk is full"] == [str(one.store_error) for one in reports if one.store_error]
     assert truth(LATE, TICKS)[0] == counts(ledger, 1, TICKS)
 
@@ -201,20 +201,20 @@ def test_of_each_datasource_there_is_one_at_a_time():
         assert goes.wait(SECONDS)
         return "answered"
 
-    asides = Asides(Beside({"one": ask, "other": ask}, guard))
+    errands = Errands(Beside({"one": ask, "other": ask}, guard))
     told = []
 
     def work(_report, ask):
         told.append(ask("?"))
 
     with guard:
-        assert [True, False, True] == [asides.start(name, work) for name in ("one", "one", "other")]
+        assert [True, False, True] == [errands.start(name, work) for name in ("one", "one", "other")]
     goes.set()
     until(lambda: len(told) == 2)
     with guard:
-        assert 2 == len(asides.taken())
-        asides.end()
-        assert not asides.start("one", work)
+        assert 2 == len(errands.taken())
+        errands.end()
+        assert not errands.start("one", work)
 
 
 def test_the_end_is_no_answer():
@@ -232,14 +232,14 @@ def test_the_end_is_no_answer():
             except Unreachable as error:
                 told.append(error.reason)
 
-    asides = Asides(Beside({"one": ask}, guard))
+    errands = Errands(Beside({"one": ask}, guard))
     with guard:
-        asides.start("one", work)
+        errands.start("one", work)
     assert asked.wait(SECONDS)
     with guard:
-        asides.end()
+        errands.end()
     goes.set()
-    until(lambda: not asides._busy)
+    until(lambda: not errands._busy)
     assert ["overtaken", "overtaken"] == told
 
 
@@ -253,7 +253,7 @@ class Hesitant:
 
     def __call__(self, query):
         """Answer."""
-        if threading.current_thread().name.startswith("aside"):
+        if threading.current_thread().name.startswith("errand"):
             self.hanging += 1
             assert self.open.wait(SECONDS)
             self.hanging -= 1
@@ -275,7 +275,7 @@ def test_a_datasource_that_is_slow_to_look_back_delays_no_other():
         clock.now += serving.INTERVAL
         before = len(fast.asked)
         cycle.tick()
-        until(lambda: cycle.evaluator._asides._busy <= {"slow"})
+        until(lambda: cycle.evaluator._lookback.errands._busy <= {"slow"})
         newest = clock.now - serving.DELAY
         looked += [query for query in fast.asked[before:] if query.at < newest - 2 * serving.INTERVAL]
         assert {newest} == {one.evaluated_at for one in cycle.publisher.snapshots}
@@ -284,4 +284,4 @@ def test_a_datasource_that_is_slow_to_look_back_delays_no_other():
     with cycle.lock:
         cycle.evaluator.end()
     slow.open.set()
-    until(lambda: not cycle.evaluator._asides._busy)
+    until(lambda: not cycle.evaluator._lookback.errands._busy)

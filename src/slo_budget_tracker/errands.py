@@ -1,8 +1,8 @@
-"""Asides: what is asked beside the ticks, each datasource in a thread of its own: none delays another.
+"""Errands: what is asked beside the ticks, each datasource in a thread of its own: none delays another.
 
-Ticks do not wait for an aside. Everything in it but the asking itself is done under the guard that ticks hold
-too: it is let go of for the time of each question. What is of no use any more when the answer is there, as
-another catalogue runs or a ledger was read anew, is an error like any other that a server gives.
+Ticks do not wait for an errand. Everything in it but the asking itself is done under the guard that ticks
+hold too: it is let go of for the time of each question. What is of no use any more when the answer is there,
+as another catalogue runs or a ledger was read anew, is an error like any other that a server gives.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Beside:
 
 
 @dataclass(slots=True)
-class Asides:
-    """At most one aside of each datasource at a time; who calls holds the guard."""
+class Errands:
+    """At most one errand for each datasource at a time; who calls holds the guard."""
 
     beside: Beside
     _busy: set[str] = field(default_factory=set)
@@ -45,7 +45,7 @@ class Asides:
         if datasource in self._busy or self._over:
             return False
         self._busy.add(datasource)
-        name = f"aside {datasource}"
+        name = f"errand {datasource}"
         threading.Thread(target=self._run, args=(datasource, work), name=name, daemon=True).start()
         return True
 
