@@ -82,8 +82,8 @@ soak: .venv/ready servers ## everything, all servers, full counts
 	  SLO_TEST_PROMETHEUS=$(CURDIR)/.cache/servers-sid/usr/bin/prometheus \
 	  $(BIN)/pytest tests/worlds tests/real/test_live_worlds.py tests/real/test_fill_expression.py tests/real/test_prometheus_client.py
 
-bench: .venv/ready servers ## what it costs, side by side with others
-	$(BIN)/python -m tests.bench
+bench: .venv/ready servers ## what it costs, beside other tools, in a quarter of an hour (BENCH=all: every bench, two hours)
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove what the other targets made
 	rm -rf .venv .cache build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -26,9 +26,10 @@ from slo_budget_tracker.inflight import AT_ONCE
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.settings import load_settings
 from tests.bench.canned import NOTHING, SCRAPE, SERIES, Canned, Fleet, head
+from tests.bench.cases import Case, write_config
 from tests.bench.fleet import PODS
+from tests.bench.processes import memory
 from tests.bench.stepping import Stepped
-from tests.bench.tenthousand import Case, memory, write_config
 from tests.unit.tsdb import RAW, parse
 
 if TYPE_CHECKING:

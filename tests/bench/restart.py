@@ -25,7 +25,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.bench.canned import Canned, Fleet
-from tests.bench.tenthousand import Case, Daemon, _pool, between_ticks, cpu, memory, write_config
+from tests.bench.cases import Case, write_config
+from tests.bench.processes import Daemon, between_ticks, cpu, memory, pool
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def measure(
     born = folder / "born"
     if not born.exists():
         start = (int(time.time()) // INTERVAL - TICKS - 2) * INTERVAL
-        with _pool() as pool:
-            pool.submit(make, str(config), count, start, days).result()
+        with pool() as aside:
+            aside.submit(make, str(config), count, start, days).result()
         for name in LEDGER:
             (folder / name).rename(folder / f"kept-{name}")
         born.write_text(str(start))

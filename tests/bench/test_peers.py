@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench import peers
+from tests.bench import costs, peers
 
 
 def logged(*samples):
@@ -14,8 +14,8 @@ def logged(*samples):
 
 def test_a_query_log_of_two_minutes_is_told_per_minute():
     """Queries, samples and CPU of both sides are divided by the minutes that the log is about."""
-    cost = peers.logged_cost("x", logged(100, 300), minutes=2, server_cpu=3.0, own_cpu=1.0)
-    assert peers.Cost("x", queries=1, samples=200, server_cpu=1.5, own_cpu=0.5) == cost
+    cost = costs.logged_cost("x", logged(100, 300), minutes=2, server_cpu=3.0, own_cpu=1.0)
+    assert costs.Cost("x", queries=1, samples=200, server_cpu=1.5, own_cpu=0.5) == cost
     assert cost.cpu == 2.0
 
 
@@ -24,31 +24,62 @@ def test_a_query_log_of_two_minutes_is_told_per_minute():
 )
 def test_ratios_have_three_digits_and_more(theirs, ours, said):
     """Large ratios are whole numbers, small ones have three digits, nothing is divided by zero."""
-    assert said == peers.times(theirs, ours)
+    assert said == costs.times(theirs, ours)
 
 
 def test_the_table_has_absolute_figures_and_how_many_times_ours():
     """Samples and CPU are as many times ours, speeds say how many times theirs ours is."""
-    ours = peers.Cost("ours", 4, 80, server_cpu=0.01, own_cpu=0.03, evaluations=1_000.0)
-    rules = peers.Cost("rules", 40, 800_000, server_cpu=0.4)
-    compute = peers.Cost("compute", 40, 400_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0)
+    ours = costs.Cost("ours", 4, 80, server_cpu=0.01, own_cpu=0.03, evaluations=1_000.0)
+    rules = costs.Cost("rules", 40, 800_000, server_cpu=0.4)
+    compute = costs.Cost("compute", 40, 400_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0)
     assert [
         "| ours | 4.0 | 80 | 0.010 s | 0.03 s | 0.040 s | 1,000.0 |",
         "| rules | 40.0 | 800,000 (10,000x) | 0.400 s (40x) | in Prometheus | 0.400 s (10x) | does not apply |",
         "| compute | 40.0 | 400,000 (5,000x) | 1.000 s (100x) | 1.00 s | 2.000 s (50x) | 5.0 (ours: 200x) |",
-    ] == peers.markdown([ours, rules, compute]).splitlines()[2:]
+    ] == costs.markdown([ours, rules, compute], 10).splitlines()[2:]
 
 
-def test_per_slo_the_many_are_beside_what_the_few_cost_the_others():
-    """Samples and CPU are divided by the SLOs that each was measured with; speeds are compared as they are."""
-    many = peers.Cost("many", 100, 16_000, server_cpu=0.5, own_cpu=0.5, evaluations=1_000.0)
-    rules = peers.Cost("rules", 40, 2_000_000, server_cpu=0.4)
-    compute = peers.Cost("compute", 40, 1_600_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0)
+OURS = {
+    100: costs.Cost("ours", 10, 1_600, server_cpu=0.1, own_cpu=0.1, evaluations=500.0),
+    1_000: costs.Cost("ours of many", 20, 16_000, server_cpu=0.5, own_cpu=0.5, evaluations=1_000.0),
+}
+THEIRS = [
+    costs.Cost("rules", 40, 2_000_000, server_cpu=0.4),
+    costs.Cost("compute", 40, 1_600_000, server_cpu=1.0, own_cpu=1.0, evaluations=5.0),
+]
+
+
+def test_costs_are_told_per_slo():
+    """Queries, samples and CPU are divided by the SLOs that each was measured with."""
     assert [
-        "| many | 16.0 | 1.00 ms | 1,000.0 |",
-        "| rules | 200,000.0 (12,500x) | 40.00 ms (40x) | does not apply |",
-        "| compute | 160,000.0 (10,000x) | 200.00 ms (200x) | 5.0 (ours: 200x) |",
-    ] == peers.markdown_per_slo(many, 1_000, [many, rules, compute], 10).splitlines()[2:]
+        "| ours | 0.10 | 16.0 | 1.00 ms | 2.00 ms | 500.0 |",
+        "| ours of many | 0.02 | 16.0 | 0.50 ms | 1.00 ms | 1,000.0 |",
+        "| rules | 4.00 | 200,000.0 | 40.00 ms | 40.00 ms | does not apply |",
+        "| compute | 4.00 | 160,000.0 | 100.00 ms | 200.00 ms | 5.0 |",
+    ] == costs.markdown_per_slo(OURS, THEIRS, 10).splitlines()[2:]
+
+
+def test_ratios_are_told_for_each_number_of_slos():
+    """What the others' cost per SLO is to ours of a hundred, of a thousand; of rules nobody tells a speed."""
+    assert [
+        "| how many times as much for an SLO as this daemon | 100 SLOs | 1,000 SLOs |",
+        "|---|--:|--:|",
+        "| rules: samples read | 12,500x | 12,500x |",
+        "| rules: CPU end to end | 20x | 40x |",
+        "| compute: samples read | 10,000x | 10,000x |",
+        "| compute: CPU end to end | 100x | 200x |",
+        "| compute: SLO evaluations per second, of this daemon | 100x | 200x |",
+    ] == costs.markdown_ratios(OURS, THEIRS, 10).splitlines()
+
+
+@pytest.mark.parametrize("minutes", range(0, 20, 3))
+def test_ten_ticks_of_the_newest_minutes_see_all_looks_for_late_data(minutes):
+    """After a tick in which series are new they begin where a round of ten does, whichever minute it is."""
+    end = 1_764_000_000 + 60 * minutes - peers.DELAY
+    start = peers.before_ticks(end)
+    first = start + 2 * 60
+    assert 0 == (first + peers.DELAY) // 60 % 10
+    assert 0 <= end - (first + 9 * 60) < 600
 
 
 def test_good_and_bad_are_opposites_in_every_shape():

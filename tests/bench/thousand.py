@@ -72,8 +72,11 @@ def write_config(folder: Path, url: str, *, port: int) -> Path:
     return config
 
 
-def step_ticks(config: str, pid: int, start: int, ticks: int) -> dict[str, Any]:
-    """In a process of its own: the daemon's ticks over past minutes, one warm-up tick before the measured ones."""
+def step_ticks(config: str, pid: int, start: int, ticks: int, *, days: int = 30) -> dict[str, Any]:
+    """In a process of its own: the daemon's ticks over past minutes, one warm-up tick before the measured ones.
+
+    After them the ledger is given the rows of so many days.
+    """
     from tests.bench.stepping import Stepped  # noqa: PLC0415 - the parent stays small
 
     stepped = Stepped.open(Path(config), at=start)
@@ -82,7 +85,7 @@ def step_ticks(config: str, pid: int, start: int, ticks: int) -> dict[str, Any]:
     outcomes = [stepped.tick(start + INTERVAL * (2 + number)) for number in range(ticks)]
     after = stepped.requests(), time.process_time(), server_cpu(pid), time.perf_counter(), stepped.samples()
     requests, cpu, prometheus, wall, samples = ((b - a) / ticks for a, b in zip(before, after, strict=True))
-    stepped.age(days=30)
+    stepped.age(days=days)
     stepped.close()
     return {
         "requests": requests,

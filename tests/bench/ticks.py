@@ -46,8 +46,8 @@ from slo_budget_tracker.inflight import AT_ONCE
 from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.settings import load_settings
 from tests.bench.canned import Canned, Fleet
+from tests.bench.cases import Case, write_config
 from tests.bench.stepping import Stepped
-from tests.bench.tenthousand import Case, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,7 +3,8 @@
     PYTHON computing.py CONFIG SLOS CONCURRENCY SECONDS
 
 CONFIG and SLOS are JSON files of slo-generator's own format. As many processes as CONCURRENCY take their share of the
-SLOs, round by round until SECONDS have passed; imports are done before the clock starts. Prints one line of JSON.
+SLOs, round by round until SECONDS have passed; imports are done before the clock starts. Prints one line of JSON:
+among it, in how many of the rounds every report was valid.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def main() -> None:
     compute = import_module("slo_generator.compute").compute
     import_module("slo_generator.backends.prometheus")
     logging.disable(logging.CRITICAL)
-    rounds, valid, began = 0, True, time.perf_counter()
+    rounds, valid, began = 0, 0, time.perf_counter()
     while not rounds or time.perf_counter() - began < seconds:
-        valid &= compute_round(compute, config, slos, concurrency)
+        valid += compute_round(compute, config, slos, concurrency)
         rounds += 1
     wall = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
