@@ -8,12 +8,12 @@ import weakref
 import pytest
 
 from slo_budget_tracker import garbage
-from slo_budget_tracker.errors import LedgerError
+from slo_budget_tracker.errors import LedgerError, QueryFailed
 from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
 from tests.unit.cycling import begin, ticks
-from tests.unit.serving import availability, ratio
+from tests.unit.serving import Server, availability, ratio
 
 SHOP, CART, OTHER = (
     availability(name, metric=f"{name}_requests_total") for name in ("shop", "cart", "other")
@@ -67,6 +67,23 @@ def test_a_reload_leaves_nothing_of_the_catalogue_before(slos):
         cycle.adopt(cycle.settings, [STRICTER])
         garbage.loosen()
         assert old() is None
+
+
+def test_why_something_fails_goes_on_without_the_catalogue_before():
+    """Reload: an error stays told until it is tried again, and holds nothing of whoever asked."""
+    cycle = begin(
+        [SHOP, ratio("ratio")], server=Server(trouble=lambda _: QueryFailed("down", reason="execution"))
+    )
+    ticks(cycle, 2)
+    gc.collect()
+    with garbage.waiting():
+        old = weakref.ref(cycle.evaluator._attempts)
+        failing = {key: str(error) for key, error in old()._last_errors.items()}
+        cycle.adopt(cycle.settings, [STRICTER, ratio("ratio")])
+        garbage.loosen()
+        assert old() is None
+    assert 2 == len(failing)
+    assert failing == {key: str(error) for key, error in cycle.evaluator._attempts._last_errors.items()}
 
 
 def test_a_feed_that_nobody_reads_is_forgotten():
