@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ledger import Ledger
     from slo_budget_tracker.reading import Ask
 
+BLOCK = 10  # ticks that are compared at once with what the server has of them some minutes later
 PIECE = 3_600  # seconds of data time in one transaction of a catch-up
 GIVE_UP_AFTER = 300  # seconds of trying before ticks that cannot be read are stepped as unknown
-BLOCK = 10  # ticks that are compared at once with what the server has of them some minutes later
 JOIN_AFTER = 3_600  # seconds after which batches that were split are tried together again
 NOT_ASKED = "no_time"  # the reason of an error where a tick's time was used up before a unit's turn
 

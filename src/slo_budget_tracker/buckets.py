@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -130,6 +131,24 @@ class Buckets:
             self.insert(connection, rests, step=bucket.step)
         self.insert(connection, [row])
         return [*effects, row]
+
+    def joined(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
+        """Rows of one roster that do not overlap; those that fill a wider stored span together as one."""
+        rows = sorted(rows, key=lambda row: row.start)
+        starts, ends = [row.start for row in rows], [row.end for row in rows]
+        wide = buckets.c.end_at - buckets.c.start_at > min(row.seconds for row in rows)
+        found, joined = dict.fromkeys(range(len(rows))), []
+        for bucket in self._select(
+            connection, wide & (buckets.c.end_at > starts[0]) & (buckets.c.start_at < ends[-1])
+        ):
+            places = range(bisect_left(starts, bucket.start), bisect_right(ends, bucket.end))
+            inside = [rows[at] for at in places if at in found]
+            filled = sum(row.seconds for row in inside) == bucket.end - bucket.start
+            if filled and len(inside) > 1 and np.isin(bucket.ids, inside[0].ids).any():
+                joined += merge(inside)
+                for at in places:
+                    del found[at]
+        return [*joined, *(rows[at] for at in found)]
 
     def thin(self, connection: sa.Connection, density: Density, *, now: int) -> bool:
         """Merge one bounded batch of old buckets, as History.thin drops points; whether there may be more."""

@@ -180,6 +180,10 @@ class History:
         stored = (high > low).tolist()
         return [a and b for a, b in pairwise(stored)]
 
+    def tells_apart(self, edges: Sequence[int]) -> bool:
+        """Whether there is a point at each of these instants: what is old is merged."""
+        return bool(np.isin(np.array(edges, np.int64), self.points).all())
+
     def courses(
         self, instance: int, ends: Sequence[int], windows: Iterable[int], *, width: int | None = None
     ) -> dict[int, list[WindowCounts]]:

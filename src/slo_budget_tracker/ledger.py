@@ -233,7 +233,7 @@ class Ledger(Holdings):
             unmerged = self._unmerged or now is not None or any(row.end <= old for row in rows)
             try:
                 with self._store.begin() as connection:
-                    effects = self._write_rows(connection, rows)
+                    effects = self._write_rows(connection, rows, merged=old)
                     write_facts(connection, replace(entry, states=states, meta=meta))
                     upsert(connection, tables.instances, [one.stored() for one in gone.values()])
                     stored = self._write_events(connection, entry.events, meta)
@@ -308,19 +308,33 @@ class Ledger(Holdings):
         places = (store_event(connection, event, instance=instance) for event in made)
         return [place for place in places if place]
 
-    def _write_rows(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
-        """Write the rows, and say which rows History has to take in for them."""
-        clear, effects = [], []
+    def _write_rows(self, connection: sa.Connection, rows: Sequence[Row], *, merged: int) -> list[Row]:
+        """Write the rows, and say which rows History has to take in for them.
+
+        What is stored up to the instant `merged` may be wider than rows.
+        """
+        clear, touched = [], []
         apart = disjoint(rows)
         for row in rows:
             untouched = self.history.untouched(row) if apart else np.zeros(len(row.ids), np.bool_)
             if untouched.all():
                 clear.append(row)
                 continue
-            effects += self._buckets.revise(connection, row.only(~untouched))
+            touched.append(row.only(~untouched))
             clear.append(row.only(untouched))
+        if apart:
+            touched = self._as_wide(connection, touched, merged)
+        effects = [effect for row in touched for effect in self._buckets.revise(connection, row)]
         self._buckets.insert(connection, clear)
         return [*effects, *clear]
+
+    def _as_wide(self, connection: sa.Connection, rows: Sequence[Row], merged: int) -> list[Row]:
+        """The rows, old ones as wide as what they replace."""
+        by_roster: dict[bytes, list[Row]] = {}
+        for row in (row for row in rows if row.end <= merged):
+            by_roster.setdefault(row.ids.tobytes(), []).append(row)
+        wide = [row for some in by_roster.values() for row in self._buckets.joined(connection, some)]
+        return [*wide, *(row for row in rows if row.end > merged)]
 
     def _thinning_instant(self, rows: Sequence[Row]) -> int | None:
         """A full hour of data time, when the rows lead past one: the instant to thin at."""

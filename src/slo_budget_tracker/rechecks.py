@@ -22,11 +22,10 @@ whole block again, and each tick is judged by itself (`hindsight`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import ceil
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from slo_budget_tracker.attempts import BLOCK
+from slo_budget_tracker.attempts import BLOCK, PIECE
 from slo_budget_tracker.comparison import Comparison, Counted, lacks
 from slo_budget_tracker.errors import LedgerError, PrometheusError, QueryFailed, Unreachable
 from slo_budget_tracker.groups import name_of
@@ -35,7 +34,6 @@ from slo_budget_tracker.outcomes import NO_DATA
 from slo_budget_tracker.reading import SLOW
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.revisions import revision
-from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.trails import PATIENT, Block, Trail
 
 if TYPE_CHECKING:
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
     from slo_budget_tracker.stepping import Stepper
     from slo_budget_tracker.ticks import Counts, Tick
 
-BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, compared, or is a doubt
-MOST_BORDERS = 7  # of expressions, which remember nothing there, and where something is known to be missing
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
 TURNS = 5  # ticks over which this is spread at most: all blocks end at the same tick
 A_TURN = 10  # units that need no further tick to be spread over
@@ -83,9 +79,10 @@ class Rechecks:
                 start = attempt.ticks[0].start
                 trail = self.trails[attempt.unit.key] = Trail(start, {start: attempt.memories})
                 trail.borders |= self._before(attempt.unit, start)
-            uncompared = self._extend(trail, _as_one_block(attempt))
-            if uncompared and len(attempt.ticks) < BLOCK and not trail.silent:
-                report.doubts["uncompared"] += uncompared  # else it was read late, or nobody has any data
+            report.doubts["uncompared"] += self._add(trail, _as_one_block(attempt))
+
+    def _add(self, trail: Trail, attempt: Attempt) -> int:
+        return trail.add(attempt, goal=self.attempts.goals[attempt.unit.datasource], interval=self.interval)
 
     def _before(self, unit: Unit, start: int) -> dict[int, Mapping[str, Memory]]:
         """Borders before a restart: to compare expressions with, what the ledger has is all that it takes."""
@@ -94,35 +91,6 @@ class Rechecks:
         begun = min(map(self.stepper.begun, unit.slos))
         first = max(begun, start - 2 * BLOCK * self.interval)
         return {end: {} for end in (first, *self.attempts.borders(self.attempts.ticks(first, start)))}
-
-    def _extend(self, trail: Trail, attempt: Attempt) -> int:
-        """Go on with what was read; how many blocks are given up that nobody has compared."""
-        reading = attempt.reading
-        assert reading is not None
-        for tick in attempt.ticks:
-            found = {name: counts[tick.end] for name, counts in reading.counts.items() if tick.end in counts}
-            missing = frozenset(name for name, one in found.items() if not one.outcome.known)
-            if missing:
-                trail.holes[tick.end] = missing
-            if any(one.outcome is Outcome.PARTIAL for one in found.values()):
-                trail.partial.add(tick.end)
-        trail.until = last = attempt.ticks[-1].end
-        known = any(counts[last].outcome.known for counts in reading.counts.values())
-        trail.sizes.update(reading.sizes)
-        # data are there for a while after their last sample, also where the server just now has none at all
-        trail.silent = not known or trail.is_empty(
-            last, self._expected_within(reading.memories, last), self.interval
-        )
-        trail.borders.update(reading.kept)
-        trail.memories = reading.memories
-        waits = attempt.unit.batch is not None or trail.holes or trail.partial or trail.aside
-        most = MOST_BORDERS if waits else BORDERS
-        return trail.forget(sorted(trail.borders)[-most]) if len(trail.borders) > most else 0
-
-    def _expected_within(self, memories: Mapping[str, Memory], at: int) -> int:
-        """In how many ticks up to an instant there should be a sample: more where scrapes are rare."""
-        spacings = [spacing for memory in memories.values() for spacing in memory.spacings(at * 1000)]
-        return max(1, ceil(1.5 * min(spacings, default=0) / (1000 * self.interval)))
 
     def run(self, report: Tally, *, enough: Callable[[], bool] = lambda: False) -> None:
         """Compare every block that is due, until it is enough; what cannot be asked now is left alone."""
@@ -228,6 +196,11 @@ class Rechecks:
         """
         late = self._is_late(unit, trail, block, report)
         trail.wait = 1 if late is None and not trail.waits(block) else 0
+        if late and not self.stepper.ledger.history.tells_apart([block.start]):
+            report.doubts["uncompared"] += (
+                1  # an outage was so long that its ticks are merged with those before
+            )
+            return True
         if late:
             return self._recount(unit, trail, block, report)
         if late is None:
@@ -258,6 +231,10 @@ class Rechecks:
         What takes too long for ten ticks at once is asked about the last of them alone, for some blocks.
         """
         start = block.end - self.interval if trail.skip else block.start
+        ends = [start, *(tick.end for tick in self.attempts.ticks(start, block.end))]
+        if not self.stepper.ledger.history.tells_apart(ends):  # after an outage of hours its ticks are merged
+            report.doubts["uncompared"] += block.end not in trail.yielding
+            return True
         found = self.attempts.read(Attempt(unit, self.attempts.ticks(start, block.end)), {}, doubts={})
         if found.reading is None or found.reading.partial:
             if not trail.skip and _is_slow(found.error):
@@ -331,7 +308,7 @@ class Rechecks:
         results: list[Attempt] = []
         after = block.start
         while after < trail.until:  # which may move on meanwhile
-            until = trail.until if results else block.end
+            until = min(trail.until, after + PIECE) if results else block.end
             wanted = Attempt(unit, self.attempts.ticks(after, until))
             found = self.attempts.read(wanted, memories, doubts={})
             if found.reading is None or found.reading.partial:
@@ -365,7 +342,7 @@ class Rechecks:
         self.attempts.remember(remembered)
         fresh = self.trails[unit.key] = trail.before(block.start)
         for found in results:
-            self._extend(fresh, found)
+            self._add(fresh, found)
         return True
 
     def _changes(self, unit: Unit, trail: Trail, results: Sequence[Attempt]) -> dict[str, Revision]:

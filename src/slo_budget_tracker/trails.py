@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from slo_budget_tracker.attempts import BLOCK
 from slo_budget_tracker.sizes import NOTHING, Size
+from slo_budget_tracker.ticks import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slo_budget_tracker.memory import Memory
+    from slo_budget_tracker.reports import Attempt
 
+BORDERS = 3  # so many ends of blocks are kept in mind: what is older was read late, compared, or is a doubt
+MOST_BORDERS = 7  # of expressions, which remember nothing there, and where something is known to be missing
 MOST_THIN = 3  # ticks of a block that are read again because they had few samples
 PATIENT = 3  # times in a row that this, or a recount, may be in vain before it is done less often
 MOST_SKIPPED = 6  # blocks of doubling pauses where recounts change nothing
@@ -57,7 +63,8 @@ class Trail:
     thin_skip: int = 0
     thin_vain: int = 0
     aside: dict[int, Aside] = field(default_factory=dict)  # by the end of blocks that others go before
-    passed: set[int] = field(default_factory=set)  # ends of blocks behind these that were compared
+    passed: set[int] = field(default_factory=set)  # ends of blocks behind these that need no look
+    yielding: set[int] = field(default_factory=set)  # ends of blocks that were read late, or brought nothing
 
     def due(self, last: int) -> Block | None:
         """The oldest block up to an instant that is still to be compared, and not put aside just now."""
@@ -86,15 +93,78 @@ class Trail:
             sizes={at: size for at, size in self.sizes.items() if at <= start},
             aside={at: one for at, one in self.aside.items() if at <= start},
             passed=set(self.passed),
+            yielding=set(self.yielding),
         )
 
     def missing(self, block: Block) -> dict[int, frozenset[str]]:
         """The SLOs without data, by the end of each tick of a block that had such."""
         return {at: names for at, names in self.holes.items() if block.cuts([at])}
 
+    def has_nothing(self, block: Block, interval: int) -> bool:
+        """Whether every tick of a block lacks some SLO's data."""
+        return all(at in self.holes for at in range(block.start + interval, block.end + 1, interval))
+
     def pauses(self, block: Block) -> bool:
         """Whether recounts were in vain for long: then nothing but ticks without data is asked about."""
         return self.skip > 0 and not block.cuts(self.partial)
+
+    def add(self, attempt: Attempt, *, goal: int, interval: int) -> int:
+        """Go on with what was read up to a goal; how many blocks are given up that nobody has compared."""
+        reading = attempt.reading
+        assert reading is not None
+        for tick in attempt.ticks:
+            found = {name: counts[tick.end] for name, counts in reading.counts.items() if tick.end in counts}
+            missing = frozenset(name for name, one in found.items() if not one.outcome.known)
+            if missing:
+                self.holes[tick.end] = missing
+            if any(one.outcome is Outcome.PARTIAL for one in found.values()):
+                self.partial.add(tick.end)
+        self.until = last = attempt.ticks[-1].end
+        known = any(counts[last].outcome.known for counts in reading.counts.values())
+        self.sizes.update(reading.sizes)
+        # data are there for a while after their last sample, also where the server just now has none at all
+        self.silent = not known or self.is_empty(last, _rarest(reading.memories, last, interval), interval)
+        self.memories = reading.memories
+        if not reading.kept:
+            return 0
+        start = max(self.borders)
+        late = {end for end in reading.kept if end <= goal - BLOCK * interval}
+        if late and start not in self.yielding:  # an outage: what came before it does not yield
+            self.borders[attempt.ticks[0].start] = attempt.memories
+        self.borders.update(reading.kept)
+        self.yielding |= late
+        if self.silent and self.has_nothing(Block(start, last), interval):
+            self.yielding |= reading.kept.keys()
+        waits = attempt.unit.batch is not None or self.holes or self.partial or self.aside
+        return self._make_room(MOST_BORDERS if waits else BORDERS, whole=BLOCK * interval)
+
+    def _make_room(self, most: int, *, whole: int) -> int:
+        """Keep so many borders; how many blocks are given up that nobody has compared.
+
+        Blocks that yield are passed over before the oldest is given up, and those in a row become one: after
+        however long an outage what came before it is still to be compared. Blocks of less than `whole`
+        seconds, which end where an outage begins, take no room.
+        """
+        given_up = 0
+        while True:
+            blocks = [Block(*ends) for ends in pairwise(sorted(self.borders))]
+            passed = self.passed & self.yielding
+            taken = [one for one in blocks if one.end - one.start >= whole and one.end not in passed]
+            if len(taken) < most:
+                return given_up
+            first = next((one for one in blocks if one.end in self.yielding - passed), None)
+            if first is None:
+                given_up += self.forget(blocks[0].end)
+            else:
+                self._pass_over(first)
+
+    def _pass_over(self, block: Block) -> None:
+        self.passed.add(block.end)
+        self.holes = {at: names for at, names in self.holes.items() if not block.cuts([at])}
+        self.partial = {at for at in self.partial if not block.cuts([at])}
+        self.sizes = {at: size for at, size in self.sizes.items() if at == block.end or not block.cuts([at])}
+        if block.start in self.passed & self.yielding:
+            del self.borders[block.start]
 
     def forget(self, before: int) -> int:
         """Drop what lies before a border; how many blocks of it nobody has compared.
@@ -110,6 +180,7 @@ class Trail:
         self.sizes = {at: size for at, size in self.sizes.items() if at >= before}
         self.aside = {at: one for at, one in self.aside.items() if at > before}
         self.passed = {at for at in self.passed if at > before}
+        self.yielding = {at for at in self.yielding if at > before}
         return len(gone)
 
     def fewer(self, sizes: Mapping[int, Size]) -> list[int]:
@@ -158,3 +229,9 @@ class Trail:
         """As `pause`, for thin ticks alone: where scrapes fail often, most of them stay thin."""
         self.thin_vain = min(self.thin_vain + 1, MOST_SKIPPED + PATIENT) if vain else 0
         self.thin_skip = 2 ** max(self.thin_vain - PATIENT, 0) - 1
+
+
+def _rarest(memories: Mapping[str, Memory], at: int, interval: int) -> int:
+    """In how many ticks up to an instant there should be a sample: more where scrapes are rare."""
+    spacings = [spacing for memory in memories.values() for spacing in memory.spacings(at * 1000)]
+    return max(1, ceil(1.5 * min(spacings, default=0) / (1000 * interval)))

@@ -268,11 +268,31 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
 )
 def test_late_and_missing_answers_are_counted_once_they_are_there(history, troubles):
     """D16, P17, P19: half an hour after the last trouble nothing is missing, and an expression is the worst that was said."""
-    ticks = TICKS + HEALTHY
+    assert_all_is_counted(history, troubles, range(1, TICKS + HEALTHY + 1))
+
+
+@examples(500, 3)
+@given(
+    st.integers(61, 380).flatmap(
+        lambda away: st.tuples(st.just(away), histories(TICKS + HEALTHY + away, late=True, watched=TICKS))
+    ),
+    faults({"partial", "empty"}, TICKS - 3, longest=6),
+    st.integers(5, TICKS),
+)
+def test_hours_in_which_nobody_asks_lose_nothing_of_what_came_late_before(outage, troubles, since):
+    """D16, P21, P24: what came late before an outage of hours is counted after it, however many pieces that is read in."""
+    away, history = outage
+    ticks = range(since + away, TICKS + HEALTHY + away + 1)
+    assert_all_is_counted(history, troubles, [*range(1, since + 1), *ticks])
+
+
+def assert_all_is_counted(history, troubles, watched):
+    """Nothing is missing after these ticks, which have faults as long as they are early."""
+    ticks = watched[-1]
     expected, _ = undisturbed(history, ticks)
     with Ledger.open("sqlite://") as ledger:
         watch = Watch(ledger, history.simulate(2 * ticks))
-        for tick in range(1, ticks + 1):
+        for tick in watched:
             report = watch.tick(tick, fault=fault_at(tick, troubles) if tick < TICKS else None)
             assert_adds_up(watch, report, tick)
         shop, mood = counts(ledger, 1, ticks), counts(ledger, 2, ticks)

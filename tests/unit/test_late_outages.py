@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import pytest
 
+from slo_budget_tracker.density import HOUR, Density, Stage
 from slo_budget_tracker.ledger import Ledger
 from tests.property.histories import History, Pod, Watch, counts
-from tests.unit.test_rechecks import STEADY, truth
+from tests.unit.test_rechecks import truth
 
-LAST = 99  # ticks
 DIED = 55  # scrapes: its last ones come 200 s late
+STEADY = Pod(-40, 4_000, frozenset(), (0, 0))
 HISTORY = History((STEADY, Pod(-40, DIED, frozenset(), (DIED - 7, DIED))), late=((DIED - 1, DIED, 200),))
 
 
-@pytest.mark.parametrize("ticks", [1, 9, 12, 20, 40, 60])
+@pytest.mark.parametrize(
+    "ticks", [1, 9, 12, 20, 40, 60, 61, 69, 75, 90, 130, 500, pytest.param(1_440, marks=pytest.mark.long)]
+)
 def test_what_came_late_before_an_outage_is_found_after_it(ticks):
-    """D16, P21: however long it took, what is read of it at once pushes no older block out."""
+    """D16, P21: however long it took, what is read of it pushes no older block out."""
+    last = 30 + ticks + 20
     with Ledger.open("sqlite://") as ledger:
-        watch = Watch(ledger, HISTORY.simulate(2 * LAST))
-        for tick in [*range(1, 31), *range(30 + ticks, LAST + 1)]:
+        watch = Watch(ledger, HISTORY.simulate(2 * last))
+        for tick in [*range(1, 31), *range(30 + ticks, last + 1)]:
             watch.tick(tick)
         expected, found = (
             [sum(column) for column in zip(*some, strict=True)]
-            for some in (truth(HISTORY, LAST)[0], counts(ledger, 1, LAST))
+            for some in (truth(HISTORY, last)[0], counts(ledger, 1, last))
         )
     assert expected == found
+
+
+def test_what_is_merged_with_ticks_before_it_is_told_as_a_doubt():
+    """D16, P21: after an outage so long that counts before it are hours, nobody can count ten ticks of one again."""
+    last = 30 + 200 + 20
+    with Ledger.open("sqlite://") as ledger:
+        ledger.history.density = Density((Stage(HOUR, HOUR),))
+        watch = Watch(ledger, HISTORY.simulate(2 * last))
+        for tick in range(1, 31):
+            watch.tick(tick)
+        seen = sum(bad for _, bad, _ in counts(ledger, 1, 30))
+        doubts = sum(watch.tick(tick).doubts["uncompared"] for tick in range(230, last + 1))
+        told = [event.slo for event in ledger.events() if event.kind == "slo_burn_revised"]
+        assert ([], 2) == (told, doubts)  # one of raw samples, one of an expression
+        assert seen == pytest.approx(sum(bad for _, bad, _ in counts(ledger, 1, last)))
