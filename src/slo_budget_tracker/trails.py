@@ -165,6 +165,9 @@ class Trail:
         self.sizes = {at: size for at, size in self.sizes.items() if at == block.end or not block.cuts([at])}
         if block.start in self.passed & self.yielding:
             del self.borders[block.start]
+            self.sizes.pop(block.start, None)
+            self.passed.remove(block.start)
+            self.yielding.remove(block.start)
 
     def forget(self, before: int) -> int:
         """Drop what lies before a border; how many blocks of it nobody has compared.

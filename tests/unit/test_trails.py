@@ -37,3 +37,22 @@ def test_a_pause_is_one_of_blocks_and_not_of_tries(said):
         for tick in range(31, 33):
             one.tick(tick)
         assert 60 == counts(ledger, 1, 14)[-1][2]
+
+
+def test_what_a_trail_holds_is_bounded_where_nobody_has_data_for_long():
+    """D16, P24: blocks that are passed over leave nothing behind, however many there are."""
+    gone = History((Pod(-40, 60, frozenset(), (0, 0)),), gaps=((60, 1_200),))
+    with Ledger.open("sqlite://") as ledger:
+        one = Watch(ledger, gone.simulate(1_200))
+        held = []
+        for tick in range(1, 501):
+            one.tick(tick)
+            if tick in {200, 500}:
+                trails = one.evaluator._rechecks.trails.values()
+                held.append(
+                    [
+                        [len(part) for part in (t.borders, t.holes, t.sizes, t.aside, t.passed, t.yielding)]
+                        for t in trails
+                    ]
+                )
+        assert held[0] == held[1]
