@@ -118,7 +118,7 @@ class Attempts:
         self.failing_since |= {key: at for key, at in other.failing_since.items() if key in known}
         self._piece |= {key: seconds for key, seconds in other._piece.items() if key in known}
         self._last_errors |= {key: error for key, error in other._last_errors.items() if key in known}
-        self.turns.inherit(other.turns, self.ids)
+        self.turns.inherit(other.turns, self.ids, {unit.datasource for unit in self.units})
         feeds = {feed.key: feed for unit in other.units for feed in unit.feeds}
         every = (feed for unit in self.units for feed in unit.feeds)
         self.recollection.inherit(other.recollection, (one for one in every if feeds.get(one.key) == one))

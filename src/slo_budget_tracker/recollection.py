@@ -52,7 +52,7 @@ class Recollection:
         if self.ledger.cursor(key) != start:
             return Memory.empty()
         known = self._memories.get(key)
-        if known is not None:
+        if known is not None and known.until == 1000 * start:  # else the ledger was told to begin anew
             return known
         stored = self.ledger.memory(key)
         return Memory.empty() if stored is None else Memory.loads(stored)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from slo_budget_tracker.answers import Query
@@ -45,7 +44,8 @@ class Surveys:
 
     def ask(self, datasource: str, at: int, ask: Ask) -> None:
         """Ask about the next few of a datasource; it is good to know, and nothing is lost without it."""
-        for slo in list(islice(self._unknown(datasource, at), SURVEYED)):
+        due = sorted(self._unknown(datasource, at), key=lambda slo: self._in_vain.get(slo.name, 0))
+        for slo in due[:SURVEYED]:
             assert slo.sli.kind == "promql"
             seconds = None
             if any(too_short(slo, LONGEST_SCRAPE)):
@@ -57,6 +57,7 @@ class Surveys:
             self._asked[slo.name] = seconds
 
     def _unknown(self, datasource: str, at: int) -> Iterator[SLO]:
+        """Of whom nothing is known, but for those that were asked in vain just now."""
         for slo in self.slos:
             if slo.datasource == datasource and slo.sli.kind == "promql" and slo.name not in self._asked:
                 tried = self._in_vain.get(slo.name)

@@ -37,12 +37,13 @@ class Turns:
     _in_vain: dict[str, int] = field(default_factory=dict)  # by SLO: when it was last tried, if it failed
     _short_since: dict[str, int] = field(default_factory=dict)  # by datasource
 
-    def inherit(self, other: Turns, known: Container[str]) -> None:
-        """Go on with what was known of these SLOs under another catalogue."""
+    def inherit(self, other: Turns, known: Container[str], sources: Container[str]) -> None:
+        """Go on with what was known of these SLOs and datasources under another catalogue."""
         self._in_vain |= {name: at for name, at in other._in_vain.items() if name in known}
         self._short_since |= other._short_since
         for source, (names, since) in other.waiting.items():
-            self.waiting[source] = frozenset(name for name in names if name in known), since
+            if source in sources:
+                self.waiting[source] = frozenset(name for name in names if name in known), since
 
     def begin(self) -> None:
         """A new call: where its time runs out it is not always the same that wait (T13)."""
@@ -63,10 +64,17 @@ class Turns:
             self._in_vain.pop(name, None)
 
     def in_order(self, attempts: Sequence[Attempt], goals: Mapping[str, int]) -> list[Attempt]:
-        """Who is read first, and who last."""
+        """Who is read first, and who last, of each datasource."""
         oldest = sorted(attempts, key=lambda one: one.ticks[0].start)
         if not self._in_vain:
             return oldest
+        by_source: dict[str, list[Attempt]] = {}
+        for one in oldest:
+            by_source.setdefault(one.unit.datasource, []).append(one)
+        return [one for source, some in by_source.items() for one in self._in_turn(some, goals[source])]
+
+    def _in_turn(self, oldest: Sequence[Attempt], goal: int) -> list[Attempt]:
+        """The same of one datasource."""
         healthy, failing = [], []
         for one in oldest:
             at = min(self._in_vain.get(name, 0) for name in one.unit.slos)
@@ -76,7 +84,7 @@ class Turns:
                 healthy.append(one)
         failing.sort(key=lambda entry: entry[0])
         found: list[Attempt] = []
-        late = [one for at, one in failing if goals[one.unit.datasource] - at >= LONG * self.interval]
+        late = [one for at, one in failing if goal - at >= LONG * self.interval]
         for turn, one in enumerate(late):
             found += [one, *healthy[turn * OTHERS : (turn + 1) * OTHERS]]
         return [*found, *healthy[len(late) * OTHERS :], *(one for _, one in failing[len(late) :])]

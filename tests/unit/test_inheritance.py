@@ -8,16 +8,18 @@ import weakref
 import pytest
 
 from slo_budget_tracker import garbage
-from slo_budget_tracker.errors import LedgerError, QueryFailed
+from slo_budget_tracker.errors import LedgerError, QueryFailed, Unreachable
 from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
-from tests.unit.cycling import begin, ticks
-from tests.unit.serving import Server, availability, ratio
+from slo_budget_tracker.selectors import parse_selector
+from tests.unit.cycling import begin, ticks, traffic_db
+from tests.unit.serving import INTERVAL, Server, availability, ratio, traffic
 
 SHOP, CART, OTHER = (
     availability(name, metric=f"{name}_requests_total") for name in ("shop", "cart", "other")
 )
+SELECTED = {name: (parse_selector(f"{name}_requests_total"),) for name in ("shop", "http", "failed")}
 STRICTER = SHOP.model_copy(update={"target": SHOP.target / 2})
 
 
@@ -54,6 +56,26 @@ def test_what_is_remembered_goes_on_without_the_ledger():
     key = feeds(cycle)["shop_requests_total"].key
     assert [key] == list(after)
     assert before[key] is after[key]
+
+
+def test_what_begins_anew_amid_an_outage_counts_nothing_of_before():
+    """C14: of another SLI that shares a metric with the one before, no event counts that came until the reload."""
+    db, away = traffic_db(), []
+    for name in ("shop", "failed"):
+        traffic(db, metric=f"{name}_requests_total")
+    cycle = begin([SHOP], server=Server(db, trouble=lambda _: away[0] if away else None))
+    sli = SHOP.sli.model_copy(update={"total": SELECTED["shop"], "bad": SELECTED["http"]})
+    other = sli.model_copy(update={"bad": SELECTED["failed"]})
+    cycle.adopt(cycle.settings, [SHOP.model_copy(update={"sli": sli})])
+    ticks(cycle, 5)
+    away.append(Unreachable("away", reason="connect"))
+    ticks(cycle, 20)
+    away.clear()
+    cycle.adopt(cycle.settings, [SHOP.model_copy(update={"sli": other})])
+    ticks(cycle, 1)
+    instance = cycle.evaluator.ids["shop"]
+    counts = cycle.evaluator.ledger.history.window(cycle.last_at, [INTERVAL])[instance][INTERVAL]
+    assert (300, 300) == (counts.total, counts.bad)
 
 
 @pytest.mark.parametrize("slos", [[SHOP], [SHOP, ratio("ratio")]], ids=["samples", "expressions too"])

@@ -18,6 +18,7 @@ from slo_budget_tracker.reading import units
 from slo_budget_tracker.reports import Attempt
 from slo_budget_tracker.snapshots import instant_text
 from slo_budget_tracker.ticks import Tick
+from slo_budget_tracker.turns import Turns
 from tests.unit.serving import TAGGED, Server, advance, evaluator, ratio
 from tests.unit.test_joints import START, slo
 from tests.unit.tsdb import Tsdb
@@ -234,6 +235,40 @@ def test_who_fails_for_good_has_one_turn_in_ten(monkeypatch):
         )
         assert tick < 20 or tried <= 3  # a turn asks twice, or more
     assert all(crowd.cursor(number) >= START + 60 * (59 - 4) for number in range(16, MANY))
+
+
+def test_failing_units_have_one_turn_in_ten_of_their_own_datasource():
+    """P12: what waits of another datasource is between none of them."""
+    goal = START + 60 * 40
+    ill, well, other = (
+        [slo(n).model_copy(update={"datasource": source}) for n in numbers]
+        for source, numbers in (("one", range(3)), ("one", range(10, 30)), ("other", range(40, 90)))
+    )
+    turns = Turns(60)
+    attempts = [
+        Attempt(unit, [Tick(START if unit.datasource == "other" else START + 60, goal)])
+        for unit in units(plan((*ill, *well, *other), replica_labels={}))
+    ]
+    for one in attempts:
+        if one.unit.slos[0] in {"s0", "s1", "s2"}:
+            turns.tried(one.unit, START, failed=True)
+    order = [
+        one.unit.slos[0]
+        for one in turns.in_order(attempts, {"one": goal, "other": goal})
+        if one.unit.datasource == "one"
+    ]
+    assert [0, 10, 20] == [order.index(name) for name in ("s0", "s1", "s2")]
+
+
+def test_a_ration_of_a_datasource_that_is_gone_is_not_told(monkeypatch):
+    """A reload that reads the same SLOs elsewhere leaves no trouble that nothing would end."""
+    crowd = Crowd(monkeypatch, ticks=35)
+    for tick in range(1, 33):
+        crowd.tick(tick)
+    assert crowd.evaluator._attempts.turns.waiting
+    moved = tuple(one.model_copy(update={"datasource": "other"}) for one in SLOS)
+    later = Evaluator(moved, crowd.ledger, {"other": crowd._ask}, delay=0, workers=1).prepare(START + 60 * 32)
+    assert {} == later.inherit(crowd.evaluator)._attempts.turns.waiting
 
 
 def hanging(*, opened):

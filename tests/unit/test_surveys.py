@@ -46,6 +46,17 @@ def test_what_could_not_be_told_is_asked_again():
     assert dict.fromkeys(NAMES, float(EVERY)) == one.spacings
 
 
+def test_who_fails_for_good_keeps_nobody_waiting(monkeypatch):
+    """What nobody was asked yet comes first, however many fail; of those who is not asked for longest."""
+    monkeypatch.setattr("slo_budget_tracker.surveys.AGAIN", 60)
+    source, one = Source(), surveys()
+    source.away = frozenset(NAMES[:4])
+    for at in range(60, 360, 60):
+        one.ask("default", at, source)
+    assert {"e": float(EVERY)} == one.spacings
+    assert [*"abcdeabcda"] == source.asked
+
+
 def test_who_is_asked_just_now_is_asked_again_by_another_catalogue():
     """A reload amid a question takes nothing for an answer that was none."""
     source, old, new = Source(), surveys(), surveys()
