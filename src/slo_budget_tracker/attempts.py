@@ -218,7 +218,8 @@ class Attempts:
         if attempt.reading is None:
             self.failing_since.setdefault(unit.key, self.goals[unit.datasource])
             assert attempt.error is not None
-            self._last_errors[unit.key] = attempt.error.with_traceback(None)  # which would hold all of this
+            self._last_errors[unit.key] = error = attempt.error.with_traceback(None)
+            error.__context__ = None  # the frames of both would hold all of this
             self._failed.add(unit.key)
             self.turns.tried(unit, self.goals[unit.datasource], failed=True)
             return

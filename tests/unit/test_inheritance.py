@@ -13,6 +13,7 @@ from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.transport import mapped
 from tests.unit.cycling import begin, ticks, traffic_db
 from tests.unit.serving import INTERVAL, Server, availability, ratio, traffic
 
@@ -91,11 +92,16 @@ def test_a_reload_leaves_nothing_of_the_catalogue_before(slos):
         assert old() is None
 
 
-def test_why_something_fails_goes_on_without_the_catalogue_before():
+def refused(_):
+    """An error as a client's: one of the system is behind it."""
+    with mapped():
+        raise ConnectionRefusedError
+
+
+@pytest.mark.parametrize("trouble", [lambda _: QueryFailed("down", reason="execution"), refused])
+def test_why_something_fails_goes_on_without_the_catalogue_before(trouble):
     """Reload: an error stays told until it is tried again, and holds nothing of whoever asked."""
-    cycle = begin(
-        [SHOP, ratio("ratio")], server=Server(trouble=lambda _: QueryFailed("down", reason="execution"))
-    )
+    cycle = begin([SHOP, ratio("ratio")], server=Server(trouble=trouble))
     ticks(cycle, 2)
     gc.collect()
     with garbage.waiting():
