@@ -3,18 +3,15 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Test processes: many tests wait for servers, so more than the processors.
-WORKERS ?= 4
+WORKERS ?= 6
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 FAST ?= tests/unit tests/stories
-# Tests that do the same very often: traced they take far longer, and tell little more about coverage.
-OFTEN := tests/worlds tests/stories tests/property tests/bench tests/peers tests/real/test_kill.py tests/real/test_simulator.py \
-  $(addprefix tests/unit/test_,$(addsuffix .py,groups_told late_groups lost_series patience rare_scrapes rechecks))
 CONFIG ?= config/slo-budget-tracker.yaml
 # Servers for tests and demo: what is installed, else what config/get-server.sh unpacked here.
 export PATH := $(PATH):/usr/sbin:$(CURDIR)/.cache/servers/usr/bin
 
 .NOTPARALLEL:
-.PHONY: help demo test alone often covered lint check bench audit soak run format clean
+.PHONY: help demo test alone together lint check bench audit soak run format clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -55,17 +52,14 @@ lint: .venv/ready
 check: lint ## format, lint, types, layers, fast tests
 	$(BIN)/pytest -q -n auto $(FAST)
 
-test: alone often covered ## everything but what is long, with branch coverage
+test: alone together ## everything but what is long, with branch coverage
 
 alone: .venv/ready servers
 	$(BIN)/pytest -q -m "alone and not long" $$(grep -rl --include='test_*.py' mark.alone tests)
 
-often: .venv/ready servers
-	$(BIN)/pytest -q -m "not alone and not long" $(SIDE_BY_SIDE) $(OFTEN)
-
-covered: .venv/ready servers
+together: .venv/ready servers
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -q -m "not alone and not long" $(SIDE_BY_SIDE) $(addprefix --ignore=,$(OFTEN))
+	$(BIN)/coverage run -m pytest -q -m "not alone and not long" $(SIDE_BY_SIDE)
 	@$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
 import shutil
+import sys
 import threading
 from functools import partial
 from importlib.util import find_spec
@@ -57,7 +59,25 @@ TIERS = {
 ONCE_MORE = ("tests/real/", "tests/pages/")
 NEVER_AGAIN = ("test_kill", "test_pair", "test_full_disk", "test_simulator", "test_live_worlds",
                "test_ledger")  # fmt: skip
+# Tests that calculate long, or go through whole daemons, servers and browsers: traced they take nearly twice their time, and
+# tell little about coverage that the others do not.
+UNTRACED = (
+    "tests/bench/", "tests/grafana/", "tests/pages/", "tests/peers/", "tests/property/", "tests/stories/", "tests/worlds/",
+    *(f"tests/real/test_{name}.py" for name in (
+        "alert_rules", "api", "audit_daemon", "daemon", "dashboards", "demo", "full_disk", "kill", "kinds", "ledger_merged",
+        "ledger_outage", "ledger_whole", "pair", "process", "protected_daemon", "readme", "shard_commands",
+        "shard_troubles", "simulator", "terminal")),
+    *(f"tests/unit/test_{name}.py" for name in (
+        "group_rows", "groups_told", "late_groups", "lost_series", "patience", "rare_scrapes", "rechecks", "slices")),
+)  # fmt: skip
 WAITING = ("tests/real/", "tests/pages/", "tests/worlds/", "tests/bench/")  # for servers
+LONGEST = {
+    "test_bounds",
+    "test_process",
+    "test_readme",
+    "test_shard_troubles",
+    "test_shards",
+}  # files of many tests
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 FIGURES = "figures"
@@ -112,10 +132,13 @@ def _ledgers_elsewhere(request, monkeypatch):
 def in_turns(items):
     """Files that wait for servers and files that calculate, in turns, so that both have something to do at any time.
 
-    Of those that wait the ones with few tests come first: these are long.
+    Of those that wait the longest files come first, and those with few tests: these are long.
     """
     files = [list(tests) for _, tests in groupby(items, key=attrgetter("path"))]
-    waiting = sorted((one for one in files if one[0].nodeid.startswith(WAITING)), key=len)
+    waiting = sorted(
+        (one for one in files if one[0].nodeid.startswith(WAITING)),
+        key=lambda one: (one[0].path.stem not in LONGEST, len(one)),
+    )
     others = sorted((one for one in files if not one[0].nodeid.startswith(WAITING)), key=len, reverse=True)
     return [test for pair in zip_longest(waiting, others, fillvalue=()) for tests in pair for test in tests]
 
@@ -129,6 +152,27 @@ def pytest_collection_modifyitems(config, items):
     leave_out(config, items)
     yield  # others deselect what was not asked for
     items[:] = in_turns(items)
+
+
+def pytest_collection_finish():
+    """What was loaded and collected stays: to look for garbage in it again and again took a sixth of the time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Coverage does not look while a test runs that tells it little."""
+    if not item.nodeid.startswith(UNTRACED):
+        return (yield)
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(here)
+        threading.settrace(in_threads)
 
 
 def leave_out(config, items):
