@@ -100,10 +100,11 @@ def main() -> None:
     for name, options in benches.items():
         title, bench = BENCHES[name]
         sys.argv = [name, *options]
-        print(f"\n## {title}\n", flush=True)
+        told = sys.stderr if "--json" in options else sys.stdout  # so that what is printed is JSON
+        print(f"\n## {title}\n", file=told, flush=True)
         began = time.monotonic()
         bench()
-        print(f"\n({name} took {_minutes(began)})", flush=True)
+        print(f"\n({name} took {_minutes(began)})", file=told, flush=True)
     if len(benches) > 1:
         print(f"\nAll of it took {_minutes(begun)}; the load at its end is {os.getloadavg()[0]:.1f}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,13 @@ def test_the_page_says_what_make_bench_runs():
     """The same benches, in the same order, with the same options."""
     short = " ".join(" ".join((name, *options)) for name, options in benches.SHORT.items())
     assert f"python -m tests.bench {short}" in PAGE
+
+
+def test_raw_figures_are_all_that_is_printed(monkeypatch, capsys):
+    """`scale --json > points.json` is a file that `beyond` reads: titles and times are beside it."""
+    monkeypatch.setitem(benches.BENCHES, "scale", ("Sizes", lambda: print(json.dumps([{"slos": 100}]))))
+    monkeypatch.setattr("sys.argv", ["bench", "scale", "--json"])
+    benches.main()
+    printed = capsys.readouterr()
+    assert [{"slos": 100}] == json.loads(printed.out)
+    assert "## Sizes" in printed.err
