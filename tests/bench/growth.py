@@ -70,6 +70,7 @@ def growth(measured: Measured) -> str:
     """How many times as much it costs where one thing is more and all else the same; empty without such pairs."""
     found = dict(measured)
     pairs = [pair for less in found for more in found if (pair := _compared(less, more, found))]
+    pairs.sort(key=lambda pair: (pair[0].partition(":")[0], pair[1].slos, int(pair[1].window.rstrip("d"))))
     if not pairs:
         return ""
     head = [
