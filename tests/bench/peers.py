@@ -57,6 +57,7 @@ PYRRA_SECONDS = 150  # five rounds of 30 s, one of 150 s
 TICKS = BLOCK  # among them all that look for late data
 RECENT = HOUR // 2  # of history for the many: their ticks, at most ten minutes ago, and what came before
 COMPUTE_SECONDS = 20
+PER_FILE = 100  # SLOs
 
 
 def write_history(count: int, many: int, path: Path, *, start: int, end: int) -> None:
@@ -207,19 +208,28 @@ def before_ticks(end: int) -> int:
     return (last - TICKS - 1) * INTERVAL - DELAY
 
 
+def write_slos(some: list[Service], folder: Path) -> None:
+    """This daemon's SLO files, so many in each that none is too large."""
+    folder.mkdir()
+    for first in range(0, len(some), PER_FILE):
+        slos = [
+            {"name": one.name, "target": "99.9%", "window": "30d", "sli": one.shape.sli(one.number)}
+            for one in some[first : first + PER_FILE]
+        ]
+        text = yaml.dump({"slos": slos}, Dumper=yaml.CSafeDumper)
+        (folder / f"slos-{first // PER_FILE}.yaml").write_text(text)
+
+
 def measure_ours(
     some: list[Service], server: PrometheusServer, folder: Path, *, end: int, concurrency: int
 ) -> Cost:
     """The daemon's ticks over the newest minutes of the history, in a process of their own."""
     folder.mkdir()
-    slos = [
-        {"name": one.name, "target": "99.9%", "window": "30d", "sli": one.shape.sli(one.number)}
-        for one in some
-    ]
-    (folder / "slos.yaml").write_text(yaml.dump({"slos": slos}, Dumper=yaml.CSafeDumper))
+    write_slos(some, folder / "slos")
     config = write_config(folder, server.url, port=free_port())
     settings = yaml.safe_load(config.read_text())
     settings["prometheus"]["concurrency"] = concurrency
+    settings["slo_files"] = [str(folder / "slos")]
     config.write_text(yaml.safe_dump(settings))
     start, before = before_ticks(end), len(server.queries())
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

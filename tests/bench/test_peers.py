@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slo_budget_tracker import specfiles
 from tests.bench import costs, peers
 
 
@@ -102,3 +103,14 @@ def test_rules_are_grouped_by_their_intervals():
     some = peers.services(2)
     groups = peers.rule_groups("pyrra", {one.name: one.pyrra() for one in some})["groups"]
     assert [("30s", 7), ("150s", 2)] * 2 == [(one["interval"], len(one["rules"])) for one in groups]
+
+
+def test_ten_thousand_slos_lie_in_files_that_are_read(tmp_path):
+    """None of them is larger than the daemon takes."""
+    some = peers.services(10_000)
+    peers.write_slos(some, tmp_path / "slos")
+    sizes = [path.stat().st_size for path in (tmp_path / "slos").iterdir()]
+    assert (100, True) == (len(sizes), max(sizes) < 1 << 20)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "slos" / "slos-99.yaml").rename(tmp_path / "one" / "slos.yaml")
+    assert {one.name for one in some[-100:]} == {one.name for one in specfiles.load([tmp_path / "one"]).slos}
