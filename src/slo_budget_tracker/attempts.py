@@ -312,6 +312,10 @@ class Attempts:
         other.asks, other.shared = self.ration.counted(asks), Shared(self.shared.joint_of)
         return other
 
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._flights.end()
+
     def forget(self) -> None:
         """The ledger is not what it was: what was remembered of it is read again."""
         self.recollection.forget()

@@ -51,8 +51,13 @@ class Errands:
 
     def taken(self) -> list[Tally]:
         """What came of those that are done."""
-        done, self._done = self._done, []
+        done = list(self._done)
+        self._done.clear()
         return done
+
+    def inherit(self, old: Errands) -> None:
+        """What came of another's errands is told here, those that are still under way included."""
+        self._done = old._done
 
     def end(self) -> None:
         """What is under way is of no use any more, and begins nothing new."""

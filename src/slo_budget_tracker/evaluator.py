@@ -173,7 +173,7 @@ class Evaluator:
         """
         self._generation = old._generation
         self._attempts.inherit(old._attempts)
-        self._lookback.surveys.inherit(old._lookback.surveys)
+        self._lookback.inherit(old._lookback)
         feeds = {feed.key: feed for unit in old._attempts.units for feed in unit.feeds}
         for feed in (feed for unit in self._attempts.units for feed in unit.feeds if feed.key in feeds):
             sorting.inherit(feed, feeds[feed.key])
@@ -186,6 +186,8 @@ class Evaluator:
     def end(self) -> None:
         """Nothing is asked for it any more."""
         self._lookback.end()
+        if self._planned is not None:
+            self._attempts.close()
 
     def goal(self, datasource: str, until: int) -> int:
         """The data instant that a datasource is read up to when the others are at `until`."""

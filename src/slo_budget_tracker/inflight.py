@@ -113,7 +113,12 @@ class InFlight:
         """Who is answered says so: looking at ten thousand each time one of them is takes minutes."""
         flight.begun = True
         flight.under_way.add(future)
-        future.add_done_callback(lambda done: self._answered.put((flight, done)))
+
+        def answered(done: Future[Sequence[Attempt]]) -> None:
+            if done in flight.under_way:  # else it was dropped, and nobody would take it up
+                self._answered.put((flight, done))
+
+        future.add_done_callback(answered)
 
     def begin(self) -> None:
         """A new call waits again for whoever was late, and has answered since."""
@@ -160,6 +165,16 @@ class InFlight:
             flight.under_way.clear()
             flight.landed.clear()
             flight.begun = False
+        self._early.clear()
+        with suppress(Empty):
+            while True:
+                self._answered.get_nowait()
+
+    def end(self) -> None:
+        """Nothing further is asked: what is under way is the last."""
+        self.drop()
+        for flight in self._flights.values():
+            flight.pool.shutdown(wait=False, cancel_futures=True)
 
     def _taken(self) -> list[Attempt]:
         taken = []

@@ -69,6 +69,12 @@ class Lookback:
         if surveyed_at is not None:
             self.surveys.ask(name, surveyed_at, ask)
 
+    def inherit(self, old: Lookback) -> None:
+        """Go on with what another catalogue's sources said, and tell what its errands have found."""
+        self.surveys.inherit(old.surveys)
+        if self.errands is not None and old.errands is not None:
+            self.errands.inherit(old.errands)
+
     def taken(self) -> Sequence[Tally]:
         """What came of errands that are done."""
         return () if self.errands is None else self.errands.taken()

@@ -94,8 +94,8 @@ class Rechecks:
 
     def run(self, report: Tally, *, enough: Callable[[], bool] = lambda: False) -> None:
         """Compare every block that is due, until it is enough; what cannot be asked now is left alone."""
-        self._alike = self._lacking_alike()
-        for unit in self._in_turn():
+        self._alike = self._lacking_alike(self.attempts.units)
+        for unit in self._in_turn(self.attempts.units):
             if enough():
                 return
             if not self.attempts.ration.used_up(unit.datasource):
@@ -111,27 +111,28 @@ class Rechecks:
             return answer
 
         attempts = self.attempts.beside({datasource: checked})
-        other = replace(self, attempts=attempts, _alike=self._lacking_alike())
-        for unit in [one for one in self._in_turn() if one.datasource == datasource]:
+        units = [unit for unit in self.attempts.units if unit.datasource == datasource]
+        other = replace(self, attempts=attempts, _alike=self._lacking_alike(units))
+        for unit in self._in_turn(units):
             if attempts.ration.used_up(datasource):
                 return
             if unit.key not in failing:
                 other.look_at(unit, report)
 
-    def _in_turn(self) -> list[Unit]:
-        """All units, those first whose blocks wait longest, and those that are read together in a row."""
+    def _in_turn(self, units: Iterable[Unit]) -> list[Unit]:
+        """These units, those first whose blocks wait longest, and those that are read together in a row."""
 
         def turn(unit: Unit) -> tuple[int, str]:
             trail = self.trails.get(unit.key)
             oldest = 0 if trail is None else min(trail.borders, default=0)
             return oldest, self.attempts.joined(unit) or unit.key
 
-        return sorted(self.attempts.units, key=turn)
+        return sorted(units, key=turn)
 
-    def _lacking_alike(self) -> dict[str, tuple[int, frozenset[str]]]:
+    def _lacking_alike(self, units: Iterable[Unit]) -> dict[str, tuple[int, frozenset[str]]]:
         """By unit: the seconds from its first tick without data to its last, and who lacks the same."""
         alike: dict[tuple[str, int, int], list[Unit]] = {}
-        for unit in self.attempts.units:
+        for unit in units:
             trail, joint = self.trails.get(unit.key), self.attempts.joined(unit)
             if trail is None or joint is None or not trail.holes or trail.silent or trail.wait:
                 continue

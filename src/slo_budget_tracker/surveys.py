@@ -39,7 +39,8 @@ class Surveys:
         self._asked |= {
             slo.name: old._asked[slo.name]
             for slo in self.slos
-            if slo.name in old._asked and known[slo.name].sli == slo.sli
+            if slo.name in old._asked
+            and (known[slo.name].sli, known[slo.name].datasource) == (slo.sli, slo.datasource)
         }
 
     def ask(self, datasource: str, at: int, ask: Ask) -> None:

@@ -285,3 +285,24 @@ def test_a_datasource_that_is_slow_to_look_back_delays_no_other():
         cycle.evaluator.end()
     slow.open.set()
     until(lambda: not cycle.evaluator._lookback.errands._busy)
+
+
+def test_what_an_errand_found_before_a_reload_is_told_after_it():
+    """Events are lines, and revised ticks a figure, whichever catalogue's errand found them; each once."""
+    beside, opened = Beside({}, threading.Lock()), threading.Event()
+    old, new = Errands(beside), Errands(beside)
+
+    def waiting(report, _):
+        assert opened.wait(SECONDS)
+        report.revised += 2
+
+    with beside.guard:
+        old.start("fast", lambda report, _: report.doubts.update(inconsistent=1))
+    until(lambda: not old._busy)
+    old.start("slow", waiting)
+    new.inherit(old)
+    opened.set()
+    until(lambda: not old._busy)
+    old.end()
+    assert [(1, 0), (0, 2)] == [(one.doubts["inconsistent"], one.revised) for one in new.taken()]
+    assert [] == new.taken()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
 
 from slo_budget_tracker import garbage
+from slo_budget_tracker.answers import Answer
 from slo_budget_tracker.errors import LedgerError, QueryFailed, Unreachable
+from slo_budget_tracker.evaluator import Evaluator
+from slo_budget_tracker.ledger import Ledger
 from slo_budget_tracker.memos import while_alive
 from slo_budget_tracker.queries import plan
 from slo_budget_tracker.reading import units
 from slo_budget_tracker.selectors import parse_selector
 from slo_budget_tracker.transport import mapped
 from tests.unit.cycling import begin, ticks, traffic_db
-from tests.unit.serving import INTERVAL, Server, availability, ratio, traffic
+from tests.unit.serving import BEGIN, INTERVAL, Server, availability, ratio, traffic
 
 SHOP, CART, OTHER = (
     availability(name, metric=f"{name}_requests_total") for name in ("shop", "cart", "other")
@@ -112,6 +116,31 @@ def test_why_something_fails_goes_on_without_the_catalogue_before(trouble):
         assert old() is None
     assert 2 == len(failing)
     assert failing == {key: str(error) for key, error in cycle.evaluator._attempts._last_errors.items()}
+
+
+def test_a_catalogue_that_is_gone_asks_nothing_further():
+    """Reload: what a slow datasource has not been asked yet is not asked for it, and its threads end."""
+    opened, asked = threading.Event(), []
+
+    def ask(query):
+        asked.append(query)
+        assert opened.wait(30)
+        return Answer(())
+
+    slow = [availability(f"s{n}", metric=f"m{n}_total", datasource="slow") for n in range(20)]
+    options = {"lanes": {"default": 1, "slow": 2}, "patience": 0.0}
+    one = Evaluator((SHOP, *slow), Ledger.open("sqlite://"), {"default": Server(), "slow": ask}, **options)
+    assert one.prepare(BEGIN).advance(BEGIN + INTERVAL).under_way
+    pool = one._attempts._flights._flights["slow"].pool
+    old = weakref.ref(one._attempts)
+    threads = list(pool._threads)
+    one.end()
+    with garbage.waiting():
+        del one, pool
+        opened.set()
+        for thread in threads:
+            thread.join(30)
+        assert (True, None) == (len(asked) <= 2 * 2, old())
 
 
 def test_a_feed_that_nobody_reads_is_forgotten():
