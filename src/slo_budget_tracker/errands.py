@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slo_budget_tracker.errors import Unreachable
+from slo_budget_tracker.errors import OVERTAKEN, Unreachable
 from slo_budget_tracker.reports import Tally
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Errands:
                     self.beside.guard.acquire()
                 if not self._over:
                     return answer
-            raise Unreachable("nobody wants to know any more", reason="overtaken")
+            raise Unreachable("nobody wants to know any more", reason=OVERTAKEN)
 
         with self.beside.guard:
             try:

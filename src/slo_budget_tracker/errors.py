@@ -171,6 +171,9 @@ class PrometheusError(TrackerError):
         self.retry_after = retry_after
 
 
+OVERTAKEN = "overtaken"  # the reason where an answer is of no use any more
+
+
 class Unreachable(PrometheusError):  # noqa: N818 - the noun says what is the case
     """No connection, or no complete answer within the deadline."""
 

@@ -27,7 +27,7 @@ from zlib import crc32
 
 from slo_budget_tracker.attempts import BLOCK, PIECE
 from slo_budget_tracker.comparison import Comparison, Counted, lacks
-from slo_budget_tracker.errors import LedgerError, PrometheusError, QueryFailed, Unreachable
+from slo_budget_tracker.errors import OVERTAKEN, LedgerError, PrometheusError, QueryFailed, Unreachable
 from slo_budget_tracker.groups import name_of
 from slo_budget_tracker.hindsight import hindsight
 from slo_budget_tracker.outcomes import NO_DATA
@@ -103,18 +103,25 @@ class Rechecks:
 
     def beside(self, datasource: str, failing: Container[str], report: Tally, ask: Ask) -> None:
         """The same for the units of one datasource that do not fail, while ticks go on at each question."""
+        over = False
 
         def checked(query: Query | RangeQuery) -> Answer:
-            trail, answer = self.trails.get(unit.key), ask(query)
+            nonlocal over
+            trail = self.trails.get(unit.key)
+            try:
+                answer = ask(query)
+            except Unreachable as error:
+                over = error.reason == OVERTAKEN
+                raise
             if trail is None or trail is not self.trails.get(unit.key):
-                raise Unreachable("it was read anew meanwhile", reason="overtaken")
+                raise Unreachable("it was read anew meanwhile", reason=OVERTAKEN)
             return answer
 
         attempts = self.attempts.beside({datasource: checked})
         units = [unit for unit in self.attempts.units if unit.datasource == datasource]
         other = replace(self, attempts=attempts, _alike=self._lacking_alike(units))
         for unit in self._in_turn(units):
-            if attempts.ration.used_up(datasource):
+            if over or attempts.ration.used_up(datasource):
                 return
             if unit.key not in failing:
                 other.look_at(unit, report)
