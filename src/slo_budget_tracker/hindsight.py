@@ -57,7 +57,7 @@ def hindsight(
             now = {
                 key: counts.get(key, {}).get(tick.end, NOTHING) for key in family if starts[key] < tick.end
             }
-            seen = [Difference.of(tick, stored[ids[key]][tick.seconds], new) for key, new in now.items()]
+            seen = [Difference.of([tick], stored[ids[key]][tick.seconds], [new]) for key, new in now.items()]
             if not any(one.changed for one in seen):
                 continue
             if any(one.lost for one in seen):

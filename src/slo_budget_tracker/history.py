@@ -180,9 +180,14 @@ class History:
         stored = (high > low).tolist()
         return [a and b for a, b in pairwise(stored)]
 
-    def tells_apart(self, edges: Sequence[int]) -> bool:
+    def told_apart(self, edges: Sequence[int]) -> list[bool]:
         """Whether there is a point at each of these instants: what is old is merged."""
-        return bool(np.isin(np.array(edges, np.int64), self.points).all())
+        apart: list[bool] = np.isin(np.array(edges, np.int64), self.points).tolist()
+        return apart
+
+    def tells_apart(self, edges: Sequence[int]) -> bool:
+        """Whether there is a point at all of these instants."""
+        return all(self.told_apart(edges))
 
     def courses(
         self, instance: int, ends: Sequence[int], windows: Iterable[int], *, width: int | None = None

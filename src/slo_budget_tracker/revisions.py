@@ -15,7 +15,7 @@ from slo_budget_tracker.ticks import Outcome
 from slo_budget_tracker.verdict import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from slo_budget_tracker.history import History
     from slo_budget_tracker.snapshots import SLOSnapshot
@@ -91,7 +91,7 @@ def _figures(snapshot: SLOSnapshot) -> dict[str, Any]:
 
 
 class Difference(NamedTuple):
-    """One tick of one SLO: as it is stored, and as it is now."""
+    """One tick of one SLO, or ticks that are stored as one: as they are stored, and as they are now."""
 
     before: Sums
     after: Sums
@@ -99,14 +99,22 @@ class Difference(NamedTuple):
     completed: bool  # it was read in part, and now it is not
 
     @classmethod
-    def of(cls, tick: Tick, stored: WindowCounts, new: Counts) -> Difference:
-        """The difference; what is not known counts nothing."""
-        known = tick.seconds if new.outcome.known else 0
+    def of(cls, ticks: Sequence[Tick], stored: WindowCounts, new: Sequence[Counts]) -> Difference:
+        """The difference; what is not known counts nothing.
+
+        Where ticks are stored as one they were a guess only if all of them were read in part.
+        """
+        known = [(tick.seconds, one) for tick, one in zip(ticks, new, strict=True) if one.outcome.known]
         before = Sums(stored.total, stored.bad, round(stored.known))
-        after = Sums(new.total if known else 0.0, new.bad if known else 0.0, known)
-        completed = stored.partial > 0 and new.outcome.known and new.outcome is not Outcome.PARTIAL
+        after = Sums(
+            sum(one.total for _, one in known),
+            sum(one.bad for _, one in known),
+            sum(seconds for seconds, _ in known),
+        )
+        whole = len(known) == len(new) and all(one.outcome is not Outcome.PARTIAL for _, one in known)
+        completed = whole and 0 < before.known <= round(stored.partial)
         same = _same(before.total, after.total) and _same(before.bad, after.bad)
-        return cls(before, after, completed or before.known != known or not same, completed)
+        return cls(before, after, completed or before.known != after.known or not same, completed)
 
     @property
     def lost(self) -> bool:
@@ -134,20 +142,33 @@ def revision(
     firm = Sums(), Sums()  # the same, up to a tick that was read in part
     sure = Sums()  # what was counted in ticks that are no guess
     lost = guessed = guessing = False
-    for tick in ticks:
-        stored = history.window(tick.end, [tick.seconds], ids=[instance])[instance][tick.seconds]
-        one = Difference.of(tick, stored, counts[tick.end])
+    for some in _as_stored(history, ticks):
+        seconds = some[-1].end - some[0].start
+        stored = history.window(some[-1].end, [seconds], ids=[instance])[instance][seconds]
+        one = Difference.of(some, stored, [counts[tick.end] for tick in some])
         before, after = _plus(before, one.before), _plus(after, one.after)
         guessed, guessing = guessed or one.completed, guessing or one.completed
         firm = firm if guessed else (before, after)
         if not guessing:
             sure = _plus(sure, one.before)
         guessing = guessing and (one.completed or not one.before.total)
-        lost = lost or (one.lost and (one.before.total > 0 or tick.end in fewer))
+        lost = lost or (one.lost and (one.before.total > 0 or any(tick.end in fewer for tick in some)))
         if one.changed:
-            changed.append(tick)
+            changed += some
     takes_away = lost or falls(*firm) or falls(sure, after)
     return Revision(tuple(changed), before, after, takes_away) if changed else None
+
+
+def _as_stored(history: History, ticks: Sequence[Tick]) -> Iterator[Sequence[Tick]]:
+    """The ticks; old ones that are merged in the history together."""
+    some: list[Tick] = []
+    for tick, last in zip(ticks, history.told_apart([tick.end for tick in ticks]), strict=True):
+        some.append(tick)
+        if last:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def falls(before: Sums, after: Sums) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from slo_budget_tracker.density import HOUR, Density, Stage
 from slo_budget_tracker.ledger import Ledger
-from tests.property.histories import History, Pod, Watch, counts
+from tests.property.histories import History, Pod, Watch, after, counts
 from tests.unit.test_rechecks import truth
 
 DIED = 55  # scrapes: its last ones come 200 s late
@@ -44,3 +44,34 @@ def test_what_is_merged_with_ticks_before_it_is_told_as_a_doubt():
         told = [event.slo for event in ledger.events() if event.kind == "slo_burn_revised"]
         assert ([], 2) == (told, doubts)  # one of raw samples, one of an expression
         assert seen == pytest.approx(sum(bad for _, bad, _ in counts(ledger, 1, last)))
+
+
+def test_a_tick_without_data_hides_nothing_that_came_late_in_the_same_five_minutes():
+    """D16, P21: what is merged meanwhile is compared as it is stored: a share of it per tick is no tick's."""
+    ended = Pod(-40, 47, frozenset(), (40, 47))  # in tick 24, so that the next one has no data
+    history = History((ended, Pod(564, 4_000, frozenset(), (0, 0))), late=((46, 47, 200),))
+    last = 32 + 500 + 20
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, history.simulate(2 * last))
+        for tick in [*range(1, 33), *range(532, last + 1)]:
+            watch.tick(tick)
+        expected, found = (
+            [sum(column) for column in zip(*some, strict=True)]
+            for some in (truth(history, last)[0], counts(ledger, 1, last))
+        )
+    assert expected == found
+
+
+@pytest.mark.long
+def test_what_was_read_in_part_before_an_outage_takes_no_failures_away_after_it():
+    """P1, P17, D16: five minutes of which one tick was a guess are none, when the server lost the others meanwhile."""
+    failed = Pod(-40, 50, frozenset(), (43, 50))
+    last = 32 + 1_500 + 30
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, History((STEADY, failed)).simulate(2 * last))
+        for tick in range(1, 33):
+            watch.tick(tick, fault="partial" if tick == 21 else None)
+        seen = sum(bad for _, bad, _ in counts(ledger, 1, 32))
+        watch.simulator.forget("pod-1", after(20) * 1000, after(30) * 1000)
+        doubts = sum(watch.tick(tick).doubts["inconsistent"] for tick in range(1_532, last + 1))
+        assert (105, 105, True) == (seen, sum(bad for _, bad, _ in counts(ledger, 1, last)), doubts > 0)
