@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -133,22 +133,25 @@ class Buckets:
         return [*effects, row]
 
     def joined(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
-        """Rows of one roster that do not overlap; those that fill a wider stored span together as one."""
-        rows = sorted(rows, key=lambda row: row.start)
-        starts, ends = [row.start for row in rows], [row.end for row in rows]
+        """Rows that do not overlap; of each instance those that fill a wider stored span together as one."""
+        rows, joined = sorted(rows, key=lambda row: row.end), []
+        ends = [row.end for row in rows]
         wide = buckets.c.end_at - buckets.c.start_at > min(row.seconds for row in rows)
-        found, joined = dict.fromkeys(range(len(rows))), []
+        begun = min(row.start for row in rows)
         for bucket in self._select(
-            connection, wide & (buckets.c.end_at > starts[0]) & (buckets.c.start_at < ends[-1])
+            connection, wide & (buckets.c.end_at > begun) & (buckets.c.start_at < ends[-1])
         ):
-            places = range(bisect_left(starts, bucket.start), bisect_right(ends, bucket.end))
-            inside = [rows[at] for at in places if at in found]
-            filled = sum(row.seconds for row in inside) == bucket.end - bucket.start
-            if filled and len(inside) > 1 and np.isin(bucket.ids, inside[0].ids).any():
-                joined += merge(inside)
-                for at in places:
-                    del found[at]
-        return [*joined, *(rows[at] for at in found)]
+            places = range(bisect_right(ends, bucket.start), bisect_right(ends, bucket.end))
+            inside = [at for at in places if rows[at].start >= bucket.start]
+            filled = _filled_by([rows[at] for at in inside], bucket)
+            if len(inside) < 2 or not len(filled):  # noqa: PLR2004 - one row alone is as wide as the span
+                continue
+            for at in inside:
+                mine = np.isin(rows[at].ids, filled)
+                joined.append(rows[at].only(mine))
+                rows[at] = rows[at].only(~mine)
+            joined[-len(inside) :] = merge(joined[-len(inside) :])
+        return [*joined, *(row for row in rows if len(row.ids))]
 
     def thin(self, connection: sa.Connection, density: Density, *, now: int) -> bool:
         """Merge one bounded batch of old buckets, as History.thin drops points; whether there may be more."""
@@ -246,6 +249,15 @@ class Buckets:
 
 def _delete(connection: sa.Connection, members: Sequence[_Bucket]) -> None:
     connection.execute(sa.delete(buckets).where(buckets.c.id.in_([bucket.id for bucket in members])))
+
+
+def _filled_by(rows: Sequence[Row], bucket: _Bucket) -> NDArray[np.int64]:
+    """The instances of a stored span of which these rows have every second."""
+    if sum(row.seconds for row in rows) < bucket.end - bucket.start:
+        return np.zeros(0, np.int64)
+    ids, places = np.unique(np.concatenate([row.ids for row in rows]), return_inverse=True)
+    seconds = np.bincount(places, np.repeat([row.seconds for row in rows], [len(row.ids) for row in rows]))
+    return np.intersect1d(ids[seconds == bucket.end - bucket.start], bucket.ids)
 
 
 def _ids(members: bytes) -> NDArray[np.int64]:

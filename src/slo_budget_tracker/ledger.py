@@ -330,10 +330,8 @@ class Ledger(Holdings):
 
     def _as_wide(self, connection: sa.Connection, rows: Sequence[Row], merged: int) -> list[Row]:
         """The rows, old ones as wide as what they replace."""
-        by_roster: dict[bytes, list[Row]] = {}
-        for row in (row for row in rows if row.end <= merged):
-            by_roster.setdefault(row.ids.tobytes(), []).append(row)
-        wide = [row for some in by_roster.values() for row in self._buckets.joined(connection, some)]
+        old = [row for row in rows if row.end <= merged]
+        wide = self._buckets.joined(connection, old) if old else []
         return [*wide, *(row for row in rows if row.end > merged)]
 
     def _thinning_instant(self, rows: Sequence[Row]) -> int | None:

@@ -142,10 +142,11 @@ def revision(
     firm = Sums(), Sums()  # the same, up to a tick that was read in part
     sure = Sums()  # what was counted in ticks that are no guess
     lost = guessed = guessing = False
-    for some in _as_stored(history, ticks):
-        seconds = some[-1].end - some[0].start
-        stored = history.window(some[-1].end, [seconds], ids=[instance])[instance][seconds]
-        one = Difference.of(some, stored, [counts[tick.end] for tick in some])
+    spans = list(_as_stored(history, ticks))
+    edges = sorted({edge for some in spans for edge in (some[0].start, some[-1].end)})
+    stored = dict(zip(edges, history.parts(instance, edges) if edges else (), strict=False))  # by start
+    for some in spans:
+        one = Difference.of(some, stored[some[0].start], [counts[tick.end] for tick in some])
         before, after = _plus(before, one.before), _plus(after, one.after)
         guessed, guessing = guessed or one.completed, guessing or one.completed
         firm = firm if guessed else (before, after)
@@ -163,6 +164,9 @@ def _as_stored(history: History, ticks: Sequence[Tick]) -> Iterator[Sequence[Tic
     """The ticks; old ones that are merged in the history together."""
     some: list[Tick] = []
     for tick, last in zip(ticks, history.told_apart([tick.end for tick in ticks]), strict=True):
+        if some and some[-1].end < tick.start:
+            yield some
+            some = []
         some.append(tick)
         if last:
             yield some
