@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from slo_budget_tracker.ticks import Counts, Tick
 
 PATIENCE = 5  # ticks after a block's end until it is compared: how late samples may come, at least
+MOST_AT_ONCE = 1_560  # ticks that are counted again, in one commit: a day and two hours of minutes
 TURNS = 5  # ticks over which this is spread at most: all blocks end at the same tick
 A_TURN = 10  # units that need no further tick to be spread over
 

@@ -75,3 +75,15 @@ def test_what_was_read_in_part_before_an_outage_takes_no_failures_away_after_it(
         watch.simulator.forget("pod-1", after(20) * 1000, after(30) * 1000)
         doubts = sum(watch.tick(tick).doubts["inconsistent"] for tick in range(1_532, last + 1))
         assert (105, 105, True) == (seen, sum(bad for _, bad, _ in counts(ledger, 1, last)), doubts > 0)
+
+
+def test_more_ticks_than_are_counted_at_once_are_told_as_a_doubt(monkeypatch):
+    """D16, P21: the ticks of days are too many for one commit: what was counted stays."""
+    monkeypatch.setattr("slo_budget_tracker.rechecks.MOST_AT_ONCE", 150)
+    with Ledger.open("sqlite://") as ledger:
+        watch = Watch(ledger, HISTORY.simulate(500))
+        for tick in range(1, 31):
+            watch.tick(tick)
+        seen = counts(ledger, 1, 30)
+        assert 1 == sum(watch.tick(tick).doubts["uncompared"] for tick in range(230, 250))
+        assert seen == counts(ledger, 1, 30)
