@@ -205,10 +205,9 @@ class Rechecks:
         """
         late = self._is_late(unit, trail, block, report)
         trail.wait = 1 if late is None and not trail.waits(block) else 0
-        if late and not self.stepper.ledger.history.tells_apart([block.start]):
-            report.doubts["uncompared"] += (
-                1  # an outage was so long that its ticks are merged with those before
-            )
+        long = trail.until - block.start > MOST_AT_ONCE * self.interval
+        if late and (long or not self.stepper.ledger.history.tells_apart([block.start])):
+            report.doubts["uncompared"] += 1  # after an outage of days; or it is merged with ticks before it
             return True
         if late:
             return self._recount(unit, trail, block, report)
