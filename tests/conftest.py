@@ -71,13 +71,9 @@ UNTRACED = (
         "group_rows", "groups_told", "late_groups", "lost_series", "patience", "rare_scrapes", "rechecks", "slices")),
 )  # fmt: skip
 WAITING = ("tests/real/", "tests/pages/", "tests/worlds/", "tests/bench/")  # for servers
-LONGEST = {
-    "test_bounds",
-    "test_process",
-    "test_readme",
-    "test_shard_troubles",
-    "test_shards",
-}  # files of many tests
+# Begun last, these would end alone.
+LONGEST = {"test_bounds", "test_process", "test_readme", "test_shard_troubles", "test_shards",
+           "test_fault_laws", "test_mixture_laws", "test_rechecks", "test_replayed", "test_slices", "test_trails"}  # fmt: skip
 REQUIRED = os.environ.get("SLO_TEST_REQUIRE_SERVERS") == "1"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 FIGURES = "figures"
@@ -132,14 +128,14 @@ def _ledgers_elsewhere(request, monkeypatch):
 def in_turns(items):
     """Files that wait for servers and files that calculate, in turns, so that both have something to do at any time.
 
-    Of those that wait the longest files come first, and those with few tests: these are long.
+    The longest ones come first; then, of those that wait, the ones with few tests, which are long.
     """
-    files = [list(tests) for _, tests in groupby(items, key=attrgetter("path"))]
-    waiting = sorted(
-        (one for one in files if one[0].nodeid.startswith(WAITING)),
-        key=lambda one: (one[0].path.stem not in LONGEST, len(one)),
-    )
-    others = sorted((one for one in files if not one[0].nodeid.startswith(WAITING)), key=len, reverse=True)
+    waiting, others = [], []
+    for _, tests in groupby(items, key=attrgetter("path")):
+        file = list(tests)
+        (waiting if file[0].nodeid.startswith(WAITING) else others).append(file)
+    waiting.sort(key=lambda file: (file[0].path.stem not in LONGEST, len(file)))
+    others.sort(key=lambda file: (file[0].path.stem not in LONGEST, -len(file)))
     return [test for pair in zip_longest(waiting, others, fillvalue=()) for tests in pair for test in tests]
 
 
