@@ -76,7 +76,7 @@ soak: .venv/ready servers ## everything, all servers, full counts
 	  SLO_TEST_PROMETHEUS=$(CURDIR)/.cache/servers-sid/usr/bin/prometheus \
 	  $(BIN)/pytest tests/worlds tests/real/test_live_worlds.py tests/real/test_fill_expression.py tests/real/test_prometheus_client.py
 
-bench: .venv/ready servers ## what it costs, beside other tools, in a quarter of an hour (BENCH=all: every bench, two hours)
+bench: .venv/ready servers ## what it costs, beside other tools, in 18 minutes (BENCH=all: every bench, two hours)
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove what the other targets made

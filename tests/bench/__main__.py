@@ -1,4 +1,4 @@
-"""What it costs: `python -m tests.bench` in a quarter of an hour, `all` of it in two hours, or benches by name.
+"""What it costs: `python -m tests.bench` in 18 minutes, `all` of it in two hours, or benches by name.
 
 python -m tests.bench                                  # SHORT: what `make bench` runs
 python -m tests.bench all                              # every bench one after the other
