@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Test processes: many tests wait for servers, so more than the processors.
-WORKERS ?= 6
+WORKERS ?= 5
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 FAST ?= tests/unit tests/stories
 CONFIG ?= config/slo-budget-tracker.yaml
