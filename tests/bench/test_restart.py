@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench import restart
 
 
+@pytest.mark.long
 def test_a_restart_is_measured_on_a_ledger_that_is_kept(tmp_path):
     """The first start is left out; the second has all of its figures, and uses CPU and memory."""
     found = restart.measure(30, tmp_path, times=1, days=1)

@@ -162,7 +162,7 @@ def assert_alternates(ledger):
         assert [at % 2 == 0 for at in range(len(found))] == found, rule
 
 
-@examples(3_500, 10)
+@examples(3_500, 6)
 @given(histories(TICKS), faults(set(OUTAGES) - {"flaky"} | DAEMON, TICKS - 3))
 def test_outages_change_nothing_but_the_time(history, troubles):
     """P1, P3, P14, P15, P24, P25, A15, T2, T4, T14: each tick's counts and outcome, states and events are as without."""
@@ -184,7 +184,7 @@ def test_outages_change_nothing_but_the_time(history, troubles):
         assert_alternates(ledger)
 
 
-@examples(3_500, 10)
+@examples(3_500, 6)
 @example(
     History((STEADY, Pod(24, 36, frozenset(), (24, 36)), STEADY)),
     [Fault("partial", 11, 12), Fault("forgets", 19, 20)],
@@ -224,7 +224,7 @@ def test_no_fault_makes_anything_better_than_it_is(history, troubles):
                 assert [at for at, one in enumerate(found) if one[1] > most[at]] == []
 
 
-@examples(3_000, 8)
+@examples(3_000, 5)
 @example(
     History(
         (Pod(-40, 108, frozenset(), (3, 4)), Pod(-40, 108, frozenset(), (18, 26))),
@@ -271,7 +271,7 @@ def test_late_and_missing_answers_are_counted_once_they_are_there(history, troub
     assert_all_is_counted(history, troubles, range(1, TICKS + HEALTHY + 1))
 
 
-@examples(500, 3)
+@examples(500, 2)
 @given(
     st.integers(61, 380).flatmap(
         lambda away: st.tuples(st.just(away), histories(TICKS + HEALTHY + away, late=True, watched=TICKS))
@@ -304,7 +304,7 @@ def assert_all_is_counted(history, troubles, watched):
         assert [(total, b, known) for (total, _, known), b in zip(expected[1], bad, strict=True)] == mood
 
 
-@examples(1_500, 5)
+@examples(1_500, 3)
 @example(
     History((STEADY, Pod(24, 36, frozenset(), (24, 36)), STEADY)), [Fault("partial", 11, 12)], 19, "pod-1"
 )
