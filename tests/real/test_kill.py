@@ -177,8 +177,8 @@ def killed_and_checked(url, audit, show, *, count, each, audit_kills):
 
 
 def test_killed_everywhere(url, audit_stream, show):
-    """S1, T9: 100 kills, at least a tenth in each place, the audit server killed in each place and at random."""
-    killed_and_checked(url, audit_stream, show, count=100, each=12, audit_kills=5)
+    """S1, T9: 150 kills, at least a tenth in each place, the audit server killed in each place and at random."""
+    killed_and_checked(url, audit_stream, show, count=150, each=18, audit_kills=5)
 
 
 @pytest.mark.long
