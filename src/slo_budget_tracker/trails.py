@@ -100,9 +100,10 @@ class Trail:
         """The SLOs without data, by the end of each tick of a block that had such."""
         return {at: names for at, names in self.holes.items() if block.cuts([at])}
 
-    def has_nothing(self, block: Block, interval: int) -> bool:
-        """Whether every tick of a block lacks some SLO's data."""
-        return all(at in self.holes for at in range(block.start + interval, block.end + 1, interval))
+    def has_nothing(self, block: Block, interval: int, slos: Iterable[str]) -> bool:
+        """Whether no tick of a block had data for any of these SLOs."""
+        ends = range(block.start + interval, block.end + 1, interval)
+        return all(self.holes.get(at, frozenset()).issuperset(slos) for at in ends)
 
     def pauses(self, block: Block) -> bool:
         """Whether recounts were in vain for long: then nothing but ticks without data is asked about."""
@@ -123,7 +124,9 @@ class Trail:
         known = any(counts[last].outcome.known for counts in reading.counts.values())
         self.sizes.update(reading.sizes)
         # data are there for a while after their last sample, also where the server just now has none at all
-        self.silent = not known or self.is_empty(last, _rarest(reading.memories, last, interval), interval)
+        self.silent = not known or self.is_empty(
+            last, _expected_within(reading.memories, last, interval), interval
+        )
         self.memories = reading.memories
         if not reading.kept:
             return 0
@@ -133,7 +136,7 @@ class Trail:
             self.borders[attempt.ticks[0].start] = attempt.memories
         self.borders.update(reading.kept)
         self.yielding |= late
-        if self.silent and self.has_nothing(Block(start, last), interval):
+        if self.silent and self.has_nothing(Block(start, last), interval, attempt.unit.slos):
             self.yielding |= reading.kept.keys()
         waits = attempt.unit.batch is not None or self.holes or self.partial or self.aside
         return self._make_room(MOST_BORDERS if waits else BORDERS, whole=BLOCK * interval)
@@ -234,7 +237,7 @@ class Trail:
         self.thin_skip = 2 ** max(self.thin_vain - PATIENT, 0) - 1
 
 
-def _rarest(memories: Mapping[str, Memory], at: int, interval: int) -> int:
+def _expected_within(memories: Mapping[str, Memory], at: int, interval: int) -> int:
     """In how many ticks up to an instant there should be a sample: more where scrapes are rare."""
     spacings = [spacing for memory in memories.values() for spacing in memory.spacings(at * 1000)]
     return max(1, ceil(1.5 * min(spacings, default=0) / (1000 * interval)))

@@ -40,7 +40,7 @@ class Turns:
     def inherit(self, other: Turns, known: Container[str], sources: Container[str]) -> None:
         """Go on with what was known of these SLOs and datasources under another catalogue."""
         self._in_vain |= {name: at for name, at in other._in_vain.items() if name in known}
-        self._short_since |= other._short_since
+        self._short_since |= {name: at for name, at in other._short_since.items() if name in sources}
         for source, (names, since) in other.waiting.items():
             if source in sources:
                 self.waiting[source] = frozenset(name for name in names if name in known), since

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slo_budget_tracker.density import HOUR, Density, Stage
+from slo_budget_tracker.evaluator import Evaluator
 from slo_budget_tracker.ledger import Ledger
-from tests.property.histories import History, Pod, Watch, after, counts
+from slo_budget_tracker.selectors import parse_selector
+from slo_budget_tracker.specs import RequestsSli
+from tests.property.histories import DELAY, INTERVAL, SHOP, History, Pod, Watch, after, counts
 from tests.unit.test_rechecks import truth
 
 DIED = 55  # scrapes: its last ones come 200 s late
 STEADY = Pod(-40, 4_000, frozenset(), (0, 0))
 HISTORY = History((STEADY, Pod(-40, DIED, frozenset(), (DIED - 7, DIED))), late=((DIED - 1, DIED, 200),))
-
-
 LONG = [pytest.param(ticks, marks=pytest.mark.long) for ticks in (9, 20, 40, 61, 69, 90, 1_440)]
 
 
@@ -88,3 +91,39 @@ def test_more_ticks_than_are_counted_at_once_are_told_as_a_doubt(monkeypatch):
         seen = counts(ledger, 1, 30)
         assert 1 == sum(watch.tick(tick).doubts["uncompared"] for tick in range(230, 250))
         assert seen == counts(ledger, 1, 30)
+
+
+NOBODY = SHOP.model_copy(
+    update={
+        "name": "nobody",
+        "sli": RequestsSli(
+            total=(parse_selector('http_requests_total{job="nobody"}'),),
+            bad=(parse_selector('http_requests_total{job="nobody",code="500"}'),),
+        ),
+    }
+)
+
+
+class WithNobody(Watch):
+    """A watch over SHOP and an SLO on the same metric that never has any data."""
+
+    def _evaluator(self, at):
+        asks = {"default": self._ask}
+        return Evaluator((SHOP, NOBODY), self.ledger, asks, INTERVAL, DELAY, 1).prepare(at)
+
+
+@pytest.mark.parametrize("watching", [Watch, WithNobody])
+def test_what_came_late_before_hours_of_silence_is_found_once_there_are_data_again(watching):
+    """D16: ticks in which nobody has data give way, those in which one of two SLOs has some do not."""
+    last, back = 30 + 300 + 20, 2 * 330
+    pods = (HISTORY.pods[1], Pod(back, 4_000, frozenset(), (0, 0)))
+    history = replace(HISTORY, pods=pods)
+    with Ledger.open("sqlite://") as ledger:
+        watch = watching(ledger, history.simulate(2 * last))
+        for tick in range(1, last + 1):
+            watch.tick(tick)
+        expected, found = (
+            [sum(column) for column in zip(*some, strict=True)][:2]
+            for some in (truth(history, last)[0], counts(ledger, 1, last))
+        )
+    assert expected == found
